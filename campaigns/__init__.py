@@ -1,0 +1,28 @@
+"""What to do and when: campaigns, lists, recipients, and the ledger that remembers all of them.
+
+Nothing here knows of Celery, Redis or AWS. In reading order:
+
+    mistake.py             the one exception whose text is shown to the user
+    client_token.py        the name of one attempt, for ever
+    connect_ids.py         a pasted GUID, ARN or console URL → the GUID that the API wants
+    attempt.py             states, outcomes, legal moves
+    redial.py              (outcome, attempts so far, now) → RedialAt | Done
+    turns.py               whose turn is it? fair share between campaigns
+    campaign.py            one campaign's choices, read from TOML
+    recipient.py           a person we may call
+    phone_number.py        a cell → E.164, or why not
+    attribute_template.py  `Dear {first_name}` → text
+    time_zone_name.py      a cell → an IANA zone
+    text_file.py           which encoding is this file in?
+    csv_records.py         which delimiter? where does each record begin?
+    list_columns.py        which column is which?
+    call_list.py           CSV rows → Recipient | RejectedRow
+    rejects.py             the rejected rows as a file that can be corrected and loaded
+    ledger/                the only SQL
+    load.py                a list into the ledger, with progress and a rejects file
+    report.py              the numbers and the reasons that people read
+    status_view.py         the same in words and tables
+    export.py              the results as CSV
+    settings.py            DIALER_* settings of this side
+    cli.py                 what an operator does
+"""

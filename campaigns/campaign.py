@@ -1,0 +1,243 @@
+"""One campaign's choices, read from a TOML file and checked before anything else happens."""
+
+import difflib
+import re
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import phonenumbers
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from campaigns import connect_ids
+from campaigns.attempt import Outcome
+from campaigns.mistake import Mistake
+
+# In the file format, but not acted upon by this version. Ringing outside the calling hours that somebody
+# wrote down would be worse than not ringing, so these are refused instead of being ignored.
+_NOT_YET = ("calling_hours", "limits", "schedule", "reminder")
+
+_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]{1,32767}")
+
+
+def duration(text: object) -> timedelta:
+    """`30s`, `10m`, `2h` or `1d` → a timedelta. Raises ValueError for anything else."""
+    if isinstance(text, timedelta):
+        return text
+    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError("expected a duration such as 30s, 10m, 2h or 1d")
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def _e164(text: str) -> str:
+    try:
+        number = phonenumbers.parse(text)
+    except phonenumbers.NumberParseException:
+        raise ValueError('expected a number with + and country code, such as "+14155550199"') from None
+    if not phonenumbers.is_possible_number(number):
+        raise ValueError('is not a possible number; expected one such as "+14155550199"')
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _in_seconds(wait: timedelta) -> str:
+    return f"{wait.total_seconds():.0f}s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(duration),
+    # Kept in the ledger as it could stand in the file.
+    PlainSerializer(_in_seconds, when_used="json"),
+]
+E164 = Annotated[str, AfterValidator(_e164)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Reference(_Table):
+    """A link or a note that the agent sees with the call."""
+
+    value: str = Field(max_length=4096)
+    type: Literal["URL", "NUMBER", "STRING", "DATE", "EMAIL"] = "URL"
+
+
+class ConnectOptions(_Table):
+    """What every call of the campaign asks of Connect. Names follow StartOutboundVoiceContact."""
+
+    instance_id: Annotated[str, AfterValidator(connect_ids.instance_id)]
+    contact_flow_id: Annotated[str, AfterValidator(connect_ids.contact_flow_id)]
+    source_phone_number: E164 | None = None
+    queue_id: Annotated[str, AfterValidator(connect_ids.queue_id)] | None = None
+    ring_timeout_seconds: int | None = Field(default=None, ge=15, le=60)
+    traffic_type: Literal["GENERAL", "CAMPAIGN"] | None = None
+    answering_machine_detection: bool = False
+    await_answering_machine_prompt: bool = False
+    campaign_id: str | None = Field(default=None, min_length=1, max_length=100)
+    name: str | None = Field(default=None, max_length=1024)
+    description: str | None = Field(default=None, max_length=4096)
+    references: dict[str, Reference] = {}
+    related_contact_id: str | None = Field(default=None, min_length=1, max_length=256)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.source_phone_number is None and self.queue_id is None:
+            raise ValueError("needs source_phone_number or queue_id: the number that people see")
+        if self.answering_machine_detection and self.traffic_type != "CAMPAIGN":
+            raise ValueError('answering_machine_detection needs traffic_type = "CAMPAIGN"')
+        if self.await_answering_machine_prompt and not self.answering_machine_detection:
+            raise ValueError("await_answering_machine_prompt needs answering_machine_detection = true")
+        return self
+
+
+class ListOptions(_Table):
+    """How the list's columns are read. Names match without regard to case and outer space."""
+
+    phone: str = Field(default="phone", min_length=1)
+    default_region: str | None = None
+    key: str | None = Field(default=None, min_length=1)
+    time_zone: str | None = Field(default=None, min_length=1)
+    attributes: dict[str, str] = {}
+    """Attribute name → a column's name, or a template such as `Dear {first_name}`."""
+
+    @field_validator("default_region")
+    @classmethod
+    def _known_region(cls, region: str | None) -> str | None:
+        if region is None:
+            return None
+        upper = region.strip().upper()
+        if upper not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValueError('expected a country\'s two letters, such as "US" or "DE"')
+        return upper
+
+    @field_validator("attributes", mode="before")
+    @classmethod
+    def _list_of_columns(cls, value: object) -> object:
+        return {column: column for column in value} if isinstance(value, list) else value
+
+    @field_validator("attributes")
+    @classmethod
+    def _legal_keys(cls, attributes: dict[str, str]) -> dict[str, str]:
+        for key in attributes:
+            if not _ATTRIBUTE_KEY.fullmatch(key):
+                raise ValueError(
+                    f"{key!r} cannot be an attribute's name (letters, digits, - and _ only); "
+                    f'write attributes = {{ Some_Name = "{key}" }}'
+                )
+        return attributes
+
+
+class PacingOptions(_Table):
+    """This campaign's part of the account's rate."""
+
+    calls_per_second: float | None = Field(default=None, gt=0)
+    weight: float = Field(default=1.0, gt=0, le=1000)
+
+
+class RedialOptions(_Table):
+    """Which outcomes are dialed again, after how long, and how often at most."""
+
+    max_attempts: int = Field(default=1, ge=1, le=100)
+    when_unknown: Literal["hold", "redial"] | None = None
+    after: dict[Outcome, Duration] = {}
+    """Outcome → the wait before the next attempt. An outcome not named is not dialed again."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _outcomes_are_keys(cls, value: Any) -> Any:
+        """In the file each outcome is a key of the table itself: `busy = "10m"`."""
+        if not isinstance(value, dict):
+            return value
+        rest = {k: v for k, v in value.items() if k not in set(Outcome)}
+        after = {k: v for k, v in value.items() if k in set(Outcome)}
+        return {**rest, "after": {**rest.get("after", {}), **after}} if after else rest
+
+    @field_validator("after")
+    @classmethod
+    def _never_again(cls, after: dict[Outcome, timedelta]) -> dict[Outcome, timedelta]:
+        for outcome in (Outcome.INVALID_NUMBER, Outcome.FAX):
+            if outcome in after:
+                raise ValueError(f"{outcome} is never dialed again; remove that line")
+        return after
+
+
+class Campaign(_Table):
+    """One set of choices: which flow, which caller ID, which columns, how often to redial."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    connect: ConnectOptions
+    list: ListOptions = ListOptions()
+    pacing: PacingOptions = PacingOptions()
+    redial: RedialOptions = RedialOptions()
+
+
+def read_campaign(path: Path) -> Campaign:
+    """Read and check a campaign file.
+
+    Raises Mistake naming the file, the key and the remedy; never half-reads.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise Mistake(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise Mistake(f"{path}: is a directory; name the campaign's TOML file") from None
+    except UnicodeDecodeError:
+        raise Mistake(f"{path}: is not UTF-8 text; save the campaign file as UTF-8") from None
+    except OSError as error:
+        raise Mistake(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Mistake(f"{path}: is not a TOML file: {error}") from None
+    for key in _NOT_YET:
+        if key in content:
+            raise Mistake(f"{path}: [{key}] is not supported by this version and is not ignored; remove it")
+    try:
+        return Campaign.model_validate(content)
+    except ValidationError as error:
+        raise Mistake(f"{path}: " + "; ".join(_in_words(e) for e in error.errors())) from None
+
+
+def _in_words(error: Any) -> str:
+    """One pydantic error as `[table] key: what to do`."""
+    steps = [str(step) for step in error["loc"] if step != "after"]
+    # Only the first two steps are names in the file; what follows is pydantic's own path.
+    where = (f"[{steps[0]}] " if len(steps) > 1 else "") + (steps[1] if len(steps) > 1 else "".join(steps))
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(steps[-1], _known_keys(steps[:-1]), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else f"; known keys: {', '.join(_known_keys(steps[:-1]))}"
+        return f"{where}: unknown key{hint}"
+    if error["type"] == "missing":
+        return f"{where}: is missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if where == "name" and error["type"] == "string_pattern_mismatch":
+        message = "expected letters, digits, dots, dashes and underscores, 100 at most"
+    return f"{where}: {message}"
+
+
+def _known_keys(table: "list[str]") -> "list[str]":
+    model: Any = Campaign
+    for step in table:
+        field = model.model_fields.get(step)
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    keys = [key for key in model.model_fields if key != "after"]
+    return keys + list(Outcome) if model is RedialOptions else keys

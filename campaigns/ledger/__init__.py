@@ -1,0 +1,18 @@
+"""The ledger: the truth about every recipient and every attempt, and the only SQL of the program.
+
+    engine.py    opening it: SQLite or PostgreSQL, migrated before it is handed out
+    tables.py    what it holds
+    runs.py      campaigns and their runs: put in, started, paused, cancelled, finished
+    lists.py     a list goes in, whole or not at all
+    claims.py    due recipients are claimed for the queue, and what a crash left there is taken back
+    moves.py     the life of an attempt, each move naming the state that it expects
+    figures.py   what status and export read
+    health.py    which processes are alive, and what keeps them from their work
+    migrations/  the schema's history
+
+No transaction here stays open across a call to Connect or a wait for anything else.
+"""
+
+from campaigns.ledger.engine import Ledger, LedgerUnavailable, open_ledger
+
+__all__ = ["Ledger", "LedgerUnavailable", "open_ledger"]

@@ -1,0 +1,245 @@
+"""From the ledger to the queue and back: due recipients are claimed, and what a crash left is taken back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, case, func, insert, literal_column, or_, select, update
+
+from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.client_token import client_token
+from campaigns.ledger.engine import Errand, Ledger
+from campaigns.ledger.moves import mark_returned
+from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.turns import Contender, Share, share
+
+_PIECE = 500  # rows a statement, well under the parameters that the databases allow
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One attempt, claimed for dialing: all that a task message carries."""
+
+    attempt_id: int
+    fence: int
+    client_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """How many attempts a crash had left behind, by what became of them."""
+
+    returned: int
+    unknown: int
+
+
+def claim(
+    ledger: Ledger, *, keep_queued: int, exchange: str, now: datetime, lease: timedelta, ahead: timedelta
+) -> list[Claim]:
+    """Claim due recipients until `keep_queued` attempts are queued, in fair shares between the running runs.
+
+    Only one process claims at a time; another that asks meanwhile gets nothing, so two schedulers release no
+    more than one. A returned attempt is claimed again under its number and its token. `ahead` is how much of
+    a campaign's own rate may be released at once.
+    """
+    with ledger.write() as db:
+        if not ledger.alone(db, Errand.FEED):
+            return []
+        room = keep_queued - _queued(db, exchange)
+        if room <= 0:
+            return []
+        running = _running(db, exchange)
+        due = {run.id: _due(db, run.id, room, now) for run in running}
+        contenders = [
+            Contender(run.id, run.turn, run.choices["pacing"]["weight"], min(len(due[run.id]), cap))
+            for run in running
+            for cap in [_within_cap(run, now, ahead)]
+        ]
+        claims: list[Claim] = []
+        for run, part in zip(running, share(room, contenders), strict=True):
+            _note_share(db, run, part, exchange, now)
+            claims += _queue(db, run, due[run.id][: part.sends], now, lease)
+        return claims
+
+
+def take_back_expired(ledger: Ledger, now: datetime) -> Rescued:
+    """What a crash left behind: queued past its lease → returned, dialing past its lease → unknown.
+
+    Only `queued` is sure never to have rung. The returned ones are due at once.
+    """
+    expired = attempts.c.lease_until < now
+    queued = attempts.c.state == literal_column("'queued'")
+    dialing = attempts.c.state == literal_column("'dialing'")
+    with ledger.read() as db:
+        # Most rounds find nothing, and should not take a write lock to see it.
+        if db.execute(select(attempts.c.id).where(or_(queued, dialing), expired).limit(1)).first() is None:
+            return Rescued(0, 0)
+    with ledger.write() as db:
+        lost = _take(db, queued & expired, AttemptState.RETURNED, "its task did not arrive in time")
+        _move_recipients(db, lost, RecipientState.WAITING)
+        cut = _take(
+            db, dialing & expired, AttemptState.UNKNOWN, "its worker stopped before it recorded an answer"
+        )
+        _move_recipients(db, cut, RecipientState.HELD)
+    return Rescued(returned=len(lost), unknown=len(cut))
+
+
+def take_back_queued(ledger: Ledger, exchange: str) -> int:
+    """queued → returned for every attempt of an exchange whose workers have all stopped. Returns how many."""
+    with ledger.write() as db:
+        of_exchange = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.exchange == exchange))
+        queued = attempts.c.state == literal_column("'queued'")
+        left = _take(db, queued & of_exchange, AttemptState.RETURNED, "the workers stopped")
+        _move_recipients(db, left, RecipientState.WAITING)
+        return len(left)
+
+
+def hand_back(ledger: Ledger, claims: Sequence[Claim], reason: str, *, due_at: datetime) -> int:
+    """queued → returned for claims whose tasks could not be sent. Returns how many were still queued."""
+    returned = 0
+    for claimed in claims:
+        returned += mark_returned(ledger, claimed.attempt_id, claimed.fence, reason, due_at=due_at)
+    return returned
+
+
+def _queued(db: Connection, exchange: str) -> int:
+    query = (
+        select(func.count())
+        .select_from(attempts.join(runs, runs.c.id == attempts.c.run_id))
+        .where(attempts.c.state == literal_column("'queued'"), runs.c.exchange == exchange)
+    )
+    return int(db.execute(query).scalar_one())
+
+
+def _running(db: Connection, exchange: str) -> Sequence[Any]:
+    return db.execute(
+        select(
+            runs.c.id,
+            runs.c.number,
+            runs.c.turn,
+            runs.c.released_until,
+            runs.c.exchange,
+            campaigns.c.name,
+            campaigns.c.choices,
+        )
+        .join(campaigns)
+        .where(runs.c.state == RunState.RUNNING)
+        .where(or_(runs.c.exchange.is_(None), runs.c.exchange == exchange))
+        .order_by(runs.c.id)
+    ).all()
+
+
+def _due(db: Connection, run_id: int, limit: int, now: datetime) -> list[Any]:
+    # The state is spelled out, not bound: only then do both databases see that the partial index fits.
+    query = (
+        select(recipients.c.id, recipients.c.key, recipients.c.attempts)
+        .where(recipients.c.run_id == run_id, recipients.c.state == literal_column("'waiting'"))
+        .where(recipients.c.due_at <= now)
+        .order_by(recipients.c.due_at, recipients.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(db.execute(query).all())
+
+
+def _within_cap(run: Any, now: datetime, ahead: timedelta) -> int:
+    """How many calls the campaign's own rate leaves for now."""
+    rate = run.choices["pacing"]["calls_per_second"]
+    if rate is None:
+        return 1_000_000
+    begin = max(run.released_until or now, now)
+    # At a slow rate `ahead` is less than one call's worth, and would never let one through.
+    return max(
+        0, int((max(ahead, timedelta(seconds=1 / rate)) - (begin - now)).total_seconds() * rate + 1e-9)
+    )
+
+
+def _note_share(db: Connection, run: Any, part: Share, exchange: str, now: datetime) -> None:
+    values: dict[str, Any] = {}
+    if part.turn != run.turn:
+        values["turn"] = part.turn
+    if part.sends:
+        if run.exchange is None:
+            values["exchange"] = exchange
+        rate = run.choices["pacing"]["calls_per_second"]
+        if rate is not None:
+            values["released_until"] = max(run.released_until or now, now) + timedelta(
+                seconds=part.sends / rate
+            )
+    if values:
+        db.execute(update(runs).where(runs.c.id == run.id).values(values))
+
+
+def _queue(db: Connection, run: Any, people: Sequence[Any], now: datetime, lease: timedelta) -> list[Claim]:
+    """recipients waiting → in progress; a returned attempt is queued again, else a new one is made."""
+    claims: list[Claim] = []
+    for first in range(0, len(people), _PIECE):
+        piece = people[first : first + _PIECE]
+        ids = [person.id for person in piece]
+        again = db.execute(
+            update(attempts)
+            .where(attempts.c.recipient_id.in_(ids), attempts.c.state == AttemptState.RETURNED)
+            .values(
+                state=AttemptState.QUEUED,
+                fence=attempts.c.fence + 1,
+                queued_at=now,
+                lease_until=now + lease,
+            )
+            .returning(attempts.c.id, attempts.c.fence, attempts.c.client_token, attempts.c.recipient_id)
+        ).all()
+        claims += [Claim(row.id, row.fence, row.client_token) for row in again]
+        known = {row.recipient_id for row in again}
+        new = [person for person in piece if person.id not in known]
+        db.execute(
+            update(recipients).where(recipients.c.id.in_(ids)).values(state=RecipientState.IN_PROGRESS)
+        )
+        if not new:
+            continue
+        db.execute(
+            update(recipients)
+            .where(recipients.c.id.in_([person.id for person in new]))
+            .values(attempts=recipients.c.attempts + 1)
+        )
+        rows = db.execute(
+            insert(attempts).returning(attempts.c.id, attempts.c.client_token),
+            [
+                {
+                    "run_id": run.id,
+                    "recipient_id": person.id,
+                    "number": person.attempts + 1,
+                    "client_token": client_token(run.name, run.number, person.key, person.attempts + 1),
+                    "state": AttemptState.QUEUED,
+                    "fence": 1,
+                    "queued_at": now,
+                    "lease_until": now + lease,
+                }
+                for person in new
+            ],
+        ).all()
+        claims += [Claim(row.id, 1, row.client_token) for row in rows]
+    return claims
+
+
+def _take(db: Connection, these: Any, becomes: AttemptState, reason: str) -> list[int]:
+    taken = update(attempts).where(these).values(state=becomes, reason=reason)
+    return list(db.execute(taken.returning(attempts.c.recipient_id)).scalars())
+
+
+def _move_recipients(db: Connection, ids: Sequence[int], becomes: RecipientState) -> None:
+    for first in range(0, len(ids), _PIECE):
+        db.execute(
+            update(recipients)
+            .where(recipients.c.id.in_(ids[first : first + _PIECE]))
+            .where(recipients.c.state == RecipientState.IN_PROGRESS)
+            .values(
+                state=case(
+                    (
+                        select(runs.c.state).where(runs.c.id == recipients.c.run_id).scalar_subquery()
+                        == RunState.CANCELLED,
+                        RecipientState.CANCELLED if becomes == RecipientState.WAITING else becomes,
+                    ),
+                    else_=becomes,
+                )
+            )
+        )

@@ -1,0 +1,224 @@
+"""Opening the ledger: SQLite or PostgreSQL behind one handle, migrated before it is handed out."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, Transaction, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from campaigns.campaign import Campaign
+from campaigns.mistake import Mistake
+
+HEAD = "0001"
+"""The newest migration that this program knows; tests compare it with Alembic's own answer."""
+
+# Two connections that write or checkpoint at once could corrupt a write-ahead log before these releases
+# (sqlite.org/wal.html, "the WAL-reset bug"); older ones keep the rollback journal.
+_WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
+
+
+class Errand(IntEnum):
+    """What only one process does at a time: keys of PostgreSQL's advisory locks."""
+
+    MIGRATE = 727274001
+    LOAD = 727274002
+    FEED = 727274003
+
+
+class LedgerUnavailable(Exception):
+    """The ledger cannot be reached."""
+
+
+class Ledger:
+    """A handle on the ledger's database. Safe to share between threads, not between forked processes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self.campaigns: dict[tuple[int, int], Campaign] = {}
+        """Choices already read, by campaign and version: one entry each, for as long as the process lives."""
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that writes: committed durably at the end of the block, or not at all.
+
+        Raises LedgerUnavailable when the database is out of reach or stays locked.
+        """
+        with self.connection() as connection, begun(connection, "IMMEDIATE"):
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that only reads. Keep it short: in SQLite a reader holds up the writers."""
+        with self.connection() as connection, begun(connection, "DEFERRED"):
+            yield connection
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """One connection, for several transactions (`begun`). Raises LedgerUnavailable."""
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except OperationalError as error:
+            raise LedgerUnavailable(_plain(error)) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise LedgerUnavailable(_plain(error)) from error
+            raise
+
+    def alone(self, db: Connection, errand: Errand) -> bool:
+        """Take the errand's lock until the end of the transaction; False if another process has it.
+
+        In SQLite a writing transaction has the whole ledger to itself anyway.
+        """
+        if self.is_sqlite:
+            return True
+        return bool(db.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": errand}).scalar())
+
+    def in_turn(self, db: Connection, errand: Errand) -> None:
+        """Take the errand's lock until the end of the transaction, after whoever has it now."""
+        if not self.is_sqlite:
+            db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": errand})
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._engine.dispose()
+
+
+@contextmanager
+def begun(connection: Connection, mode: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[Transaction]:
+    """One transaction on a connection; the mode says when SQLite takes its write lock."""
+    connection.execution_options(begin_mode=mode)
+    with connection.begin() as transaction:
+        yield transaction
+
+
+def open_ledger(url: str, *, create: bool = True) -> Ledger:
+    """Open the ledger at an SQLAlchemy URL and bring its tables up to date.
+
+    Raises Mistake for a URL that cannot be used and for a ledger that is newer than this program,
+    LedgerUnavailable when the database does not answer. With `create=False` an SQLite ledger that does not
+    exist yet is a Mistake too, so that asking for a status never makes an empty ledger somewhere.
+    """
+    parsed = _checked(url)
+    engine = _sqlite(parsed, create) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+    ledger = Ledger(engine)
+    try:
+        _bring_up_to_date(ledger)
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
+
+
+def _checked(url: str) -> URL:
+    # The URL may hold a password, so no message repeats it.
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise Mistake(
+            "DIALER_DATABASE_URL: is not a database URL; "
+            "expected sqlite:///path/to/ledger.sqlite or postgresql://user:password@host/name"
+        ) from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise Mistake(
+            f"DIALER_DATABASE_URL: {parsed.get_backend_name()} is not supported; use sqlite or postgresql"
+        )
+    return parsed
+
+
+def _sqlite(url: URL, create: bool) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise Mistake("DIALER_DATABASE_URL: an SQLite ledger needs a file: sqlite:///path/to/ledger.sqlite")
+    path = Path(url.database)
+    if not path.exists():
+        if not create:
+            raise Mistake(
+                f"there is no ledger at {path} yet; load a list first: dialer load CAMPAIGN.toml LIST.csv"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Telephone numbers are in it: for its owner's eyes only.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise Mistake(
+                f"the ledger cannot be created at {path}: {error.strerror}; set DIALER_DATA_DIR"
+            ) from None
+    engine = create_engine(
+        url,
+        hide_parameters=True,  # or numbers would stand in error messages
+        pool_size=20,
+        connect_args={"timeout": 30.0, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(dbapi: sqlite3.Connection, _record: object) -> None:
+        safe_wal = any(
+            sqlite3.sqlite_version_info[:2] == fixed[:2] and sqlite3.sqlite_version_info >= fixed
+            for fixed in _WAL_FIXED
+        ) or sqlite3.sqlite_version_info >= max(_WAL_FIXED)
+        dbapi.execute(f"PRAGMA journal_mode = {'WAL' if safe_wal else 'DELETE'}")
+        # `dialing` must survive a power cut, or a call could be placed twice.
+        dbapi.execute("PRAGMA synchronous = FULL")
+        dbapi.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that will write takes the lock at once: two that start by reading would both wait
+        # for each other to write, and SQLite would fail one of them.
+        mode = connection.get_execution_options().get("begin_mode", "IMMEDIATE")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        return create_engine(
+            url,
+            hide_parameters=True,
+            pool_pre_ping=True,  # a restarted server costs a reconnect, not a failed transaction
+            pool_size=20,
+            connect_args={
+                "connect_timeout": 5,
+                "application_name": "dialer",
+                "keepalives_idle": 30,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+            },
+        )
+    except (NoSuchModuleError, ModuleNotFoundError):
+        raise Mistake('PostgreSQL needs its driver: pip install "connect-batch-dialer[postgres]"') from None
+
+
+def _bring_up_to_date(ledger: Ledger) -> None:
+    if _version(ledger) == HEAD:
+        return
+    # Alembic takes a while to import, and almost every start finds an up-to-date ledger.
+    from campaigns.ledger.migrations import upgrade
+
+    with ledger.write() as db:
+        ledger.in_turn(db, Errand.MIGRATE)
+        upgrade(db)
+
+
+def _version(ledger: Ledger) -> str | None:
+    with ledger.read() as db:
+        if not db.dialect.has_table(db, "alembic_version"):
+            return None
+        return db.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _plain(error: DBAPIError) -> str:
+    """The driver's own words, without statement, parameters or URL, in one line."""
+    cause: Any = error.orig
+    words = " ".join(str(cause).split())
+    return f"the ledger's database does not answer: {words}"

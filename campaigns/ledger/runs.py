@@ -1,0 +1,261 @@
+"""Campaigns and their runs: put in, started, paused, cancelled, finished."""
+
+import difflib
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Row, exists, func, insert, literal_column, select, update
+
+from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.campaign import Campaign
+from campaigns.ledger.engine import Ledger
+from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.mistake import Mistake
+
+OPERATOR = "operator"
+"""The reason code of a pause that a person asked for; any other code is a fault that dialing ran into."""
+
+UNFINISHED = (RecipientState.WAITING, RecipientState.IN_PROGRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a campaign."""
+
+    id: int
+    campaign_id: int
+    name: str
+    number: int
+    state: RunState
+    reason: str | None
+    reason_code: str | None
+    exchange: str | None
+
+
+def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int, list[str]]:
+    """Enter a campaign, or what has changed in its file since it was entered.
+
+    Returns its id and the changed keys (`redial.max_attempts`, …). Raises Mistake for a change that would
+    make other recipients of the same people, and so ring them again.
+    """
+    choices = campaign.model_dump(mode="json")
+    known = db.execute(select(campaigns).where(campaigns.c.name == campaign.name)).one_or_none()
+    if known is None:
+        row = insert(campaigns).values(name=campaign.name, choices=choices, version=1, created_at=now)
+        return int(db.execute(row.returning(campaigns.c.id)).scalar_one()), []
+    changed = _changed(known.choices, choices)
+    same_people = set(changed) & {"list.key", "list.phone", "list.default_region"}
+    if same_people and _has_recipients(db, known.id):
+        raise Mistake(
+            f"{campaign.name}: {', '.join(sorted(same_people))} cannot change once people are loaded: "
+            "the same people would count as new and be called again; put it back, or use another name"
+        )
+    if changed:
+        db.execute(
+            update(campaigns)
+            .where(campaigns.c.id == known.id)
+            .values(choices=choices, version=known.version + 1)
+        )
+    return int(known.id), changed
+
+
+def put_run(db: Connection, campaign_id: int, now: datetime) -> int:
+    """The id of the campaign's latest run; a new campaign gets run 1. Raises Mistake if it was cancelled."""
+    latest = (
+        select(runs.c.id, runs.c.state, campaigns.c.name)
+        .join(campaigns)
+        .where(runs.c.campaign_id == campaign_id)
+        .order_by(runs.c.number.desc())
+        .limit(1)
+    )
+    known = db.execute(latest).one_or_none()
+    if known is None:
+        row = insert(runs).values(campaign_id=campaign_id, number=1, state=RunState.LOADED, loaded_at=now)
+        return int(db.execute(row.returning(runs.c.id)).scalar_one())
+    if known.state == RunState.CANCELLED:
+        raise Mistake(
+            f"{known.name} was cancelled, which is for ever; "
+            "to call these people again, give the campaign file another name"
+        )
+    return int(known.id)
+
+
+def reopen(db: Connection, run_id: int) -> None:
+    """A finished run that was given more recipients waits to be started again."""
+    db.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.state == RunState.FINISHED)
+        .values(state=RunState.LOADED, finished_at=None)
+    )
+
+
+def find(db: Connection, name: str) -> Run:
+    """The latest run of the campaign of that name. Raises Mistake naming the nearest one there is."""
+    query = _RUN.where(campaigns.c.name == name).order_by(runs.c.number.desc()).limit(1)
+    row = db.execute(query).one_or_none()
+    if row is None:
+        names = list(db.execute(select(campaigns.c.name).order_by(campaigns.c.name)).scalars())
+        if not names:
+            raise Mistake(
+                f"there is no campaign {name!r}: the ledger is empty; "
+                "load a list first: dialer load CAMPAIGN.toml LIST.csv"
+            )
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else "there are: " + ", ".join(names[:10])
+        raise Mistake(f"there is no campaign {name!r}; {hint}")
+    return _run(row)
+
+
+def latest_runs(db: Connection) -> list[Run]:
+    """The latest run of every campaign, by name."""
+    newest = (
+        select(runs.c.campaign_id, func.max(runs.c.number).label("number"))
+        .group_by(runs.c.campaign_id)
+        .subquery()
+    )
+    query = _RUN.join(
+        newest, (newest.c.campaign_id == runs.c.campaign_id) & (newest.c.number == runs.c.number)
+    )
+    return [_run(row) for row in db.execute(query.order_by(campaigns.c.name))]
+
+
+def campaign_of(db: Connection, run_id: int) -> Campaign:
+    """The choices that a run follows."""
+    query = select(campaigns.c.choices).join(runs).where(runs.c.id == run_id)
+    return Campaign.model_validate(db.execute(query).scalar_one())
+
+
+def start(db: Connection, run: Run, now: datetime) -> RunState:
+    """Let a loaded or paused run be dialed. Returns its state afterwards. Raises Mistake if cancelled."""
+    if run.state == RunState.CANCELLED:
+        raise Mistake(
+            f"{run.name} was cancelled, which is for ever; load it under another name to call again"
+        )
+    if run.state == RunState.FINISHED:
+        return run.state
+    db.execute(
+        update(runs)
+        .where(runs.c.id == run.id, runs.c.state.in_((RunState.LOADED, RunState.PAUSED)))
+        .values(state=RunState.RUNNING, reason=None, reason_code=None, turn=_first_turn(db))
+    )
+    db.execute(update(runs).where(runs.c.id == run.id, runs.c.started_at.is_(None)).values(started_at=now))
+    return RunState.RUNNING
+
+
+def pause(db: Connection, run_id: int, reason: str, code: str = OPERATOR) -> bool:
+    """Stop dialing a running run, and take back what is queued. Returns whether it was running.
+
+    The tasks already on their way find their claims gone; calls whose request has left go on.
+    """
+    paused = db.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.state == RunState.RUNNING)
+        .values(state=RunState.PAUSED, reason=reason, reason_code=code)
+    ).rowcount
+    if paused:
+        _take_back_queued(db, run_id, RecipientState.WAITING, "paused")
+    return bool(paused)
+
+
+def cancel(db: Connection, run: Run, now: datetime) -> int:
+    """Give up everybody who has not been called. Returns how many. Calls under way end by themselves."""
+    db.execute(
+        update(runs)
+        .where(runs.c.id == run.id, runs.c.state != RunState.CANCELLED)
+        .values(state=RunState.CANCELLED, reason=None, reason_code=None, finished_at=now)
+    )
+    taken_back = _take_back_queued(db, run.id, RecipientState.CANCELLED, "cancelled")
+    waiting = db.execute(
+        update(recipients)
+        .where(recipients.c.run_id == run.id, recipients.c.state == RecipientState.WAITING)
+        .values(state=RecipientState.CANCELLED)
+    ).rowcount
+    return int(waiting) + taken_back
+
+
+def finish(ledger: Ledger, now: datetime) -> int:
+    """Close the running runs in which nobody is waiting or in progress. Returns how many."""
+    finished = (
+        select(runs.c.id)
+        .where(runs.c.state == RunState.RUNNING)
+        # Two looks, each into a partial index of its own, instead of one through all recipients.
+        .where(
+            *(
+                ~exists().where(
+                    recipients.c.run_id == runs.c.id, recipients.c.state == literal_column(f"'{state}'")
+                )
+                for state in UNFINISHED
+            )
+        )
+    )
+    with ledger.read() as db:
+        ids = list(db.execute(finished).scalars())
+    if not ids:
+        return 0
+    with ledger.write() as db:
+        return db.execute(
+            update(runs)
+            .where(runs.c.id.in_(finished))
+            .values(state=RunState.FINISHED, finished_at=now, reason=None, reason_code=None)
+        ).rowcount
+
+
+_RUN = select(
+    runs.c.id,
+    runs.c.campaign_id,
+    campaigns.c.name,
+    runs.c.number,
+    runs.c.state,
+    runs.c.reason,
+    runs.c.reason_code,
+    runs.c.exchange,
+).join(campaigns)
+
+
+def _run(row: Row[*tuple[object, ...]]) -> Run:
+    run = row._mapping
+    return Run(**{**run, "state": RunState(run["state"])})
+
+
+def _changed(old: dict[str, object], new: dict[str, object], prefix: str = "") -> list[str]:
+    """The keys whose values differ, dotted."""
+    keys: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            keys += _changed(was, now, f"{prefix}{key}.")
+        elif was != now:
+            keys.append(prefix + key)
+    return keys
+
+
+def _first_turn(db: Connection) -> float:
+    """Where a run that starts now joins the others' turns: beside the one whose turn is next."""
+    # Starting from zero it would take every slot until it had caught up with all that they ever dialed.
+    lowest = select(func.min(runs.c.turn)).where(runs.c.state == RunState.RUNNING)
+    return float(db.execute(lowest).scalar_one() or 0.0)
+
+
+def _has_recipients(db: Connection, campaign_id: int) -> bool:
+    anybody = select(recipients.c.id).join(runs).where(runs.c.campaign_id == campaign_id).limit(1)
+    return db.execute(anybody).first() is not None
+
+
+def _take_back_queued(db: Connection, run_id: int, becomes: RecipientState, reason: str) -> int:
+    taken = update(attempts).where(
+        attempts.c.run_id == run_id, attempts.c.state == literal_column(f"'{AttemptState.QUEUED}'")
+    )
+    ids = list(
+        db.execute(
+            taken.values(state=AttemptState.RETURNED, reason=reason).returning(attempts.c.recipient_id)
+        ).scalars()
+    )
+    # In pieces, because SQLite before 3.32 takes 999 parameters a statement, and PostgreSQL 65,535.
+    for first in range(0, len(ids), 500):
+        db.execute(
+            update(recipients)
+            .where(recipients.c.id.in_(ids[first : first + 500]))
+            .where(recipients.c.state == RecipientState.IN_PROGRESS)
+            .values(state=becomes)
+        )
+    return len(ids)

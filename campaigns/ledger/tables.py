@@ -1,0 +1,199 @@
+"""The ledger's tables. The migrations are the schema's history; this file is its present.
+
+Instants are whole microseconds since 1970 in UTC: the same type, order and index in SQLite and PostgreSQL,
+whatever the time zone of the server, the session or the driver.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(instant: datetime) -> int:
+    """An aware datetime → microseconds since 1970 (UTC). Raises TypeError for a naive one."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def instant(since_1970: int) -> datetime:
+    """Microseconds since 1970 → an aware datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=since_1970)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime in Python, microseconds since 1970 in the table."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 (SQLAlchemy's signature)
+        return None if value is None else microseconds(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 (SQLAlchemy's signature)
+        return None if value is None else instant(value)
+
+
+# SQLite gives rowids to INTEGER PRIMARY KEY only, PostgreSQL needs BIGINT beyond two billion rows.
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("choices", JSON, nullable=False),  # the checked campaign file
+    Column("version", Integer, nullable=False),  # counts the changes of `choices`, from 1
+    Column("created_at", Instant, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("campaign_id", ForeignKey("campaigns.id"), nullable=False),
+    Column("number", Integer, nullable=False),  # from 1
+    Column("state", String(20), nullable=False),
+    Column("reason", Text),  # why it is paused, in words for people
+    Column("reason_code", String(40)),  # who paused it: `operator` or an error's code
+    # Set by the first claim: `connect`, or `sandbox` for a trial. Neither side ever dials what the other has
+    # begun, or a trial's leftovers would ring for real (and a real list would "be called" by the stand-in).
+    Column("exchange", String(20)),
+    Column("turn", Float, nullable=False, server_default="0"),  # fair share: lowest goes next
+    Column("released_until", Instant),  # this campaign's own cap is used up to here
+    Column("loaded_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    UniqueConstraint("campaign_id", "number"),
+)
+
+loads = Table(
+    "loads",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False, index=True),
+    Column("file_name", Text, nullable=False),
+    Column("columns", JSON, nullable=False),  # the list's header, in order
+    Column("loaded_at", Instant, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("suppressed", Integer, nullable=False),
+)
+
+recipients = Table(
+    "recipients",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("load_id", ForeignKey("loads.id"), nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("key", String(255), nullable=False),
+    Column("phone", String(16), nullable=False),
+    Column("time_zone", String(64)),
+    Column("attributes", JSON, nullable=False),
+    Column("row", JSON, nullable=False),  # the row as it stood in the list, for the export
+    Column("state", String(20), nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),  # the number of the latest attempt
+    UniqueConstraint("run_id", "key"),
+    Index(
+        "ix_recipients_due",
+        "run_id",
+        "due_at",
+        "id",
+        sqlite_where=text("state = 'waiting'"),
+        postgresql_where=text("state = 'waiting'"),
+    ),
+    Index(
+        "ix_recipients_in_progress",
+        "run_id",
+        sqlite_where=text("state = 'in_progress'"),
+        postgresql_where=text("state = 'in_progress'"),
+    ),
+    Index("ix_recipients_run_state", "run_id", "state"),
+    Index("ix_recipients_phone", "phone"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("recipient_id", ForeignKey("recipients.id"), nullable=False),
+    Column("number", Integer, nullable=False),  # from 1
+    Column("client_token", String(64), nullable=False, unique=True),
+    Column("state", String(20), nullable=False),
+    Column("fence", Integer, nullable=False),  # counts the claims; an older claim's task is stale
+    Column("lease_until", Instant, nullable=False),  # rescue looks at it after this
+    Column("queued_at", Instant, nullable=False),
+    Column("dialing_at", Instant),  # the request may have left from here on
+    Column("placed_at", Instant),
+    Column("follow_at", Instant),  # the next look at a placed call
+    Column("follows", Integer, nullable=False, server_default="0"),  # looks so far
+    Column("ended_at", Instant),
+    Column("contact_id", String(256)),
+    Column("outcome", String(20)),
+    Column("reason", Text),  # why it was returned or refused, or is unknown
+    UniqueConstraint("recipient_id", "number"),
+    Index(
+        "ix_attempts_lease",
+        "state",
+        "lease_until",
+        sqlite_where=text("state IN ('queued', 'dialing')"),
+        postgresql_where=text("state IN ('queued', 'dialing')"),
+    ),
+    Index(
+        "ix_attempts_follow",
+        "follow_at",
+        sqlite_where=text("state = 'placed'"),
+        postgresql_where=text("state = 'placed'"),
+    ),
+    Index("ix_attempts_run_state", "run_id", "state", "outcome"),
+    Index("ix_attempts_run_dialing_at", "run_id", "dialing_at"),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("phone", String(16), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("added_at", Instant, nullable=False),
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("process", String(255), primary_key=True),  # role@host:pid
+    Column("role", String(20), nullable=False),
+    Column("exchange", String(20), nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("problem", Text),  # what keeps this process from its work, or NULL
+)

@@ -1,0 +1,151 @@
+"""A telephone number as people write it → E.164. Digits are never guessed, dropped or made up."""
+
+import re
+import unicodedata
+
+import phonenumbers
+from phonenumbers import PhoneNumber, PhoneNumberFormat, ValidationResult
+
+_SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?e[+-]?\d+", re.IGNORECASE)
+_DECIMAL_TAIL = re.compile(r"\+?\d{5,}[.,]0+")
+# "x12", "ext. 12", ";ext=12", "#12" and what other languages write; then pauses: "…,,12", "…;12", "…p12".
+_EXTENSION = re.compile(
+    r"\d[\s).,;-]*(?:(?:ext(?:ension|n)?|x|#|доб|poste|durchwahl|dw|anexo|ramal|int)[\s.:=]*\d+[\s#]*"
+    r"|[,;pw]+\s*\d{1,6})",
+    re.IGNORECASE,
+)
+_BETWEEN_TWO = re.compile(r"\d[^\d]*(?:[,;|&\r\n]|\b(?:or|and|oder|und|ou|et|y|o)\b)[^\d]*\d", re.IGNORECASE)
+_PARAMETER = re.compile(r";(?!ext)[a-z-]+=", re.IGNORECASE)
+_WRITTEN = re.compile(r"\(?\+?[ \t(]*\d[\d \t().\-/]*")
+_TWO_NUMBERS = "holds more than one number; keep one, and give the other a row of its own"
+_NO_NUMBER = "is not a telephone number; write its digits, with + and the country code in front"
+
+
+def e164(text: str, default_region: str | None) -> str:
+    """`(415) 555-0100` in the US → `+14155550100`.
+
+    `default_region` (two letters) is where a number without a country code is taken to be; with None such
+    a number is refused. `00` in front means `+` everywhere, also where people dial 011 for it.
+    Raises ValueError, whose text completes a sentence that begins with the cell and says what to do.
+    """
+    written = _unwrapped(_in_ascii(text).strip())
+    # What most lists hold, ready for use, need not go through the rules on how people write.
+    if not (written.startswith("+") and written[1:].isdecimal()):
+        _refuse_what_is_not_one_number(written)
+    digits = "".join(c for c in written if c.isdecimal())
+    readings = _readings("+" in written, digits, default_region)
+    valid = {
+        phonenumbers.format_number(number, PhoneNumberFormat.E164)
+        for number in readings
+        if number is not None and phonenumbers.is_valid_number(number)
+    }
+    if len(valid) > 1:
+        raise ValueError("can be read as two different numbers; write it with + and the country code")
+    if not valid:
+        raise ValueError(_why_invalid(digits, readings[0], None if "+" in written else default_region))
+    return valid.pop()
+
+
+def _readings(international: bool, digits: str, region: str | None) -> list[PhoneNumber | None]:
+    """Every number that these digits may stand for; None for one that cannot be read at all."""
+    if international:
+        return [_parsed("+" + digits, None)]
+    readings = []
+    if digits.startswith("00"):
+        readings.append(_parsed("+" + digits[2:], None))
+    # "0011…" is how Australia dials abroad, so the region has its say about zeros too.
+    if region is not None:
+        readings.append(_parsed(digits, region))
+    if not readings:
+        raise ValueError("has no country code; write +… or set default_region in the campaign's [list]")
+    return readings
+
+
+def _parsed(digits: str, region: str | None) -> PhoneNumber | None:
+    try:
+        return phonenumbers.parse(digits, region)
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def _in_ascii(text: str) -> str:
+    """The same digits and marks in ASCII.
+
+    Not NFKC, which would turn a footnote's ² into one more digit.
+    """
+    return text if text.isascii() else "".join(_ascii_mark(c) for c in text)
+
+
+def _ascii_mark(mark: str) -> str:
+    category = unicodedata.category(mark)
+    if category == "Nd":
+        return str(unicodedata.decimal(mark))
+    if "\uff01" <= mark <= "\uff5e":  # the full-width twins of ASCII
+        return chr(ord(mark) - 0xFEE0)
+    if category == "Cf" or "\ufe00" <= mark <= "\ufe0f":  # bidi, zero-width, variation selectors
+        return ""
+    if category == "Zs":
+        return " "
+    if category == "Pd" or mark in "\u2212\u30fc":  # minus, and the long-vowel mark that Japan types for it
+        return "-"
+    return "'" if mark in "\u2018\u2019\u02bc" else mark
+
+
+def _unwrapped(written: str) -> str:
+    """Without what spreadsheets and links put around a number: `'+1…`, `="+1…"`, `tel:+1…`."""
+    if written.startswith('="') and written.endswith('"'):
+        written = written[2:-1].strip()
+    written = written.removeprefix("'").lstrip()
+    return written[4:].lstrip() if written[:4].lower() == "tel:" else written
+
+
+def _refuse_what_is_not_one_number(written: str) -> None:
+    if not written:
+        raise ValueError("is empty; fill in the number or remove the row")
+    if len(written) > 200:  # also because the patterns below take quadratic time
+        raise ValueError(_NO_NUMBER)
+    if _SCIENTIFIC.fullmatch(written):
+        # Echoed because a spreadsheet may show the column quite differently.
+        raise ValueError(f"'{written}' has lost its digits; format the column as text and export again")
+    if _DECIMAL_TAIL.fullmatch(written):
+        raise ValueError("was exported as a decimal number; format the column as text and export again")
+    if _PARAMETER.search(written):
+        raise ValueError("is a link with parameters; write the number alone, with + and the country code")
+    if match := _EXTENSION.search(written):
+        if match.end() == len(written):
+            raise ValueError("has an extension, which Connect cannot dial; move it to a column of its own")
+        raise ValueError(_TWO_NUMBERS)
+    if _BETWEEN_TWO.search(written) or written.count("+") > 1 or _is_slashed_pair(written):
+        raise ValueError(_TWO_NUMBERS)
+    if any(c.isalpha() for c in written):
+        kept = "has letters in it; write the number in digits only"
+        raise ValueError(kept if any(c.isdecimal() for c in written) else _NO_NUMBER)
+    if not _WRITTEN.fullmatch(written):
+        raise ValueError(_NO_NUMBER)
+
+
+def _is_slashed_pair(written: str) -> bool:
+    """`030/2312512` sets off an area code; `2312512/13` and `2312512/2312513` are two numbers."""
+    if "/" not in written:
+        return False
+    before, _, after = written.partition("/")
+    left, right = (sum(c.isdecimal() for c in part) for part in (before, after))
+    longest_area = 9 if before.lstrip(" (").startswith(("+", "0")) else 5
+    return left > 0 and right > 0 and ("/" in after or left > longest_area or right < 5)
+
+
+def _why_invalid(digits: str, number: PhoneNumber | None, guessed_region: str | None) -> str:
+    possible = None if number is None else phonenumbers.is_possible_number_with_reason(number)
+    too_short = (ValidationResult.TOO_SHORT, ValidationResult.IS_POSSIBLE_LOCAL_ONLY)
+    if len(digits) > 15 or possible == ValidationResult.TOO_LONG:
+        problem = "has too many digits for one number"
+    elif len(digits) < 5 or possible in too_short:
+        problem = "has too few digits"
+    elif number is None:
+        problem = "has a country code that does not exist"
+    else:
+        problem = f"is no number that country code +{number.country_code} can have"
+    otherwise = (
+        f", or write + and the country code if it is not in {guessed_region}" if guessed_region else ""
+    )
+    return f"{problem}; check the digits{otherwise}"

@@ -1,0 +1,115 @@
+"""The rejected rows as a CSV file that can be corrected and loaded."""
+
+import csv
+import os
+import re
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from campaigns.call_list import NOTE_COLUMNS, CallList, RejectedRow
+from campaigns.mistake import Mistake
+
+_NUMBERED = re.compile(r"(.*\.rejects)(?:-(\d+))?", re.DOTALL)
+
+
+def default_rejects_path(list_path: Path) -> Path:
+    """`people.csv` → `people.rejects.csv` beside it; → `people.rejects-2.csv` when that itself is loaded.
+
+    The corrections stand only in the file that is being loaded, so it is never written over by default.
+    """
+    if list_path.suffix.lower() != ".csv":
+        return list_path.with_name(list_path.name + ".rejects.csv")
+    if match := _NUMBERED.fullmatch(list_path.stem):
+        return list_path.with_name(f"{match[1]}-{int(match[2] or 1) + 1}.csv")
+    return list_path.with_name(list_path.stem + ".rejects.csv")
+
+
+class RejectsFile:
+    """Collects rejected rows; the file appears, complete, at `close()`, and only if there are any.
+
+    Columns: line, column, reason, then the list's own, with each row exactly as wide as it stood, so that
+    what was not corrected is rejected again. A rejects file of the same name from an earlier load is
+    replaced, or removed when nothing is rejected any more. Leaving the `with` block by an exception
+    changes nothing on the disk.
+    """
+
+    def __init__(self, path: Path, call_list: CallList) -> None:
+        """Raises Mistake if the name is taken by something else, before any row is loaded."""
+        self.path = path
+        self.count = 0
+        self._header = [*NOTE_COLUMNS, *call_list.columns]
+        # The program that wrote the list reads this delimiter as a matter of course.
+        self._delimiter = call_list.delimiter
+        self._temporary: Path | None = None
+        self._file: TextIO | None = None
+        self._writer: Any = None
+        if not path.parent.is_dir():
+            raise Mistake(f"{path}: there is no such directory for the rejects file; create it first")
+        if path.exists():
+            if path.samefile(call_list.path):
+                raise Mistake(f"{path}: is the list itself; name another file for the rejects")
+            if not _is_rejects_file(path):
+                raise Mistake(
+                    f"{path}: exists and is no rejects file; name another with --rejects, or move it"
+                )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.discard()
+
+    def write(self, rejected: RejectedRow) -> None:
+        """Add one row. Raises Mistake if the file cannot be written."""
+        try:
+            if self._file is None:
+                self._open()
+            self._writer.writerow([rejected.line, rejected.column, rejected.reason, *rejected.row.values()])
+        except OSError as problem:
+            raise Mistake(f"{self.path}: cannot be written: {problem.strerror}") from None
+        self.count += 1
+
+    def close(self) -> None:
+        """Put the file in its place, or remove that of an earlier load. Closing twice does nothing."""
+        if self._file is None:
+            if self.count == 0:
+                self.path.unlink(missing_ok=True)
+            return
+        assert self._temporary is not None
+        try:
+            self._file.close()
+            os.replace(self._temporary, self.path)
+        except OSError as problem:
+            self._temporary.unlink(missing_ok=True)
+            raise Mistake(f"{self.path}: cannot be written: {problem.strerror}") from None
+        finally:
+            self._file = None
+
+    def discard(self) -> None:
+        """Forget what was written; an earlier file of that name stays as it is."""
+        if self._file is not None and self._temporary is not None:
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
+            self._file = None
+
+    def _open(self) -> None:
+        descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        self._temporary = Path(name)
+        # Without the byte order mark Excel takes UTF-8 for the local code page, and the names that it then
+        # saves along with the correction are spoiled for good.
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8-sig", newline="")
+        self._writer = csv.writer(self._file, delimiter=self._delimiter)
+        self._writer.writerow(self._header)
+
+
+def _is_rejects_file(path: Path) -> bool:
+    with path.open("rb") as file:
+        first = file.readline(4096).decode("utf-8-sig", errors="replace")
+    return re.match(r"line([,;\t|])column\1reason\b", first) is not None

@@ -1,0 +1,130 @@
+"""The numbers and the reasons that people read: status, and why nothing dials if nothing does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.ledger import Ledger
+from campaigns.ledger.figures import Figures, figures
+from campaigns.ledger.health import Heartbeat, alive
+from campaigns.ledger.runs import OPERATOR, Run, find, latest_runs
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One campaign at one moment."""
+
+    run: Run
+    figures: Figures
+    reason: str | None
+    """Why nothing dials, if nothing does, and what to do about it."""
+    calls_per_second: float
+    """Over the last minute."""
+    finishes_at: datetime | None
+    """When everybody who is waiting will have been dialed at that rate."""
+
+    @property
+    def waiting(self) -> int:
+        """Recipients who are still to be dialed."""
+        return self.figures.recipients.get(RecipientState.WAITING, 0)
+
+    @property
+    def in_progress(self) -> int:
+        """Recipients whose call is on its way, or whose outcome is not known yet."""
+        return self.figures.recipients.get(RecipientState.IN_PROGRESS, 0)
+
+    @property
+    def total(self) -> int:
+        """Every accepted row."""
+        return sum(self.figures.recipients.values())
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody is waiting or in progress."""
+        return self.waiting == 0 and self.in_progress == 0
+
+    @property
+    def fault(self) -> bool:
+        """Whether the campaign paused itself, and somebody has to mend something."""
+        return self.run.state == RunState.PAUSED and self.run.reason_code not in (None, OPERATOR)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for machines."""
+        return {
+            "name": self.run.name,
+            "run": self.run.number,
+            "state": self.run.state,
+            "reason": self.reason,
+            "exchange": self.run.exchange,
+            "recipients": {
+                "total": self.total,
+                **{state: self.figures.recipients.get(state, 0) for state in RecipientState},
+            },
+            "attempts": {state: self.figures.attempts.get(state, 0) for state in AttemptState},
+            "outcomes": self.figures.outcomes,
+            "calls_per_second": round(self.calls_per_second, 3),
+            "finishes_at": self.finishes_at.isoformat(timespec="seconds") if self.finishes_at else None,
+        }
+
+
+def status(ledger: Ledger, name: str, now: datetime) -> Status:
+    """One campaign's status. Raises Mistake if there is none of that name."""
+    processes = alive(ledger, now)
+    with ledger.read() as db:
+        run = find(db, name)
+        return _status(run, figures(db, run.id, now), processes, now)
+
+
+def every_status(ledger: Ledger, now: datetime) -> list[Status]:
+    """The status of every campaign, by name."""
+    processes = alive(ledger, now)
+    with ledger.read() as db:
+        return [_status(run, figures(db, run.id, now), processes, now) for run in latest_runs(db)]
+
+
+def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: datetime) -> str | None:
+    """Why nothing dials, and what to do; None when calls can be placed, or all have been."""
+    waiting = numbers.recipients.get(RecipientState.WAITING, 0)
+    held = numbers.recipients.get(RecipientState.HELD, 0)
+    match run.state:
+        case RunState.LOADED:
+            return f"not started; start it with: dialer start {run.name}"
+        case RunState.PAUSED:
+            return f"paused: {run.reason}; when that is mended: dialer resume {run.name}"
+        case RunState.FINISHED if held:
+            return f"{held} held: a call to them may have rung and nobody can tell"
+        case RunState.FINISHED | RunState.CANCELLED:
+            return None
+    if not waiting and not numbers.recipients.get(RecipientState.IN_PROGRESS, 0):
+        return None
+    ours = [p for p in processes if run.exchange is None or p.exchange == run.exchange]
+    trial = " --sandbox" if run.exchange == "sandbox" else ""
+    for role, what in (
+        ("dial", "no worker is dialing"),
+        ("control", "nobody feeds"),
+        ("beat", "no scheduler"),
+    ):
+        if not any(p.role == role for p in ours):
+            return f"{what}: no {role} process has reported lately; start one with: dialer up{trial}"
+    problems = sorted({p.problem for p in ours if p.problem})
+    if problems:
+        return "; ".join(problems)
+    if waiting and numbers.next_due is not None and numbers.next_due > now + timedelta(seconds=5):
+        return f"the next call is due at {numbers.next_due.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    return None
+
+
+def _status(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: datetime) -> Status:
+    seconds = numbers.over.total_seconds()
+    rate = numbers.dialed_lately / seconds if seconds >= 1 else 0.0
+    waiting = numbers.recipients.get(RecipientState.WAITING, 0)
+    going = run.state == RunState.RUNNING and rate > 0 and waiting > 0
+    return Status(
+        run=run,
+        figures=numbers,
+        reason=why_not(run, numbers, processes, now),
+        calls_per_second=rate,
+        finishes_at=now + timedelta(seconds=waiting / rate) if going else None,
+    )

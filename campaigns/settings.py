@@ -1,0 +1,64 @@
+"""DIALER_* settings of this side: where the ledger is.
+
+Read once from the environment, or from a `.env` file in the working directory, and frozen.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dotenv import load_dotenv
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from campaigns.mistake import Mistake
+
+T = TypeVar("T", bound=BaseSettings)
+
+
+class LedgerSettings(BaseSettings):
+    """Where the ledger is."""
+
+    model_config = SettingsConfigDict(env_prefix="DIALER_", frozen=True, env_ignore_empty=True)
+
+    database_url: str | None = Field(
+        default=None,
+        description="the ledger's SQLAlchemy URL",
+        examples=["postgresql://dialer:password@db.internal/dialer"],
+    )
+    data_dir: Path = Field(
+        default=Path(".dialer"),
+        description="the directory for everything that this machine keeps",
+        examples=[".dialer"],
+    )
+
+    @property
+    def ledger_url(self) -> str:
+        """The database's URL; by default an SQLite file in the data directory."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'ledger.sqlite'}"
+
+
+def load_settings(kind: type[T]) -> T:
+    """Read the settings once. Raises Mistake naming the variable, what it means and a value that would do."""
+    dotenv = Path(".env")
+    if dotenv.is_file():
+        # Into the environment and not only into our settings: AWS_* lines are for the SDK.
+        load_dotenv(dotenv, override=False)
+    try:
+        return kind()
+    except ValidationError as error:
+        raise Mistake("; ".join(_in_words(kind, e) for e in error.errors())) from None
+
+
+def _in_words(kind: type[BaseSettings], error: Any) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    name = str(error["loc"][0])
+    field = kind.model_fields[name]
+    example = (field.examples or [field.default])[0]
+    variable = f"DIALER_{name.upper()}"
+    # A URL may hold a password, so what was given is repeated for everything but URLs.
+    given = "" if name.endswith("_url") else f" (it is {os.environ.get(variable, '')!r})"
+    wrong = f"{message[:1].lower()}{message[1:]}{given}"
+    return f"{variable}: {field.description}: {wrong}; {variable}={example} would do"

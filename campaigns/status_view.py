@@ -1,0 +1,136 @@
+"""A status in words and tables, for people."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from campaigns.attempt import RecipientState, RunState
+from campaigns.report import Status
+
+
+def in_words(status: Status) -> list[str]:
+    """One campaign, line by line."""
+    run, numbers = status.run, status.figures
+    trial = " (in the sandbox)" if run.exchange == "sandbox" else ""
+    lines = [f"{run.name}: {run.state}{trial}", f"  {progress(status)}"]
+    others = [
+        f"{numbers.recipients[state]:,} {state.replace('_', ' ')}"
+        for state in RecipientState
+        if numbers.recipients.get(state)
+    ]
+    if others:
+        lines.append(f"  recipients: {', '.join(others)}")
+    if numbers.attempts:
+        lines.append(f"  attempts: {counted(numbers.attempts)}")
+    if numbers.outcomes:
+        lines.append(f"  outcomes: {counted(numbers.outcomes)}")
+    if numbers.last_refusal:
+        lines.append(f"  last refusal: {numbers.last_refusal}")
+    if run.state == RunState.RUNNING:
+        lines.append(f"  {pace(status)}")
+    if status.reason:
+        lines.append(f"  {status.reason}")
+    return lines
+
+
+def progress(status: Status) -> str:
+    """How far."""
+    settled = status.total - status.waiting - status.in_progress
+    share = settled / status.total if status.total else 1.0
+    return f"{settled:,} of {status.total:,} settled ({share:.0%})"
+
+
+def pace(status: Status) -> str:
+    """How fast, and when it will be done."""
+    if status.finishes_at is None:
+        return f"{status.calls_per_second:.2f} calls per second"
+    return f"{status.calls_per_second:.2f} calls per second; all dialed {until(status.finishes_at)}"
+
+
+def until(instant: datetime) -> str:
+    """An instant to come as people say it: `in 3 min (at 14:05)`."""
+    local = instant.astimezone()
+    seconds = max(0.0, (instant - datetime.now(instant.tzinfo)).total_seconds())
+    if seconds < 90:
+        return f"in {seconds:.0f} s"
+    if seconds < 5400:
+        return f"in {seconds / 60:.0f} min (at {local:%H:%M})"
+    return f"in {seconds / 3600:.1f} h (at {local:%Y-%m-%d %H:%M})"
+
+
+def counted(numbers: dict[str, int]) -> str:
+    """`873 answered, 61 busy`, most first."""
+    ordered = sorted(numbers.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in ordered)
+
+
+def table(every: Sequence[Status]) -> None:
+    """All campaigns, a row each."""
+    view = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("campaign", "state", "settled", "waiting", "in progress", "pace"):
+        view.add_column(title, justify="left" if title in ("campaign", "state", "pace") else "right")
+    for each in every:
+        settled = each.total - each.waiting - each.in_progress
+        view.add_row(
+            each.run.name,
+            each.run.state,
+            f"{settled:,}/{each.total:,}",
+            f"{each.waiting:,}",
+            f"{each.in_progress:,}",
+            each.reason or (pace(each) if each.run.state == RunState.RUNNING else ""),
+        )
+    _console().print(view)
+
+
+def _console() -> Console:
+    # Where nobody looks, a table is not folded to a terminal's width.
+    return Console() if sys.stdout.isatty() else Console(width=200)
+
+
+def live(status: Status, note: str) -> RenderableType:
+    """What `dialer run` shows while it dials."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    numbers = status.figures
+    settled = status.total - status.waiting - status.in_progress
+    bar = Table.grid(padding=(0, 2))
+    bar.add_row(
+        Text(status.run.name, style="bold"),
+        ProgressBar(total=max(status.total, 1), completed=settled, width=40),
+        f"{settled:,}/{status.total:,}",
+        pace(status),
+    )
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("", f"waiting {status.waiting:,}", f"in progress {status.in_progress:,}")
+    parts: list[RenderableType] = [bar, rows]
+    if numbers.outcomes or numbers.attempts.get("refused"):
+        shown = dict(numbers.outcomes)
+        if numbers.attempts.get("refused"):
+            shown["refused"] = numbers.attempts["refused"]
+        parts.append(Text(f"  {counted(shown)}"))
+    if status.reason:
+        parts.append(Text(f"  {status.reason}", style="yellow"))
+    if note:
+        parts.append(Text(f"  {note}", style="dim"))
+    return Group(*parts)
+
+
+def plain(status: Status) -> str:
+    """The same in one line, for a log."""
+    parts = [
+        progress(status),
+        f"{status.in_progress:,} in progress",
+        f"{status.calls_per_second:.2f}/s",
+    ]
+    if status.figures.outcomes:
+        parts.append(counted(status.figures.outcomes))
+    if status.finishes_at:
+        parts.append(f"all dialed {until(status.finishes_at)}")
+    if status.reason:
+        parts.append(status.reason)
+    return f"{status.run.name}: " + "; ".join(parts)

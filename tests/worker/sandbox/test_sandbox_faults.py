@@ -1,0 +1,120 @@
+"""Faults on request, as boto3 sees them."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+
+
+def _figures(sandbox: Any, *names: str) -> tuple[Any, ...]:
+    stats = sandbox.stats()
+    return tuple(stats[name] for name in names)
+
+
+@pytest.mark.parametrize(
+    ("digits", "status", "code", "rang"),
+    [
+        ("92", 429, "TooManyRequestsException", 0),
+        ("93", 429, "LimitExceededException", 0),
+        ("94", 500, "InternalServiceException", 0),
+        ("96", 500, "InternalServiceException", 1),
+    ],
+)
+def test_faults_of_the_first_request(sandbox: Any, digits: str, status: int, code: str, rang: int) -> None:
+    """The first request of a token fails, before or after placing; the second one succeeds."""
+    with pytest.raises(ClientError) as failed:
+        sandbox.start(f"+141555501{digits}")
+    response: Any = failed.value.response
+    assert (status, code) == (response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"])
+    assert (rang,) == _figures(sandbox, "rang")
+    sandbox.start(f"+141555501{digits}")
+    assert (2, 1, rang) == _figures(sandbox, "requests", "rang", "replayed")
+
+
+@pytest.mark.parametrize(
+    ("digits", "code"),
+    [("90", "DestinationNotAllowed"), ("91", "InvalidParameter"), ("95", "InternalService")],
+)
+def test_faults_of_every_request(sandbox: Any, digits: str, code: str) -> None:
+    """Some numbers never come through, whatever one tries."""
+    for _ in range(3):
+        with pytest.raises(ClientError, match=code):
+            sandbox.start(f"+141555501{digits}")
+    assert _figures(sandbox, "requests", "rang") == (3, 0)
+
+
+@pytest.mark.parametrize(("digits", "rang"), [("97", 0), ("98", 1)])
+def test_dropped_connections(sandbox: Any, digits: str, rang: int) -> None:
+    """The connection closes without a byte of answer; whether it rang is known only to the sandbox."""
+    with pytest.raises(ConnectionClosedError):
+        sandbox.start(f"+141555501{digits}")
+    assert (rang, {"ConnectionDropped": 1}) == _figures(sandbox, "rang", "errors")
+    sandbox.start(f"+141555501{digits}")
+    assert _figures(sandbox, "rang", "second_rings") == (1, 0)
+
+
+def test_a_slow_answer_outlasts_the_read_timeout(run_sandbox: Callable[..., Any]) -> None:
+    """The call is placed at once, but the caller hears nothing in time; others are answered meanwhile."""
+    sandbox = run_sandbox(read_timeout=0.3)
+    with pytest.raises(ReadTimeoutError):
+        sandbox.start("+14155550199")
+    assert _figures(sandbox, "rang") == (1,)
+    sandbox.start("+14155550199")
+    assert _figures(sandbox, "rang", "replayed") == (1, 1)
+
+
+def test_the_trap_for_late_replays(sandbox: Any) -> None:
+    """Number 89 is busy within two seconds and answers 500: a replay after that rings the person again."""
+    with pytest.raises(ClientError):
+        sandbox.start("+14155550189")
+    sandbox.clock.now += 3
+    sandbox.start("+14155550189")
+    assert _figures(sandbox, "rang", "second_rings") == (2, 1)
+
+
+def test_a_new_token_meets_the_numbers_fault_again(sandbox: Any) -> None:
+    """Once means once for each attempt, so that a redial behaves like the first dial."""
+    for token in ("attempt-1", "attempt-2"):
+        with pytest.raises(ClientError):
+            sandbox.start("+14155550194", token)
+        sandbox.start("+14155550194", token)
+
+
+def test_rates_of_faults_repeat_with_their_seed(sandbox: Any) -> None:
+    """The same seed gives the same faults, at about the rates that were asked for."""
+
+    def outcomes(prefix: str) -> list[str]:
+        sandbox.set_faults(throttle=0.1, error_before=0.1, drop_after=0.2, seed=7)
+        seen = []
+        for n in range(100):
+            try:
+                sandbox.start("+14155550100", f"{prefix}{n}")
+                seen.append("ok")
+            except ClientError as error:
+                seen.append(str(error.response["Error"]["Code"]))
+            except ConnectionClosedError:
+                seen.append("dropped")
+        return seen
+
+    first = outcomes("a")
+    assert first == outcomes("b")
+    counts = {outcome: first.count(outcome) for outcome in set(first)}
+    assert {"ok", "TooManyRequestsException", "InternalServiceException", "dropped"} == set(counts)
+    assert 40 < counts["ok"] < 80
+    assert 2 * (counts["ok"] + counts["dropped"]) == sandbox.stats()["rang"]
+
+
+@pytest.mark.parametrize(
+    "rates", [{"throttel": 0.1}, {"throttle": 1.5}, {"drop_before": 0.6, "drop_after": 0.6}]
+)
+def test_rates_that_make_no_sense_are_refused(sandbox: Any, rates: dict[str, float]) -> None:
+    """A misspelt or impossible rate is an error, and changes nothing."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        sandbox.set_faults(**rates)
+    with refused.value:
+        assert refused.value.code == 400
+    assert json.loads(sandbox.get("/_sandbox/faults"))["throttle"] == 0.0

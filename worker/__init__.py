@@ -1,0 +1,20 @@
+"""How to do it and how fast: the queue, the pace, Amazon Connect, and the processes of one machine.
+
+connect.py            boto3 in; our types and our errors out. The only importer of boto3
+pacer.py, pacer.lua   one rate for all workers
+feed.py               due recipients → claimed attempts → Celery tasks
+dial.py               one attempt, from its slot to its contact_id
+follow.py             contact_id → outcome → redial or done
+rescue.py             attempts that a crash left behind
+tasks.py              thin Celery wrappers around the verbs
+health.py             every process reports that it lives
+beat.py               the scheduler
+app.py                the composition root: Celery app, schedule, clients
+sandbox/              a stand-in for Amazon Connect, over HTTP, for trials and tests
+children.py           child processes: started, watched, stopped in order
+embedded_redis.py     the Valkey of one data directory, as a process
+sandbox_process.py    the sandbox of one data directory, as a process
+local.py              everything on one machine
+settings.py           DIALER_* settings of this side
+cli.py                the `dialer` command
+"""

@@ -1,0 +1,24 @@
+"""The scheduler: it rings the control queue's doorbell, and not again while nobody has come to the door."""
+
+from typing import Any
+
+from celery.beat import ScheduleEntry, Scheduler
+
+_ENOUGH = 20
+"""Messages in the control queue: more would do the same work again, and fill Redis while no worker runs."""
+
+
+class DoorbellScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
+    """Celery's scheduler, keeping nothing on disk: what is missed is simply done at the next tick."""
+
+    def apply_async(
+        self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **kwargs: Any
+    ) -> Any:
+        """Send one entry's task, unless its queue has enough of them already."""
+        queue = entry.options["queue"]
+        with self.app.connection_for_write() as connection:
+            if connection.default_channel.client.llen(queue) >= _ENOUGH:
+                if advance:
+                    self.reserve(entry)
+                return None
+        return super().apply_async(entry, producer=producer, advance=advance, **kwargs)

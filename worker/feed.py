@@ -1,0 +1,60 @@
+"""Due recipients → claimed attempts → Celery tasks."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from math import ceil
+
+from campaigns.ledger import Ledger
+from campaigns.ledger.claims import Claim, claim, hand_back
+from campaigns.ledger.runs import finish
+
+log = logging.getLogger(__name__)
+
+AHEAD = timedelta(seconds=3)
+"""How much work is kept queued: enough for the workers never to wait for the next round of feeding, and
+little enough that a pause or a cancelled campaign strands next to nothing in Redis."""
+
+
+class QueueUnavailable(Exception):
+    """The tasks could not be sent."""
+
+
+def keep_queued(calls_per_second: float) -> int:
+    """How many attempts to keep queued at this rate: three seconds of work, whatever the campaign's size."""
+    return max(2, ceil(calls_per_second * AHEAD.total_seconds()))
+
+
+def feed(
+    ledger: Ledger,
+    send: Callable[[Sequence[Claim]], None],
+    *,
+    calls_per_second: float,
+    exchange: str,
+    lease: timedelta,
+    clock: Callable[[], datetime],
+) -> int:
+    """Top the queue up from the ledger, and close the runs that are over. Returns how many were released.
+
+    `send` publishes the claims and raises QueueUnavailable when it cannot say that all have arrived. Then
+    all of them go back to the ledger: a task that did arrive finds its claim gone.
+    """
+    released = claim(
+        ledger,
+        keep_queued=keep_queued(calls_per_second),
+        exchange=exchange,
+        now=clock(),
+        lease=lease,
+        ahead=AHEAD,
+    )
+    if not released:
+        finish(ledger, clock())
+        return 0
+    # Dying here loses nothing: the claims' leases pass, and rescue gives them back.
+    try:
+        send(released)
+    except QueueUnavailable as error:
+        hand_back(ledger, released, str(error), due_at=clock())
+        log.warning("%d attempts go back to the ledger: %s", len(released), error)
+        return 0
+    return len(released)

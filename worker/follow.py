@@ -1,0 +1,110 @@
+"""contact_id → outcome → redial, or done."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from campaigns.attempt import Outcome
+from campaigns.ledger import Ledger
+from campaigns.ledger.moves import Placed, follow_later, mark_ended, take_due_follows
+from campaigns.redial import RedialAt, next_step
+from worker.connect import CallReport, Connect, ConnectError
+from worker.pacer import Pacer, PacerUnavailable
+
+log = logging.getLogger(__name__)
+
+_HELD_FOR = timedelta(seconds=60)
+"""How long calls that are being looked up stay taken; if this process dies they are due again after it."""
+
+# Connect's words, from the API reference of DisconnectReason and AnsweringMachineDetectionStatus (2025).
+_BY_MACHINE_DETECTION = {
+    "HUMAN_ANSWERED": Outcome.HUMAN_ANSWERED,
+    "VOICEMAIL_BEEP": Outcome.VOICEMAIL,
+    "VOICEMAIL_NO_BEEP": Outcome.VOICEMAIL,
+    "AMD_UNANSWERED": Outcome.NO_ANSWER,
+    "SIT_TONE_BUSY": Outcome.BUSY,
+    "SIT_TONE_INVALID_NUMBER": Outcome.INVALID_NUMBER,
+    "FAX_MACHINE_DETECTED": Outcome.FAX,
+}
+_BY_DISCONNECT_REASON = {
+    "TELECOM_TIMEOUT": Outcome.NO_ANSWER,
+    "TELECOM_UNANSWERED": Outcome.NO_ANSWER,
+    "TELECOM_ORIGINATOR_CANCEL": Outcome.NO_ANSWER,
+    "TELECOM_BUSY": Outcome.BUSY,
+    "TELECOM_PROBLEM": Outcome.UNREACHABLE,
+    "OUTBOUND_RESOURCE_ERROR": Outcome.UNREACHABLE,
+    "OUTBOUND_ATTEMPT_FAILED": Outcome.UNREACHABLE,
+    "TELECOM_NUMBER_INVALID": Outcome.INVALID_NUMBER,
+    "OUTBOUND_DESTINATION_ENDPOINT_ERROR": Outcome.INVALID_NUMBER,
+    "TELECOM_POTENTIAL_BLOCKING": Outcome.BLOCKED,
+}
+
+
+def outcome_of(report: CallReport) -> Outcome | None:
+    """How a call ended, or None while it goes on."""
+    if report.ended_at is None:
+        return None
+    by_machine = _BY_MACHINE_DETECTION.get(report.answering_machine_status or "")
+    if by_machine is not None:
+        return by_machine
+    if report.answered_at is not None:
+        return Outcome.ANSWERED
+    return _BY_DISCONNECT_REASON.get(report.disconnect_reason or "", Outcome.NO_OUTCOME)
+
+
+def next_look(first: timedelta, looks: int) -> timedelta:
+    """How long to wait after look number `looks` (from 1): most calls are over at the first, a long one is
+    looked at ever more rarely, a quarter of an hour apart at most."""
+    doublings: int = 2 ** min(looks, 10)
+    return min(first * doublings, max(first, timedelta(minutes=15)))
+
+
+def deadline(first: timedelta) -> timedelta:
+    """How long after placing a call that Connect knows nothing of is given up."""
+    return max(timedelta(minutes=1), 10 * first)
+
+
+def follow(
+    ledger: Ledger,
+    connect: Connect,
+    pacer: Pacer,
+    *,
+    first: timedelta,
+    limit: int,
+    clock: Callable[[], datetime],
+) -> int:
+    """Ask Connect for the outcome of up to `limit` calls that are due to be looked at.
+
+    Returns how many have ended. One that cannot be asked for now stays taken for a minute and is due again.
+    """
+    ended = 0
+    now = clock()
+    for call in take_due_follows(ledger, limit=limit, now=now, until=now + _HELD_FOR):
+        try:
+            if not pacer.wait(2.0):
+                break
+            report = connect.describe(call.instance_id, call.contact_id)
+        except (PacerUnavailable, ConnectError) as error:
+            # The account may lack the permission, or the network be away: dialing goes on regardless.
+            log.warning("contact %s cannot be followed now: %s", call.contact_id, error)
+            break
+        ended += _apply(ledger, call, report, first, clock())
+    return ended
+
+
+def _apply(ledger: Ledger, call: Placed, report: CallReport | None, first: timedelta, now: datetime) -> bool:
+    outcome = outcome_of(report) if report is not None else None
+    if outcome is None:
+        if report is not None or now - call.placed_at < deadline(first):
+            follow_later(ledger, call.attempt_id, now + next_look(first, call.follows))
+            return False
+        outcome = Outcome.NO_OUTCOME
+    rules = call.campaign.redial
+    step = next_step(outcome, call.number, after=rules.after, max_attempts=rules.max_attempts, now=now)
+    return mark_ended(
+        ledger,
+        call.attempt_id,
+        outcome,
+        ended_at=(report.ended_at if report is not None else None) or now,
+        redial_at=step.due_at if isinstance(step, RedialAt) else None,
+    )

@@ -1,0 +1,51 @@
+"""Every process reports to the ledger that it lives, and what keeps it from its work."""
+
+import logging
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from campaigns.ledger import LedgerUnavailable
+from campaigns.ledger.health import BEAT, beat, leave
+from worker.pacer import PacerUnavailable
+
+if TYPE_CHECKING:
+    from worker.app import Machine
+
+log = logging.getLogger(__name__)
+
+
+def report(machine: "Machine", role: str) -> threading.Thread:
+    """Report every few seconds from a thread of its own, until the process stops."""
+    thread = threading.Thread(target=_keep_reporting, args=(machine, role), name="health", daemon=True)
+    thread.start()
+    return thread
+
+
+def _keep_reporting(machine: "Machine", role: str) -> None:
+    from worker.app import now
+
+    process = f"{role}@{socket.gethostname()}:{os.getpid()}"
+    exchange = machine.settings.exchange
+    while not machine.stopping.is_set():
+        try:
+            beat(machine.ledger, process, role, exchange, _problem(machine), now())
+        except LedgerUnavailable as error:
+            log.error("%s", error)
+        machine.stopping.wait(BEAT.total_seconds())
+    try:
+        leave(machine.ledger, process, now())
+    except LedgerUnavailable as error:
+        log.error("%s", error)
+
+
+def _problem(machine: "Machine") -> str | None:
+    """What keeps this process from its work."""
+    try:
+        state = machine.start_pacer.current()
+    except PacerUnavailable as error:
+        return str(error)
+    if state.share < 0.9:
+        return f"throttled by Connect: slowed down to {state.share:.0%} of the rate for now"
+    return None

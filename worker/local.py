@@ -1,0 +1,230 @@
+"""Everything on one machine: Redis, the workers, the scheduler, and for trials the sandbox.
+
+`dialer up` and `dialer run` start these as processes of their own and stop them in order. Two of them on
+the same data directory share its Redis and its sandbox; the second takes over when the first goes.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from campaigns.mistake import Mistake
+from worker.children import Child, ChildFailed
+from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
+
+_PATIENCE_SECONDS = 20.0
+"""How long Redis and the sandbox may take to answer after their start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How the sandbox behaves in a trial on this machine."""
+
+    speed: float = 10.0
+    """Call seconds per second."""
+
+
+class Stack:
+    """The dialer's processes on this machine. Use it as a context manager: leaving it stops them."""
+
+    def __init__(self, settings: DialerSettings, *, workers: int, trial: Trial | None) -> None:
+        self.settings = settings.model_copy(update={"exchange": "sandbox" if trial else "connect"})
+        self.logs = settings.data_dir / "logs"
+        self._trial = trial
+        self._workers = workers
+        self._environment = dict(os.environ)
+        self._services: list[Child] = []
+        self._feeding: list[Child] = []
+        self._dialing: list[Child] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop(lambda _: None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop(lambda _: None)
+
+    def start(self) -> None:
+        """Start everything. Raises Mistake or ChildFailed when a part does not come up."""
+        _make_directory(self.logs)
+        settings, trial = self.settings, self._trial
+        if settings.redis_url is None:
+            self._services.append(self._child("redis", ["worker.embedded_redis"], grace=5))
+        if trial is not None:
+            port = _lasting_port(settings.data_dir / "sandbox.port")
+            self._environment |= _sandbox_environment(port, settings, trial)
+            self._services.append(self._child("sandbox", ["worker.sandbox_process"], grace=5))
+        for service in self._services:
+            service.start()
+        self._wait_for_redis()
+        if trial is not None:
+            self._wait_for("the sandbox", lambda: _answers(port))
+        # Long enough for a request that has just left to be answered and recorded.
+        calls = CONNECT_TIMEOUT_SECONDS + settings.read_timeout_seconds + 5
+        pid = os.getpid()
+        for number in range(1, self._workers + 1):
+            arguments = _worker(settings.dial_queue, f"dial{number}-{pid}", settings.dial_threads)
+            self._dialing.append(self._child(f"dial-{number}", arguments, grace=calls))
+        control = _worker(settings.control_queue, f"control-{pid}", 4)
+        self._feeding.append(self._child("control", control, grace=calls))
+        beat = ["celery", "-A", "worker.app", "beat", "--loglevel", "WARNING", "--pidfile", ""]
+        self._feeding.append(self._child("beat", beat, grace=5))
+        for child in self._dialing + self._feeding:
+            child.start()
+
+    def watch(self) -> None:
+        """Start again what has crashed. Raises ChildFailed when that does not help."""
+        for child in self._services + self._dialing + self._feeding:
+            child.watch()
+
+    def stop(self, say: Callable[[str], None]) -> None:
+        """Stop feeding, let the calls whose request has left be recorded, then stop the rest."""
+        for children in (self._feeding, self._dialing, self._services):
+            for child in children:
+                child.ask_to_stop()
+            if children is self._feeding:
+                # Nothing here waits for feeding to end: what it still queues is given back.
+                for child in self._dialing:
+                    child.ask_to_stop()
+            for child in children:
+                if not child.wait():
+                    say(f"{child.name} did not stop in time and was killed")
+        self._feeding, self._dialing, self._services = [], [], []
+
+    def kill(self) -> None:
+        """Stop everything at once. What was under way is found by the next start."""
+        for child in self._feeding + self._dialing + self._services:
+            child.kill()
+
+    def _child(self, name: str, arguments: list[str], *, grace: float) -> Child:
+        return Child(name, arguments, self._environment, self.logs / f"{name}.log", grace)
+
+    def _wait_for_redis(self) -> None:
+        from redis import Redis
+        from redis.exceptions import RedisError
+
+        with Redis.from_url(self.settings.redis, socket_timeout=2, socket_connect_timeout=2) as client:
+
+            def answers() -> bool:
+                try:
+                    return bool(client.ping())
+                except (RedisError, OSError):
+                    return False
+
+            if self.settings.redis_url is not None:
+                if not answers():
+                    raise Mistake("DIALER_REDIS_URL: no Redis answers there; start it, or unset the variable")
+                return
+            self._wait_for("the embedded Redis", answers)
+
+    def _wait_for(self, what: str, answers: Callable[[], bool]) -> None:
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while not answers():
+            for service in self._services:
+                service.watch()
+            if time.monotonic() > until:
+                raise ChildFailed(f"{what} does not answer; see {self.logs}")
+            time.sleep(0.05)
+
+
+@contextmanager
+def only_one(directory: Path, what: str) -> Iterator[None]:
+    """Raises Mistake if another process is inside for the same directory."""
+    import fcntl
+
+    _make_directory(directory)
+    with (directory / "lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Mistake(f"{what} is running in {directory} already; wait for it, or stop it") from None
+        yield
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Mistake(f"{path}: cannot be created: {error.strerror}; set DIALER_DATA_DIR") from None
+
+
+def _worker(queue: str, name: str, threads: int) -> list[str]:
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    pool = ["--pool", "threads", "--concurrency", str(threads)]
+    return [
+        "celery",
+        "-A",
+        "worker.app",
+        "worker",
+        "-Q",
+        queue,
+        "-n",
+        f"{name}@%h",
+        *pool,
+        *quiet,
+        "-l",
+        "INFO",
+    ]
+
+
+def _sandbox_environment(port: int, settings: DialerSettings, trial: Trial) -> Mapping[str, str]:
+    """Every process of a trial talks to the sandbox, with credentials that are worth nothing elsewhere."""
+    environment = {
+        "DIALER_EXCHANGE": "sandbox",
+        "DIALER_SANDBOX_PORT": str(port),
+        "DIALER_SANDBOX_SPEED": str(trial.speed),
+        # The sandbox's time runs faster, so outcomes are there sooner, and may be asked for as much sooner.
+        "DIALER_FOLLOW_SECONDS": str(max(0.5, settings.follow_seconds / trial.speed)),
+        "DIALER_DESCRIBE_PER_SECOND": str(min(1000.0, settings.describe_per_second * trial.speed)),
+        "AWS_ENDPOINT_URL_CONNECT": f"http://127.0.0.1:{port}",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+        "AWS_ACCESS_KEY_ID": "sandbox",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_SESSION_TOKEN": "",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # A proxy is for the way out, and the sandbox is on this machine.
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+    environment["AWS_REGION"] = environment["AWS_DEFAULT_REGION"] = "us-east-1"
+    return environment
+
+
+def _lasting_port(path: Path) -> int:
+    """The sandbox's port in this data directory: chosen once, so that contacts are found again later."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        pass
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(str(port))
+    try:
+        os.link(temporary, path)  # fails if another process has chosen meanwhile
+    except FileExistsError:
+        return int(path.read_text())
+    finally:
+        temporary.unlink()
+    return port
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""Throttling, errors, dropped connections and slow answers on request."""
+
+import random
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from worker.sandbox.numbers import Fault, Script
+
+Rate = Field(default=0.0, ge=0.0, le=1.0)
+
+
+class FaultRates(BaseModel):
+    """How large a share of the requests meets which fault. Shares add up to 1 at most."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    throttle: float = Rate
+    error_before: float = Rate
+    error_after: float = Rate
+    drop_before: float = Rate
+    drop_after: float = Rate
+    slow_after: float = Rate
+    slow_seconds: float = Field(default=15.0, ge=0.0, le=3600.0)
+    """Real seconds until a slow answer comes; boto3 as the dialer sets it gives up after 10."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Self:
+        if sum(rate for _, rate in self.shares()) > 1.0 + 1e-9:
+            raise ValueError("the rates add up to more than 1")
+        return self
+
+    def shares(self) -> list[tuple[Fault, float]]:
+        """Fault → its share, in a fixed order."""
+        return [
+            (Fault.THROTTLE, self.throttle),
+            (Fault.ERROR_BEFORE, self.error_before),
+            (Fault.ERROR_AFTER, self.error_after),
+            (Fault.DROP_BEFORE, self.drop_before),
+            (Fault.DROP_AFTER, self.drop_after),
+            (Fault.SLOW_AFTER, self.slow_after),
+        ]
+
+
+class Faults:
+    """Chooses each request's fault: the number's own first, then by the rates."""
+
+    def __init__(self) -> None:
+        self._met: set[str] = set()
+        self.set(FaultRates())
+
+    def set(self, rates: FaultRates) -> None:
+        """Use these rates from now on, with the same choices again for the same seed."""
+        self.rates = rates
+        self._chance = random.Random(rates.seed)  # noqa: S311 - a test's dice, not a secret
+
+    def of_number(self, script: Script, attempt: str) -> Fault | None:
+        """The fault that the number asks for. `attempt` is the client token, or the number without one."""
+        if script.fault is None or script.every_time:
+            return script.fault
+        if attempt in self._met:
+            return None
+        self._met.add(attempt)
+        return script.fault
+
+    def by_chance(self) -> Fault | None:
+        """A throw of the dice for one request."""
+        shares = self.rates.shares()
+        if not any(rate for _, rate in shares):
+            return None
+        left = self._chance.random()
+        for fault, rate in shares:
+            if left < rate:
+                return fault
+            left -= rate
+        return None
+
+    def remember(self, attempt: str) -> None:
+        """An earlier life of the sandbox gave this attempt its number's fault."""
+        self._met.add(attempt)

@@ -1,0 +1,49 @@
+"""The sandbox of one data directory, for trials on this machine.
+
+    python -m worker.sandbox_process
+
+Like the embedded Redis it is shared: the first to take the lock serves, the others stand by. Its journal
+lies in the data directory, so calls that were under way when it stopped are known when it starts again.
+"""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from campaigns.mistake import Mistake
+from campaigns.settings import load_settings
+from worker.children import alone, stop_with_parent
+from worker.sandbox.options import SandboxOptions
+from worker.sandbox.server import serve
+from worker.settings import DialerSettings
+
+
+def options(settings: DialerSettings, journal: Path | None) -> SandboxOptions:
+    """A stand-in with the quotas that the settings expect of the real thing."""
+    return SandboxOptions(
+        port=int(os.environ.get("DIALER_SANDBOX_PORT", "0")),
+        calls_per_second=settings.calls_per_second,
+        burst=settings.burst,
+        describe_per_second=settings.describe_per_second,
+        describe_burst=max(15, int(settings.describe_per_second * 1.5)),
+        speed=float(os.environ.get("DIALER_SANDBOX_SPEED", "1")),
+        journal=journal,
+    )
+
+
+def main() -> None:
+    """Serve until SIGTERM, or until the parent is gone."""
+    stop_with_parent()
+    settings = load_settings(DialerSettings)
+    with alone(settings.data_dir / "sandbox.lock", threading.Event()) as ours:
+        if ours:
+            serve(options(settings, settings.data_dir / "sandbox-journal.jsonl"))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Mistake as mistake:
+        print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None

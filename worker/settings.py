@@ -1,0 +1,120 @@
+"""DIALER_* settings of this side: how fast, how long, and where Redis is."""
+
+import hashlib
+import os
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from campaigns.settings import LedgerSettings
+
+CONNECT_TIMEOUT_SECONDS = 3.0
+
+
+class DialerSettings(LedgerSettings):
+    """Everything that the machine's side needs to know, checked before anything starts."""
+
+    redis_url: str | None = Field(
+        default=None,
+        description="where Redis or Valkey is",
+        examples=["redis://localhost:6379/0"],
+        pattern=r"^(redis|rediss|unix)://.+",
+    )
+    calls_per_second: float = Field(
+        default=2.0,
+        gt=0,
+        le=1000,
+        description="the account's quota for starting calls, in calls per second",
+    )
+    burst: int = Field(default=5, ge=1, le=10_000, description="the quota's burst, in calls")
+    account: str = Field(
+        default="default",
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="names the AWS account whose quota is used; all workers of an account share one rate",
+    )
+    replay_window_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=20,
+        description="how long after its first sending an unanswered request may be sent again, in seconds",
+    )
+    read_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=60, description="how long to wait for Connect's answer, in seconds"
+    )
+    claim_lease_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="how long an attempt may stay queued or dialing before rescue looks at it, in seconds",
+        examples=[30],
+    )
+    follow_seconds: float = Field(
+        default=65.0,
+        ge=0,
+        le=3600,
+        description="how long after placing a call its outcome is first asked for, in seconds; 0 = never",
+    )
+    describe_per_second: float = Field(
+        default=10.0,
+        gt=0,
+        le=1000,
+        description="the account's quota for DescribeContact, in requests per second",
+    )
+    dial_threads: int = Field(
+        default=16, ge=1, le=200, description="how many calls one dial worker places at the same time"
+    )
+    exchange: Literal["connect", "sandbox"] = Field(
+        default="connect",
+        description="what answers the calls: Amazon Connect, or the sandbox (set by --sandbox)",
+    )
+
+    @model_validator(mode="after")
+    def _lease_outlasts_a_call(self) -> Self:
+        if self.claim_lease_seconds is not None and self.claim_lease_seconds < self._shortest_lease:
+            raise ValueError(
+                "DIALER_CLAIM_LEASE_SECONDS: rescue would take attempts away from workers that are still "
+                f"waiting for an answer; with DIALER_READ_TIMEOUT_SECONDS={self.read_timeout_seconds:g} and "
+                f"DIALER_REPLAY_WINDOW_SECONDS={self.replay_window_seconds:g} it must be at least "
+                f"{self._shortest_lease:g}"
+            )
+        return self
+
+    @property
+    def _shortest_lease(self) -> float:
+        return CONNECT_TIMEOUT_SECONDS + self.read_timeout_seconds + self.replay_window_seconds + 5
+
+    @property
+    def lease(self) -> timedelta:
+        """How long an attempt may stay queued or dialing; by default 30 s, or what a slow answer needs."""
+        return timedelta(seconds=self.claim_lease_seconds or max(30.0, self._shortest_lease))
+
+    @property
+    def send_within_seconds(self) -> float:
+        """How long after `dialing` was written a request may leave: its answer must come within the lease."""
+        return self.lease.total_seconds() - CONNECT_TIMEOUT_SECONDS - self.read_timeout_seconds - 2
+
+    @property
+    def runtime_dir(self) -> Path:
+        """Where the embedded Redis has its socket: the same for all who share the data directory."""
+        # A Unix socket's path has room for about 100 characters, which a working directory may exceed.
+        name = hashlib.sha256(str(self.data_dir.resolve()).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"dialer-{os.getuid()}-{name}"
+
+    @property
+    def redis(self) -> str:
+        """Where Redis is; by default the embedded one's socket."""
+        return self.redis_url or f"unix://{self.runtime_dir / 'valkey.sock'}"
+
+    @property
+    def dial_queue(self) -> str:
+        """The Celery queue of the attempts. Trials have one of their own."""
+        return "dial" if self.exchange == "connect" else "dial-sandbox"
+
+    @property
+    def control_queue(self) -> str:
+        """The Celery queue of everything else, so that feeding never waits behind dialing."""
+        return "control" if self.exchange == "connect" else "control-sandbox"

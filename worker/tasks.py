@@ -1,0 +1,94 @@
+"""Thin Celery wrappers around the verbs. A task carries no telephone number; Celery never retries one."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from kombu.exceptions import KombuError
+from kombu.exceptions import OperationalError as BrokerUnavailable
+from redis.exceptions import RedisError
+
+from campaigns.ledger import LedgerUnavailable
+from campaigns.ledger.claims import Claim
+from worker import feed as feeding
+from worker.app import app, machine, now
+from worker.feed import QueueUnavailable
+from worker.follow import follow
+from worker.rescue import rescue
+
+log = logging.getLogger(__name__)
+
+_BATCH = 1_000  # messages a round trip to Redis
+
+
+@app.task(name="dialer.dial")  # type: ignore[untyped-decorator] # Celery has no types
+def dial_task(attempt_id: int, fence: int, client_token: str) -> None:
+    """Dial one claimed attempt."""
+    _unless_ledger_is_away(lambda: machine().dialer.dial(Claim(attempt_id, fence, client_token)))
+
+
+@app.task(name="dialer.feed")  # type: ignore[untyped-decorator] # Celery has no types
+def feed_task() -> None:
+    """Top up the queue."""
+    settings = machine().settings
+    _unless_ledger_is_away(
+        lambda: feeding.feed(
+            machine().ledger,
+            send,
+            calls_per_second=settings.calls_per_second,
+            exchange=settings.exchange,
+            lease=settings.lease,
+            clock=now,
+        )
+    )
+
+
+@app.task(name="dialer.follow")  # type: ignore[untyped-decorator] # Celery has no types
+def follow_task() -> None:
+    """Ask for the outcomes that are due."""
+    settings = machine().settings
+    if not settings.follow_seconds:
+        return
+    _unless_ledger_is_away(
+        lambda: follow(
+            machine().ledger,
+            machine().connect,
+            machine().describe_pacer,
+            first=timedelta(seconds=settings.follow_seconds),
+            # A second's worth: the next round comes in a second.
+            limit=max(1, int(settings.describe_per_second)),
+            clock=now,
+        )
+    )
+
+
+@app.task(name="dialer.rescue")  # type: ignore[untyped-decorator] # Celery has no types
+def rescue_task() -> None:
+    """Take back what a crash left."""
+    _unless_ledger_is_away(lambda: rescue(machine().ledger, now()))
+
+
+def send(claims: Sequence[Claim]) -> None:
+    """Publish one task per claim, in few round trips. Raises QueueUnavailable if any may be missing."""
+    try:
+        with app.producer_pool.acquire(block=True) as producer:
+            # Otherwise kombu would quietly send them one by one, at a quarter of the speed.
+            assert producer.supports_batch_publish
+            with producer.batch(_BATCH):
+                for claim in claims:
+                    dial_task.apply_async(
+                        (claim.attempt_id, claim.fence, claim.client_token),
+                        producer=producer,
+                        queue=machine().settings.dial_queue,
+                    )
+    except (BrokerUnavailable, KombuError, RedisError, OSError) as error:
+        raise QueueUnavailable(f"Redis does not take the tasks ({type(error).__name__})") from error
+
+
+def _unless_ledger_is_away(verb: Callable[[], Any]) -> None:
+    """Run a verb. Without the ledger nothing is dialed; the next round tries again."""
+    try:
+        verb()
+    except LedgerUnavailable as error:
+        log.error("nothing is dialed: %s", error)
