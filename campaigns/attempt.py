@@ -66,7 +66,7 @@ LEGAL_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
         {AttemptState.RETURNED, AttemptState.PLACED, AttemptState.REFUSED, AttemptState.UNKNOWN}
     ),
     # A worker that was paused can still bring the answer after rescue gave its attempt up.
-    AttemptState.UNKNOWN: frozenset({AttemptState.PLACED, AttemptState.ENDED}),
+    AttemptState.UNKNOWN: frozenset({AttemptState.PLACED, AttemptState.RETURNED, AttemptState.REFUSED}),
     AttemptState.PLACED: frozenset({AttemptState.ENDED}),
     AttemptState.ENDED: frozenset(),
     AttemptState.REFUSED: frozenset(),

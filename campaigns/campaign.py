@@ -40,6 +40,9 @@ def duration(text: object) -> timedelta:
     match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
         raise ValueError("expected a duration such as 30s, 10m, 2h or 1d")
+    # Nobody means more than a year, and the calendar ends before the largest numbers do.
+    if len(match[1]) > 9 or int(match[1]) * _SECONDS[match[2]] > 366 * _SECONDS["d"]:
+        raise ValueError("is longer than a year; expected a duration such as 30s, 10m, 2h or 1d")
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
@@ -145,8 +148,9 @@ class ListOptions(_Table):
 class PacingOptions(_Table):
     """This campaign's part of the account's rate."""
 
-    calls_per_second: float | None = Field(default=None, gt=0)
-    weight: float = Field(default=1.0, gt=0, le=1000)
+    # Bounds that feed can reckon with: from one call in three hours to what DIALER_CALLS_PER_SECOND takes.
+    calls_per_second: float | None = Field(default=None, ge=0.0001, le=1000)
+    weight: float = Field(default=1.0, ge=0.001, le=1000)
 
 
 class RedialOptions(_Table):
@@ -165,6 +169,8 @@ class RedialOptions(_Table):
             return value
         rest = {k: v for k, v in value.items() if k not in set(Outcome)}
         after = {k: v for k, v in value.items() if k in set(Outcome)}
+        if not isinstance(rest.get("after", {}), dict):
+            return rest
         return {**rest, "after": {**rest.get("after", {}), **after}} if after else rest
 
     @field_validator("after")
@@ -225,6 +231,8 @@ def _in_words(error: Any) -> str:
         return f"{where}: unknown key{hint}"
     if error["type"] == "missing":
         return f"{where}: is missing"
+    if where in Campaign.model_fields and where != "name":
+        where = f"[{where}]"  # it is about the table as a whole
     message = str(error["msg"]).removeprefix("Value error, ")
     if where == "name" and error["type"] == "string_pattern_mismatch":
         message = "expected letters, digits, dots, dashes and underscores, 100 at most"

@@ -80,11 +80,15 @@ def load(
 
     Loading a list again adds only who is new. Rejected rows go to a file that can be corrected and loaded.
     """
+    from campaigns.attempt import RunState
     from campaigns.campaign import read_campaign
+    from campaigns.report import status as status_of
 
     campaign = read_campaign(campaign_file)
     with the_ledger(create=True) as ledger:
         report = load_with_progress(ledger, campaign, list_file, rejects)
+        latest = status_of(ledger, campaign.name, now())
+        startable = latest.run.state == RunState.LOADED and latest.waiting > 0
     if as_json:
         loaded = report.loaded
         put(
@@ -104,10 +108,11 @@ def load(
         return
     for line in load_in_words(report):
         put(line)
-    put(f"next: dialer start {campaign.name}")
+    if startable:
+        put(f"next: dialer start {campaign.name}")
 
 
-@app.command(epilog="Example: dialer start clinic-reminders")
+@app.command(short_help="Let a loaded campaign be dialed.", epilog="Example: dialer start clinic-reminders")
 def start(name: Name) -> None:
     """Let a loaded campaign be dialed by whatever workers run (`dialer up`)."""
     _start(name, "started")
@@ -160,10 +165,13 @@ def cancel(
     put(f"{name} is cancelled; {_people(given_up)} will not be called")
 
 
-@app.command(epilog="Example: dialer status clinic-reminders --json")
+@app.command(
+    short_help="How far, how fast, and why nothing dials.",
+    epilog="Example: dialer status clinic-reminders --json",
+)
 def status(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One campaign; without it, all of them.")
+        str | None, typer.Argument(metavar="NAME", help="One campaign; without it, all of them.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -191,7 +199,8 @@ def status(
         return
     from campaigns.status_view import table
 
-    table(every)
+    for line in table(every):
+        put(line)
 
 
 @app.command(epilog="Example: dialer export clinic-reminders -o results.csv")
@@ -218,6 +227,8 @@ def export_file(ledger: "Ledger", name: str, path: Path) -> int:
     """Write the results to a file, which appears whole or not at all. Returns how many rows."""
     from campaigns.export import export as export_to
 
+    if path.is_dir():
+        raise Mistake(f"{path}: is a directory; name a file")
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
@@ -265,16 +276,16 @@ def load_in_words(report: "LoadReport") -> list[str]:
     """What became of a list, in a line or three."""
     loaded = report.loaded
     parts = [f"{loaded.accepted:,} accepted"]
-    parts += [f"{loaded.duplicates:,} already there"] if loaded.duplicates else []
+    parts += [f"{loaded.duplicates:,} duplicate{_s(loaded.duplicates)}"] if loaded.duplicates else []
     parts += [f"{loaded.suppressed:,} suppressed"] if loaded.suppressed else []
     parts += [f"{loaded.rejected:,} rejected"] if loaded.rejected else []
     words = [f"{loaded.campaign}: {_rows(loaded.rows)}: {', '.join(parts)}"]
     if report.rejects_file:
         words.append(f"rejected rows and their reasons: {report.rejects_file} (correct it, and load it too)")
-    if loaded.changed:
-        words.append(
-            f"changed in the campaign's file: {', '.join(loaded.changed)}; it holds for calls to come"
-        )
+    for kind, holds_for in ((False, "calls to come"), (True, "rows that are loaded from now on")):
+        keys = [key for key in loaded.changed if key.startswith("list.") == kind]
+        if keys:
+            words.append(f"changed in the campaign's file: {', '.join(keys)}; it holds for {holds_for}")
     return words
 
 
@@ -295,8 +306,12 @@ def _start(name: str, verb: str) -> None:
 
 
 def _people(count: int) -> str:
-    return f"{count:,} recipient{'' if count == 1 else 's'}"
+    return f"{count:,} recipient{_s(count)}"
 
 
 def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
+    return f"{count:,} row{_s(count)}"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

@@ -35,12 +35,22 @@ def export(ledger: Ledger, name: str, out: TextIO) -> int:
         run = find(db, name)
     own = list_columns(ledger, run.id)
     writer = csv.writer(out)
-    writer.writerow([*COLUMNS, *(f"list.{column}" if column in COLUMNS else column for column in own)])
+    writer.writerow([*COLUMNS, *_unlike(COLUMNS, own)])
     count = 0
     for row in _rows(lines(ledger, run.id), own):
         writer.writerow(row)
         count += 1
     return count
+
+
+def _unlike(ours: Sequence[str], own: Sequence[str]) -> Iterator[str]:
+    """The list's own names, with `list.` in front where a name is taken already."""
+    taken = set(ours)
+    for name in own:
+        while name in taken:
+            name = f"list.{name}"
+        taken.add(name)
+        yield name
 
 
 def _rows(of: Iterator[Line], own: Sequence[str]) -> Iterator[list[Any]]:

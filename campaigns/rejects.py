@@ -1,6 +1,7 @@
 """The rejected rows as a CSV file that can be corrected and loaded."""
 
 import csv
+import filecmp
 import os
 import re
 import tempfile
@@ -30,9 +31,9 @@ class RejectsFile:
     """Collects rejected rows; the file appears, complete, at `close()`, and only if there are any.
 
     Columns: line, column, reason, then the list's own, with each row exactly as wide as it stood, so that
-    what was not corrected is rejected again. A rejects file of the same name from an earlier load is
-    replaced, or removed when nothing is rejected any more. Leaving the `with` block by an exception
-    changes nothing on the disk.
+    what was not corrected is rejected again. A rejects file that is there already is never changed, because
+    somebody may be correcting it: one with other rows gets the next free name, `people.rejects-2.csv`.
+    Leaving the `with` block by an exception changes nothing on the disk.
     """
 
     def __init__(self, path: Path, call_list: CallList) -> None:
@@ -77,14 +78,14 @@ class RejectsFile:
         self.count += 1
 
     def close(self) -> None:
-        """Put the file in its place, or remove that of an earlier load. Closing twice does nothing."""
+        """Put the file in its place; `path` says which that is. Closing twice does nothing."""
         if self._file is None:
-            if self.count == 0:
-                self.path.unlink(missing_ok=True)
             return
         assert self._temporary is not None
         try:
             self._file.close()
+            while self.path.exists() and not filecmp.cmp(self._temporary, self.path, shallow=False):
+                self.path = _next_name(self.path)
             os.replace(self._temporary, self.path)
         except OSError as problem:
             self._temporary.unlink(missing_ok=True)
@@ -107,6 +108,12 @@ class RejectsFile:
         self._file = os.fdopen(descriptor, "w", encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._file, delimiter=self._delimiter)
         self._writer.writerow(self._header)
+
+
+def _next_name(path: Path) -> Path:
+    match = re.fullmatch(r"(.*?)(?:-(\d+))?", path.stem, re.DOTALL)
+    assert match is not None
+    return path.with_name(f"{match[1]}-{int(match[2] or 1) + 1}{path.suffix}")
 
 
 def _is_rejects_file(path: Path) -> bool:

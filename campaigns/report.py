@@ -92,6 +92,8 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: dat
         case RunState.LOADED:
             return f"not started; start it with: dialer start {run.name}"
         case RunState.PAUSED:
+            if run.reason_code == OPERATOR:
+                return f"paused {run.reason}; go on with: dialer resume {run.name}"
             return f"paused: {run.reason}; when that is mended: dialer resume {run.name}"
         case RunState.FINISHED if held:
             return f"{held} held: a call to them may have rung and nobody can tell"
@@ -120,7 +122,8 @@ def _status(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: dat
     seconds = numbers.over.total_seconds()
     rate = numbers.dialed_lately / seconds if seconds >= 1 else 0.0
     waiting = numbers.recipients.get(RecipientState.WAITING, 0)
-    going = run.state == RunState.RUNNING and rate > 0 and waiting > 0
+    dialing = any(p.role == "dial" and p.exchange == run.exchange for p in processes)
+    going = run.state == RunState.RUNNING and rate > 0 and waiting > 0 and dialing
     return Status(
         run=run,
         figures=numbers,

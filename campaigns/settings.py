@@ -6,6 +6,7 @@ Read once from the environment, or from a `.env` file in the working directory, 
 import os
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from dotenv import load_dotenv
 from pydantic import Field, ValidationError
@@ -35,7 +36,8 @@ class LedgerSettings(BaseSettings):
     @property
     def ledger_url(self) -> str:
         """The database's URL; by default an SQLite file in the data directory."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'ledger.sqlite'}"
+        # Quoted, because SQLAlchemy takes % and ? in a path for those of a URL.
+        return self.database_url or f"sqlite:///{quote(str(self.data_dir / 'ledger.sqlite'))}"
 
 
 def load_settings(kind: type[T]) -> T:

@@ -67,11 +67,11 @@ def counted(numbers: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in ordered)
 
 
-def table(every: Sequence[Status]) -> None:
-    """All campaigns, a row each."""
+def table(every: Sequence[Status]) -> list[str]:
+    """All campaigns, a row each, under a header."""
     view = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("campaign", "state", "settled", "waiting", "in progress", "pace"):
-        view.add_column(title, justify="left" if title in ("campaign", "state", "pace") else "right")
+    for title in ("campaign", "state", "settled", "waiting", "in progress", "pace", "reason"):
+        view.add_column(title, justify="left" if title in ("campaign", "state", "reason") else "right")
     for each in every:
         settled = each.total - each.waiting - each.in_progress
         view.add_row(
@@ -80,14 +80,14 @@ def table(every: Sequence[Status]) -> None:
             f"{settled:,}/{each.total:,}",
             f"{each.waiting:,}",
             f"{each.in_progress:,}",
-            each.reason or (pace(each) if each.run.state == RunState.RUNNING else ""),
+            f"{each.calls_per_second:.2f}/s" if each.run.state == RunState.RUNNING else "",
+            each.reason or "",
         )
-    _console().print(view)
-
-
-def _console() -> Console:
     # Where nobody looks, a table is not folded to a terminal's width.
-    return Console() if sys.stdout.isatty() else Console(width=200)
+    console = Console() if sys.stdout.isatty() else Console(width=1000)
+    with console.capture() as drawn:
+        console.print(view)
+    return [line.rstrip() for line in drawn.get().splitlines()]
 
 
 def live(status: Status, note: str) -> RenderableType:
@@ -101,13 +101,14 @@ def live(status: Status, note: str) -> RenderableType:
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
         Text(status.run.name, style="bold"),
-        ProgressBar(total=max(status.total, 1), completed=settled, width=40),
+        ProgressBar(total=max(status.total, 1), completed=settled, width=32),
         f"{settled:,}/{status.total:,}",
-        pace(status),
     )
-    rows = Table.grid(padding=(0, 2))
-    rows.add_row("", f"waiting {status.waiting:,}", f"in progress {status.in_progress:,}")
-    parts: list[RenderableType] = [bar, rows]
+    parts: list[RenderableType] = [
+        bar,
+        Text(f"  {status.waiting:,} waiting, {status.in_progress:,} in progress"),
+        Text(f"  {pace(status)}"),
+    ]
     if numbers.outcomes or numbers.attempts.get("refused"):
         shown = dict(numbers.outcomes)
         if numbers.attempts.get("refused"):
@@ -122,11 +123,10 @@ def live(status: Status, note: str) -> RenderableType:
 
 def plain(status: Status) -> str:
     """The same in one line, for a log."""
-    parts = [
-        progress(status),
-        f"{status.in_progress:,} in progress",
-        f"{status.calls_per_second:.2f}/s",
-    ]
+    running = status.run.state == RunState.RUNNING
+    parts = [] if running else [str(status.run.state)]
+    parts += [progress(status), f"{status.in_progress:,} in progress"]
+    parts += [f"{status.calls_per_second:.2f}/s"] if running else []
     if status.figures.outcomes:
         parts.append(counted(status.figures.outcomes))
     if status.finishes_at:

@@ -3,13 +3,15 @@
 connect.py            boto3 in; our types and our errors out. The only importer of boto3
 pacer.py, pacer.lua   one rate for all workers
 feed.py               due recipients → claimed attempts → Celery tasks
+placing.py            one request, and once more only where that cannot ring twice
 dial.py               one attempt, from its slot to its contact_id
 follow.py             contact_id → outcome → redial or done
 rescue.py             attempts that a crash left behind
 tasks.py              thin Celery wrappers around the verbs
 health.py             every process reports that it lives
 beat.py               the scheduler
-app.py                the composition root: Celery app, schedule, clients
+machine.py            one process's parts, put together
+app.py                the Celery app and its schedule
 sandbox/              a stand-in for Amazon Connect, over HTTP, for trials and tests
 children.py           child processes: started, watched, stopped in order
 embedded_redis.py     the Valkey of one data directory, as a process

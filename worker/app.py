@@ -1,31 +1,25 @@
-"""The composition root: the Celery app, its schedule, and the one place where the parts are put together.
+"""The Celery app: its settings, its schedule, and what happens when a process starts and stops.
 
 celery -A worker.app worker -Q dial -P threads
 celery -A worker.app worker -Q control -P threads
 celery -A worker.app beat
 """
 
+import atexit
+import logging
 import sys
 import threading
-import time
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cached_property, lru_cache
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 from celery.signals import beat_init, worker_init, worker_ready, worker_shutting_down
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from campaigns.ledger import Ledger, open_ledger
 from campaigns.mistake import Mistake
-from campaigns.settings import load_settings
 from worker.children import stop_with_parent
-from worker.connect import Connect
-from worker.dial import Dialer, Timing
-from worker.pacer import Pacer, Rate, bucket_name
+from worker.connect import Misconfigured
+from worker.health import report
+from worker.machine import machine, tcp_only
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 
 FEED_EVERY_SECONDS = 1.0
@@ -33,116 +27,19 @@ FOLLOW_EVERY_SECONDS = 1.0
 RESCUE_EVERY_SECONDS = 5.0
 
 
-def monotonic() -> float:
-    """Seconds that also pass while the machine sleeps: a lease does not wait for a suspended worker."""
-    if sys.platform == "linux":
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
-
-
-def now() -> datetime:
-    """The present, in UTC."""
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """One process's parts, each made when it is first needed."""
-
-    settings: DialerSettings
-    stopping: threading.Event
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The ledger."""
-        return open_ledger(self.settings.ledger_url)
-
-    @cached_property
-    def redis(self) -> "Redis[bytes]":
-        """Redis, for the pacer."""
-        return Redis.from_url(
-            self.settings.redis,
-            socket_timeout=5,
-            socket_connect_timeout=3,
-            health_check_interval=25,
-            # One quick second try for a connection that went stale; beyond that nobody dials.
-            retry=Retry(NoBackoff(), 1),
-            **tcp_only(self.settings.redis),
-        )
-
-    @cached_property
-    def connect(self) -> Connect:
-        """Amazon Connect."""
-        return Connect(
-            read_timeout_seconds=self.settings.read_timeout_seconds,
-            connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
-            max_connections=self.settings.dial_threads + 4,
-        )
-
-    @cached_property
-    def start_pacer(self) -> Pacer:
-        """The account's rate of StartOutboundVoiceContact."""
-        rate = Rate(self.settings.calls_per_second, self.settings.burst)
-        return self._pacer("StartOutboundVoiceContact", rate)
-
-    @cached_property
-    def describe_pacer(self) -> Pacer:
-        """The account's rate of DescribeContact."""
-        per_second = self.settings.describe_per_second
-        return self._pacer("DescribeContact", Rate(per_second, max(1, int(per_second * 1.5))))
-
-    @cached_property
-    def dialer(self) -> Dialer:
-        """What dials."""
-        follow = self.settings.follow_seconds
-        return Dialer(
-            ledger=self.ledger,
-            pacer=self.start_pacer,
-            connect=self.connect,
-            exchange=self.settings.exchange,
-            timing=Timing(
-                lease=self.settings.lease,
-                send_within_seconds=self.settings.send_within_seconds,
-                replay_window_seconds=self.settings.replay_window_seconds,
-                follow_after=timedelta(seconds=follow) if follow else None,
-            ),
-            clock=now,
-            monotonic=monotonic,
-            sleep=self.sleep,
-            stopping=self.stopping.is_set,
-        )
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, but no longer than until this process is told to stop."""
-        self.stopping.wait(seconds)
-
-    def _pacer(self, api: str, rate: Rate) -> Pacer:
-        settings = self.settings
-        account = settings.account if settings.exchange == "connect" else f"{settings.account}-sandbox"
-        bucket = bucket_name(account, self.connect.region, api)
-        return Pacer(self.redis, bucket, rate, sleep=self.sleep, monotonic=monotonic)
-
-
-@lru_cache(maxsize=1)
-def machine() -> Machine:
-    """This process's parts."""
-    return Machine(settings=load_settings(DialerSettings), stopping=threading.Event())
-
-
 def broker_url(redis_url: str) -> str:
-    """The URL by which kombu knows the same Redis."""
-    return redis_url.replace("unix://", "redis+socket://", 1)
-
-
-def tcp_only(redis_url: str) -> dict[str, Any]:
-    """Options that a Unix socket does not know."""
-    return {} if redis_url.startswith("unix:") else {"socket_keepalive": True}
+    """The URL by which kombu knows the same Redis, and the same database in it."""
+    if not redis_url.startswith("unix://"):
+        return redis_url
+    parts = urlsplit(redis_url)
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
 
 
 def make_app(settings: DialerSettings) -> Celery:
     """The Celery app for these settings."""
     app = Celery("dialer", include=["worker.tasks"])
-    control, expires = settings.control_queue, 10
+    control = settings.control_queue
     app.conf.update(
         broker_url=broker_url(settings.redis),
         broker_connection_retry_on_startup=True,
@@ -177,7 +74,8 @@ def make_app(settings: DialerSettings) -> Celery:
             name: {
                 "task": f"dialer.{name}",
                 "schedule": every,
-                "options": {"queue": control, "expires": expires},
+                # Without an expiry: the scheduler sends no more than a few, and two machines' clocks differ.
+                "options": {"queue": control},
             }
             for name, every in (
                 ("feed", FEED_EVERY_SECONDS),
@@ -206,27 +104,34 @@ app = _app_or_exit()
 def _open(**_: Any) -> None:
     """Say at once what is wrong with the ledger or the AWS settings, not with the first call."""
     stop_with_parent()
+    for chatty in ("botocore", "urllib3"):
+        # Below it they log whole requests, telephone numbers and all, whatever level was asked for.
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         machine().ledger  # noqa: B018
         machine().connect.region  # noqa: B018
-    except Mistake as mistake:
+    except (Mistake, Misconfigured) as mistake:
         print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _report_worker(sender: Any, **_: Any) -> None:
-    from worker.health import report
-
     queues = sender.app.amqp.queues.consume_from
-    report(machine(), "dial" if machine().settings.dial_queue in queues else "control")
+    thread = report(machine(), "dial" if machine().settings.dial_queue in queues else "control")
+    atexit.register(_say_goodbye, thread)
 
 
 @beat_init.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _report_beat(**_: Any) -> None:
-    from worker.health import report
+    # Celery has no signal for a beat that stops.
+    atexit.register(_say_goodbye, report(machine(), "beat"))
 
-    report(machine(), "beat")
+
+def _say_goodbye(reporting: threading.Thread) -> None:
+    """Let this process take itself off the list of the living, if the ledger lets it."""
+    machine().stopping.set()
+    reporting.join(5)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator] # Celery has no types

@@ -36,11 +36,13 @@ class Child:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _started: float = field(default=0.0, init=False)
     _crashes: int = field(default=0, init=False)
+    _log_began: int = field(default=0, init=False)
 
     def start(self) -> None:
         """Start it, in a session of its own: Ctrl-C is for the parent, which stops its children in order."""
         self._started = time.monotonic()
-        with self.log.open("ab") as log:
+        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
+            self._log_began = log.tell()
             self._process = subprocess.Popen(  # noqa: S603 (our own interpreter, our own module)
                 [sys.executable, "-m", *self.arguments],
                 env={**self.environment, PARENT: str(os.getpid())},
@@ -74,20 +76,20 @@ class Child:
             self._process.wait(self.grace_seconds)
         except subprocess.TimeoutExpired:
             self.kill()
+            self._process.wait()
             return False
         return True
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL. Does not wait, so that a signal's handler may call it in the middle of `wait`."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
 
     def last_words(self) -> str:
-        """The last line of its log."""
+        """The last line that it has logged since its start."""
         try:
             with self.log.open("rb") as log:
-                log.seek(max(0, self.log.stat().st_size - 4096))
+                log.seek(max(self._log_began, self.log.stat().st_size - 4096))
                 lines = log.read().decode(errors="replace").split("\n")
         except OSError:
             return f"see {self.log}"

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -45,9 +45,12 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 Sandbox = Annotated[
     bool, typer.Option("--sandbox", help="A trial: the calls go to a stand-in on this machine.")
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="Dial workers, a process each.")]
+Workers = Annotated[
+    int, typer.Option("--workers", metavar="N", min=1, max=64, help="Dial workers, a process each.")
+]
 Speed = Annotated[
-    float, typer.Option("--speed", min=0.1, max=1000, help="In the sandbox: call seconds per second.")
+    float,
+    typer.Option("--speed", metavar="N", min=0.1, max=1000, help="In the sandbox: call seconds per second."),
 ]
 
 
@@ -55,7 +58,10 @@ class Stopped(BaseException):
     """Ctrl-C or SIGTERM."""
 
 
-@app.command(epilog="Example: dialer run clinic-reminders.toml clinic-reminders.csv --sandbox")
+@app.command(
+    short_help="Load, start and dial on this machine, to the end.",
+    epilog="Example: dialer run clinic-reminders.toml clinic-reminders.csv --sandbox",
+)
 def run(
     campaign_file: CampaignFile,
     list_file: ListFile,
@@ -74,16 +80,19 @@ def run(
 
     settings = load_settings(DialerSettings)
     trial = Trial(speed) if sandbox else None
-    raise typer.Exit(_run(settings, campaign_file, list_file, trial, workers, rejects))
+    try:
+        code = _run(settings, campaign_file, list_file, trial, workers, rejects)
+    except Stopped:
+        say("dialer: stopped; the same command goes on where it stopped")
+        code = INTERRUPTED
+    raise typer.Exit(code)
 
 
-@app.command(epilog="Example: dialer demo")
+@app.command(short_help="Dial the bundled example in the sandbox.", epilog="Example: dialer demo")
 def demo(workers: Workers = 1) -> None:
     """Dial the bundled example, a clinic's reminders, through the sandbox. Nobody is called."""
     from worker.local import Trial, only_one
 
-    for variable in [name for name in os.environ if name.startswith("DIALER_")]:
-        del os.environ[variable]  # the demo stays within its own directory, whatever is configured
     home = Path(".dialer") / "demo"
     with only_one(home, "a demo"):
         for leftover in home.iterdir():
@@ -101,41 +110,37 @@ def demo(workers: Workers = 1) -> None:
     raise typer.Exit(code)
 
 
-@app.command(epilog="Example: dialer up --workers 2")
+@app.command(short_help="Run the whole dialer until Ctrl-C.", epilog="Example: dialer up --workers 2")
 def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0) -> None:
     """Run the whole dialer on this machine until Ctrl-C: workers, scheduler, and Redis if there is none."""
-    from campaigns.ledger import LedgerUnavailable
-    from campaigns.report import every_status
     from campaigns.settings import load_settings
-    from campaigns.status_view import plain
     from worker.local import Trial
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
-    with _the_stack(settings, workers, Trial(speed) if sandbox else None) as (ledger, stack):
-        put(f"up: {workers} dial worker{'s' if workers > 1 else ''}, logs in {stack.logs}; Ctrl-C stops")
-        seen: dict[str, str] = {}
-        while True:
-            stack.watch()
-            try:
-                for status in every_status(ledger, now()):
-                    line = plain(status)
-                    if status.run.state == "running" and seen.get(status.run.name) != line:
-                        put(line)
-                    seen[status.run.name] = line
-            except LedgerUnavailable as error:
-                say(f"dialer: {error}")
-            time.sleep(5)
+    try:
+        with _the_stack(settings, workers, Trial(speed) if sandbox else None) as (ledger, stack):
+            put(f"up: {workers} dial worker{'s' if workers > 1 else ''}, logs in {stack.logs}; Ctrl-C stops")
+            _look_on(ledger, stack)
+    except Stopped:
+        # Being stopped is how it ends; nothing has failed.
+        say("dialer: stopped")
 
 
-@app.command(epilog="Example: dialer sandbox --port 8480")
+@app.command(
+    short_help="Run the stand-in for Amazon Connect alone.", epilog="Example: dialer sandbox --port 8480"
+)
 def sandbox(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 picks a free one.")] = 8480,
-    calls_per_second: Annotated[float, typer.Option(help="The quota for starting calls.")] = 2.0,
-    burst: Annotated[int, typer.Option(help="The quota's burst.")] = 5,
-    speed: Annotated[float, typer.Option(help="Call seconds per second.")] = 1.0,
-    max_active_calls: Annotated[int | None, typer.Option(help="More at once get a busy tone.")] = None,
-    latency: Annotated[float, typer.Option(help="How long every answer takes, in seconds.")] = 0.0,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 picks a free one.")
+    ] = 8480,
+    calls_per_second: Annotated[float, typer.Option(metavar="N", help="The quota for starting calls.")] = 2.0,
+    burst: Annotated[int, typer.Option(metavar="N", help="The quota's burst.")] = 5,
+    speed: Annotated[float, typer.Option(metavar="N", help="Call seconds per second.")] = 1.0,
+    max_active_calls: Annotated[
+        int | None, typer.Option(metavar="N", help="More at once get a busy tone.")
+    ] = None,
+    latency: Annotated[float, typer.Option(metavar="SECONDS", help="How long every answer takes.")] = 0.0,
     journal: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keeps every request, as JSON Lines.")
     ] = None,
@@ -163,7 +168,7 @@ def sandbox(
     )
 
 
-@app.command(epilog="Example: dialer health dial")
+@app.command(short_help="Whether a process of this host works.", epilog="Example: dialer health dial")
 def health(
     role: Annotated[str, typer.Argument(metavar="dial|control|beat", help="Which process of this host.")],
 ) -> None:
@@ -193,16 +198,19 @@ def health(
     put(f"{role}: alive")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done; 1 failed; 2 the input or the usage is wrong."""
-    sys.exit(_outcome(lambda: app(standalone_mode=False)))
+    sys.exit(_outcome(list(sys.argv[1:] if arguments is None else arguments)))
 
 
-def _outcome(command: Callable[[], object]) -> int:
-    from campaigns.mistake import Mistake
-
+def _outcome(arguments: list[str]) -> int:
     try:
-        code = command()
+        # Not `app()`: its own ways with Ctrl-C and with a reader who has gone would come before ours.
+        command = typer.main.get_command(app)
+        with command.make_context("dialer", arguments or ["--help"]) as context:
+            command.invoke(context)
+    except typer.Exit as over:
+        return over.exit_code
     except Mistake as mistake:
         say(f"dialer: {mistake}")
         return 2
@@ -210,7 +218,9 @@ def _outcome(command: Callable[[], object]) -> int:
         say("dialer: stopped; nothing was changed")
         return INTERRUPTED
     except typer.TyperException as error:
-        say(f"dialer: {error.format_message()} (dialer --help shows how)")
+        context_of = getattr(error, "ctx", None)
+        command_path = context_of.command_path if context_of else "dialer"
+        say(f"dialer: {error.format_message().rstrip('.')} ({command_path} --help shows how)")
         return error.exit_code
     except (KeyboardInterrupt, Stopped):
         say("dialer: stopped")
@@ -227,7 +237,7 @@ def _outcome(command: Callable[[], object]) -> int:
             say(f"dialer: {error}")
             return 1
         raise
-    return code if isinstance(code, int) else 0
+    return 0
 
 
 def examples_dir() -> Path:
@@ -243,7 +253,9 @@ def demo_settings(home: Path) -> "DialerSettings":
     from campaigns.settings import load_settings
     from worker.settings import DialerSettings
 
-    # In the environment, because the demo's processes read their settings there.
+    # In the environment, because the demo's processes read their settings there. All of them are set, to
+    # nothing if need be, or what is configured, in a .env file too, would draw the demo into a real ledger.
+    os.environ |= {f"DIALER_{name.upper()}": "" for name in DialerSettings.model_fields}
     os.environ |= {"DIALER_DATA_DIR": str(home), "DIALER_CALLS_PER_SECOND": "50", "DIALER_BURST": "50"}
     return load_settings(DialerSettings)
 
@@ -258,34 +270,28 @@ def _run(
 ) -> int:
     from campaigns.campaign import read_campaign
     from campaigns.ledger import open_ledger, runs
+    from campaigns.report import status
+    from campaigns.status_view import in_words
 
     campaign = read_campaign(campaign_file)
     ledger = open_ledger(settings.ledger_url)
     try:
+        _refuse_other_exchange(ledger, campaign.name, "sandbox" if trial else "connect")
         for line in load_in_words(load_with_progress(ledger, campaign, list_file, rejects)):
             put(line)
         with ledger.write() as db:
-            run_ = runs.find(db, campaign.name)
-            exchange = "sandbox" if trial else "connect"
-            if run_.exchange not in (None, exchange):
-                begun, flag = (
-                    ("in the sandbox", "with") if not trial else ("through Amazon Connect", "without")
-                )
-                raise Mistake(
-                    f"{campaign.name} was begun {begun} and can only go on there: run it {flag} --sandbox, "
-                    "or give the campaign file another name"
-                )
-            runs.start(db, run_, now())
+            runs.start(db, runs.find(db, campaign.name), now())
+        over = status(ledger, campaign.name, now()).over
+        if over:
+            runs.finish(ledger, now())
     finally:
         ledger.close()
-    with _the_stack(settings, workers, trial) as (ledger, stack):
-        last = _watch(ledger, stack, campaign.name)
-        code = 1 if last.fault else 0
+    code = 0
+    if not over:
+        with _the_stack(settings, workers, trial) as (ledger, stack):
+            code = 1 if _watch(ledger, stack, campaign.name).fault else 0
     ledger = open_ledger(settings.ledger_url)
     try:
-        from campaigns.report import status
-        from campaigns.status_view import in_words
-
         for line in in_words(status(ledger, campaign.name, now())):
             put(line)
         results = settings.data_dir / f"{campaign.name}.results.csv"
@@ -294,6 +300,54 @@ def _run(
     finally:
         ledger.close()
     return code
+
+
+def _refuse_other_exchange(ledger: "Ledger", name: str, exchange: str) -> None:
+    """A campaign that was begun in the sandbox does not go on in earnest, nor the other way round."""
+    from campaigns.ledger import runs
+
+    with ledger.read() as db:
+        begun = {run.name: run.exchange for run in runs.latest_runs(db)}.get(name)
+    if begun not in (None, exchange):
+        where, flag = (
+            ("in the sandbox", "with") if begun == "sandbox" else ("through Amazon Connect", "without")
+        )
+        raise Mistake(
+            f"{name} was begun {where} and can only go on there: run it {flag} --sandbox, "
+            "or give the campaign file another name"
+        )
+
+
+def _look_on(ledger: "Ledger", stack: "Stack") -> None:
+    """Say how the campaigns get on, until Ctrl-C."""
+    from campaigns.ledger import LedgerUnavailable
+    from campaigns.report import every_status
+    from campaigns.status_view import plain
+
+    began = time.monotonic()
+    seen: dict[str, Status] = {}
+    while True:
+        stack.watch()
+        try:
+            for latest in every_status(ledger, now()):
+                name = latest.run.name
+                before = seen.get(name)
+                # A running campaign is worth a line when it moves, any other when it has just become so.
+                moved = before is None or plain(before) != plain(latest)
+                turned = before is not None and before.run.state != latest.run.state
+                if turned or (moved and latest.run.state == "running"):
+                    put(plain(_while_starting(latest, began)))
+                seen[name] = latest
+        except LedgerUnavailable as error:
+            say(f"dialer: {error}")
+        time.sleep(5)
+
+
+def _while_starting(latest: "Status", began: float) -> "Status":
+    """In the first seconds no worker has reported yet, which is nothing to complain of."""
+    if latest.run.state == "running" and latest.reason and time.monotonic() - began < _STARTING_SECONDS:
+        return replace(latest, reason="the workers are starting")
+    return latest
 
 
 def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
@@ -320,10 +374,9 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
             if latest.over or latest.fault or latest.run.state == "cancelled":
                 runs.finish(ledger, now())
                 return latest
-            if time.monotonic() - began < _STARTING_SECONDS and not latest.calls_per_second:
-                latest = replace(latest, reason="the workers are starting")
+            latest = _while_starting(latest, began)
             if console.is_terminal:
-                view.update(live(latest, "Ctrl-C stops; the same command goes on"))
+                view.update(live(latest, "Ctrl-C stops"))
             elif time.monotonic() - said >= 5:
                 said = time.monotonic()
                 say(plain(latest))
@@ -359,6 +412,9 @@ def _the_stack(
         say("stopping: calls whose request has left are being recorded …")
         raise
     finally:
+        # From here on Ctrl-C hurries the stopping, and cannot cut it short.
+        signal.signal(signal.SIGINT, hurry)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stack.stop(say)
         _give_back_queued(ledger, "sandbox" if trial else "connect")
         ledger.close()

@@ -10,16 +10,22 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import CodeType
+from enum import Enum, auto
 from typing import Any
 
 import boto3
 import botocore.exceptions as aws
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+)
 from botocore.config import Config
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from campaigns.campaign import ConnectOptions
 from campaigns.recipient import masked
@@ -63,10 +69,12 @@ class ConnectError(Exception):
     and the operator: it holds no secrets and no telephone numbers.
     """
 
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(code, reason)
+    def __init__(self, code: str, reason: str, status: int = 0) -> None:
+        super().__init__(code, reason, status)
         self.code = code
         self.reason = reason
+        self.status = status
+        """HTTP's, or 0 where there was no answer."""
 
     def __str__(self) -> str:
         return f"{self.code}: {self.reason}"
@@ -99,18 +107,64 @@ class Ambiguous(ConnectError):
 # --- the client -------------------------------------------------------------------------------------------
 
 
+class Stage(Enum):
+    """How far a request came. Only what has been sent can have rung."""
+
+    PREPARING = auto()
+    """Credentials, Region, parameters: the request is not complete."""
+    CONNECTING = auto()
+    """Complete and signed; looking for a connection, or opening one."""
+    SENT = auto()
+    """From the moment before its first byte is written."""
+
+
 class _Departure:
-    """What the last hook before the wire is told about the call in hand, and what it found."""
+    """The request in hand, followed to the wire."""
 
-    __slots__ = ("handed_over", "send_before")
+    __slots__ = ("send_before", "stage")
 
-    def __init__(self, send_before: Callable[[], bool] | None) -> None:
+    def __init__(self, send_before: Callable[[], bool] | None = None) -> None:
         self.send_before = send_before
-        self.handed_over = False
-        """True from the moment that the request may be on its way."""
+        self.stage = Stage.PREPARING
+
+    def leave(self) -> None:
+        """The last look, with the connection open and nothing written to it. Raises NeverSent."""
+        if self.send_before is not None:
+            try:
+                allowed = self.send_before()
+            except Exception as error:
+                raise NeverSent(
+                    "LastLook", f"the last look before sending failed: {type(error).__name__}"
+                ) from error
+            if not allowed:
+                raise NeverSent("LastLook", "the last look before sending said no")
+        self.stage = Stage.SENT
 
 
 _departure: ContextVar[_Departure | None] = ContextVar("departure", default=None)
+
+
+class _Watched:
+    """A connection of botocore's that asks before it writes.
+
+    botocore's last hook comes before the connection is opened, and that can take long: a resolver has no
+    time limit. A request that waited there would leave after its time, and after its replay window.
+    """
+
+    sock: Any
+
+    def request(self, *args: Any, **more: Any) -> Any:
+        departure = _departure.get()
+        if departure is not None:
+            if self.sock is None:
+                self.connect()  # type: ignore[attr-defined] # urllib3's
+            departure.leave()
+        return super().request(*args, **more)  # type: ignore[misc] # urllib3's
+
+
+# The pools make their connections of this class; for requests that are not ours they are what they were.
+AWSHTTPConnectionPool.ConnectionCls = type("WatchedHTTP", (_Watched, AWSHTTPConnection), {})
+AWSHTTPSConnectionPool.ConnectionCls = type("WatchedHTTPS", (_Watched, AWSHTTPSConnection), {})
 
 
 class Connect:
@@ -151,25 +205,16 @@ class Connect:
     def place(self, order: CallOrder, *, send_before: Callable[[], bool] | None = None) -> str:
         """Ring a number; returns Connect's contact_id. Sends one request or none.
 
-        `send_before` is asked in the last moment before the request leaves; when it says False, or raises,
-        the request does not leave. Without it, a worker that stood still after its last look at the ledger
-        would send whenever it wakes up.
+        `send_before` is asked in the last moment, with the connection open and nothing written to it; when it
+        says False, or raises, the request does not leave. Without it, a worker that stood still after its
+        last look at the ledger would send whenever it wakes up.
 
         Raises NeverSent, Throttled, NoCapacity, Refused, Misconfigured or Ambiguous.
         """
         request = request_of(order)
         client = self._client()
-        departure = _Departure(send_before)
-        outer = _departure.set(departure)
-        try:
+        with _followed(_Departure(send_before), order.phone):
             answer = client.start_outbound_voice_contact(**request)
-        except ConnectError:
-            raise
-        except Exception as error:
-            # `from None`: AWS's own text, which may repeat the number, shall not reach a log by a traceback.
-            raise judged(error, may_have_left=departure.handed_over, phone=order.phone) from None
-        finally:
-            _departure.reset(outer)
         contact_id = answer.get("ContactId")
         if not contact_id or not isinstance(contact_id, str):
             raise Ambiguous(
@@ -186,13 +231,12 @@ class Connect:
         """
         client = self._client()
         try:
-            answer = client.describe_contact(InstanceId=instance_id, ContactId=contact_id)
-        except aws.ClientError as error:
-            if _status(error) == 404:
+            with _followed(_Departure()):
+                answer = client.describe_contact(InstanceId=instance_id, ContactId=contact_id)
+        except Misconfigured as error:
+            if error.status == 404:
                 return None
-            raise judged(error, may_have_left=True) from None
-        except Exception as error:
-            raise judged(error, may_have_left=True) from None
+            raise
         contact = answer.get("Contact")
         if not isinstance(contact, dict):
             raise Ambiguous(
@@ -216,28 +260,30 @@ class Connect:
                     session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
                     client: Any = session.client("connect", config=self._config)
                 except Exception as error:
-                    raise judged(error, may_have_left=False) from None
-                # Registered last, so that nothing runs between it and the wire.
-                client.meta.events.register_last("before-send.connect.StartOutboundVoiceContact", _last_look)
+                    raise judged(error, Stage.PREPARING) from None
+                client.meta.events.register_last("before-send.connect", _complete)
                 self._made = client
             return self._made
 
 
-def _last_look(**_: Any) -> None:
-    """botocore's last hook: the request is complete and signed; what follows is the socket."""
+def _complete(**_: Any) -> None:
+    """botocore's last hook: the request is complete and signed; what follows is the connection."""
     departure = _departure.get()
-    if departure is None:
-        raise NeverSent("NoDeparture", "the request was not made by Connect.place")
-    if departure.send_before is not None:
-        try:
-            allowed = departure.send_before()
-        except Exception as error:
-            raise NeverSent(
-                "LastLook", f"the last look before sending failed: {type(error).__name__}"
-            ) from error
-        if not allowed:
-            raise NeverSent("LastLook", "the last look before sending said no")
-    departure.handed_over = True
+    if departure is not None:
+        departure.stage = Stage.CONNECTING
+
+
+@contextmanager
+def _followed(departure: _Departure, phone: str = "") -> Iterator[None]:
+    """Follow one request to the wire, and say what its errors mean for the call."""
+    outer = _departure.set(departure)
+    try:
+        yield
+    except Exception as error:
+        # `from None`: AWS's own text, which may repeat the number, shall not reach a log by a traceback.
+        raise judged(error, departure.stage, phone) from None
+    finally:
+        _departure.reset(outer)
 
 
 # --- the request ------------------------------------------------------------------------------------------
@@ -403,21 +449,21 @@ _CAMPAIGNS_OWN = re.compile(
 _CALLS_OWN = re.compile(r"destination|attribute|token", re.IGNORECASE)
 
 
-def judged(error: Exception, *, may_have_left: bool, phone: str = "") -> ConnectError:
+def judged(error: Exception, stage: Stage, phone: str = "") -> ConnectError:
     """Say what an error means for the call. Decides only; raises nothing.
 
-    may_have_left: whether the request had been handed to the socket.
     phone: the number called, to be masked wherever the error repeats it.
     """
-    if not may_have_left:
-        return _before_sending(error, phone)
-    if isinstance(error, aws.ClientError):
-        answer = error.response.get("Error", {})
-        return judged_answer(_status(error), answer.get("Code", ""), answer.get("Message", ""), phone)
-    name = type(error).__name__
-    if isinstance(error, aws.HTTPClientError | aws.ConnectionError):
-        return _on_the_wire(error, name, phone)
-    return Ambiguous(name, f"{_MAYBE}; {_text(error, phone)}")
+    for link in (error, *_links(error)):
+        if isinstance(link, ConnectError):
+            return link  # our own last look, wrapped by those whom it passed on its way
+    match stage:
+        case Stage.PREPARING:
+            return _before_sending(error, phone)
+        case Stage.CONNECTING:
+            return _while_connecting(error, phone)
+        case Stage.SENT:
+            return _after_sending(error, phone)
 
 
 def judged_answer(status: int, code: str, message: str, phone: str = "") -> ConnectError:
@@ -436,7 +482,7 @@ def judged_answer(status: int, code: str, message: str, phone: str = "") -> Conn
         # Not this person's fault: the next thousand would be refused as well, and lost.
         kind, hint = Misconfigured, "check the [connect] table of the campaign file"
     said = "" if key in _TELLTALE else _clean(message, phone)
-    return kind(code or str(status), f"{hint} ({said})" if said else f"{hint} (HTTP {status})")
+    return kind(code or str(status), f"{hint} ({said})" if said else f"{hint} (HTTP {status})", status)
 
 
 def _before_sending(error: Exception, phone: str) -> ConnectError:
@@ -481,44 +527,31 @@ _CREDENTIAL_ERRORS = (
 )
 
 
-def _on_the_wire(error: aws.BotoCoreError, name: str, phone: str) -> ConnectError:
-    """Between the socket and the parsed answer. Only an error of connecting proves that nothing was sent."""
-    # EndpointConnectionError (DNS, refused, unreachable) and ConnectTimeoutError come from new sockets only.
-    # ProxyConnectionError does not: urllib3 forgets that it had reached the proxy when a connection closes,
-    # so a proxy that hangs up after it passed the request on is reported in the same way.
-    links = list(_links(error))
-    for link in links:
+def _while_connecting(error: Exception, phone: str) -> ConnectError:
+    """No name, no route, no handshake, no tunnel. Nothing was written."""
+    name = type(error).__name__
+    for link in (error, *_links(error)):
         if isinstance(link, aws.InvalidProxiesConfigError):
             return Misconfigured(name, f"check the proxy settings ({_text(link, phone)})")
-    connecting = any(_raised_by(link, _CONNECTING) for link in links)
-    if connecting and any(isinstance(link, _UNTRUSTED) for link in links):
-        return Misconfigured(
-            name, f"check AWS_ENDPOINT_URL_CONNECT and AWS_CA_BUNDLE ({_text(error, phone)})"
-        )
-    if connecting or isinstance(error, aws.EndpointConnectionError | aws.ConnectTimeoutError):
-        return NeverSent(name, f"no connection ({_text(error, phone)})")
-    return Ambiguous(name, f"{_MAYBE}; {_text(error, phone)}")
+        # A certificate that does not verify, a file of certificates that is not there: for every call.
+        if isinstance(link, ssl.SSLCertVerificationError | FileNotFoundError):
+            return Misconfigured(
+                name, f"check AWS_ENDPOINT_URL_CONNECT and AWS_CA_BUNDLE ({_text(error, phone)})"
+            )
+    return NeverSent(name, f"no connection ({_text(error, phone)})")
 
 
-# A TLS handshake that fails or times out, a tunnel that a proxy refuses: botocore reports them like failures
-# in the middle of an answer. A frame of these functions in the traceback tells that nothing was written yet.
-_CONNECTING = {HTTPConnection.connect.__code__, HTTPSConnection.connect.__code__}
-# A certificate that does not verify, a file of certificates that is not there.
-_UNTRUSTED = (ssl.SSLCertVerificationError, FileNotFoundError)
+def _after_sending(error: Exception, phone: str) -> ConnectError:
+    """An answer, or a failure on the way to one."""
+    if isinstance(error, aws.ClientError):
+        answer = error.response.get("Error", {})
+        return judged_answer(_status(error), answer.get("Code", ""), answer.get("Message", ""), phone)
+    return Ambiguous(type(error).__name__, f"{_MAYBE}; {_text(error, phone)}")
 
 
-def _raised_by(error: BaseException, functions: set[CodeType]) -> bool:
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code in functions:
-            return True
-        trace = trace.tb_next
-    return False
-
-
-def _links(error: aws.BotoCoreError) -> Iterator[BaseException]:
+def _links(error: Exception) -> Iterator[BaseException]:
     """The errors inside an error of botocore's. Not `__context__`: that may belong to an earlier request."""
-    todo: list[object] = [error.kwargs.get("error")]
+    todo: list[object] = [error.kwargs.get("error")] if isinstance(error, aws.BotoCoreError) else []
     seen: list[BaseException] = []
     while todo:
         link = todo.pop()

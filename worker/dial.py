@@ -4,25 +4,26 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from traceback import format_tb
 from typing import Literal
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception_type, wait_exponential
 
 from campaigns.ledger import Ledger, LedgerUnavailable
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.moves import (
     NotNow,
     Order,
+    give_back,
     mark_dialing,
     mark_placed,
     mark_refused,
     mark_returned,
     mark_unknown,
 )
-from campaigns.ledger.runs import pause
+from campaigns.ledger.runs import pause, pause_if_all_refused
 from campaigns.recipient import masked
 from worker.connect import (
-    Ambiguous,
     CallOrder,
     Connect,
     ConnectError,
@@ -33,11 +34,15 @@ from worker.connect import (
     Throttled,
 )
 from worker.pacer import Pacer, PacerUnavailable
+from worker.placing import Placing
 
 log = logging.getLogger(__name__)
 
 HORIZON_SECONDS = 5.0
 """A slot further away than this is not waited for; the attempt goes back to the ledger instead."""
+
+LEAD_SECONDS = 0.1
+"""How long before its slot an attempt is marked `dialing`."""
 
 Dialed = Literal["placed", "refused", "unknown", "returned", "stale"]
 
@@ -78,13 +83,16 @@ class Dialer:
         then nothing was dialed, or what was is found by rescue.
         """
         try:
-            granted = self.pacer.wait(HORIZON_SECONDS)
+            # Woken a little before the slot, so that writing `dialing` down does not make the call late.
+            slot = self.pacer.wait(HORIZON_SECONDS, lead_seconds=LEAD_SECONDS)
         except PacerUnavailable as error:
             return self._give_back(claim, str(error), seconds=1)
-        if not granted:
+        if slot is None:
             return self._give_back(claim, "no slot within reach", seconds=0)
         if self.stopping():
             return self._give_back(claim, "the worker is stopping", seconds=0)
+        # Before the ledger is asked: the lease counts from here, however long the writing takes.
+        began = self.monotonic()
         order = mark_dialing(
             self.ledger,
             claim.attempt_id,
@@ -96,85 +104,36 @@ class Dialer:
         if isinstance(order, NotNow):
             log.info("attempt %d is not dialed: %s", claim.attempt_id, order.reason)
             return "stale"
+        placing = Placing(
+            connect=self.connect,
+            pacer=self.pacer,
+            call=CallOrder(order.phone, order.client_token, order.attributes, order.connect),
+            slot=slot,
+            send_within_seconds=began + self.timing.send_within_seconds - self.monotonic(),
+            replay_window_seconds=self.timing.replay_window_seconds,
+            monotonic=self.monotonic,
+            sleep=self.sleep,
+            stopping=self.stopping,
+        )
         try:
-            contact_id = self._place(order)
+            contact_id = placing.place()
         except ConnectError as error:
-            return self._record_failure(claim, order, error)
+            return self._record_failure(order, error)
         except BaseException as error:
             # Nobody can say whether the request left, so this must not look as if it had not.
             # Its name only: an exception's text may hold the number.
             reason = f"{type(error).__name__} in the dialer itself"
             self._recorded(order, lambda: mark_unknown(self.ledger, order.attempt_id, order.fence, reason))
-            raise
+            if not isinstance(error, Exception):
+                raise
+            # The places without the texts, which may hold the number as well.
+            log.error("attempt %d: %s\n%s", order.attempt_id, reason, "".join(format_tb(error.__traceback__)))
+            return "unknown"
         return self._record_placed(order, contact_id)
 
-    def _place(self, order: Order) -> str:
-        """Ask Connect for the call, and once more where that cannot ring twice.
-
-        Raises the ConnectError that decides the attempt. Once a request of this attempt may have been
-        acted upon, no later answer makes it one that never rang: then that is what is raised.
-        """
-        call = CallOrder(order.phone, order.client_token, order.attributes, order.connect)
-        dialing_since = self.monotonic()
-        first_sent: float | None = None
-        doubt: Ambiguous | None = None
-
-        def in_time() -> bool:
-            now = self.monotonic()
-            if now - dialing_since > self.timing.send_within_seconds:
-                return False
-            return first_sent is None or now - first_sent <= self.timing.replay_window_seconds
-
-        def send() -> str:
-            nonlocal first_sent, doubt
-            if doubt is not None and not self._slot_for_replay(first_sent):
-                raise doubt
-            sending = self.monotonic()
-            try:
-                return self.connect.place(call, send_before=in_time)
-            except NeverSent:
-                if doubt is not None:
-                    raise doubt from None
-                raise
-            except ConnectError as error:
-                if first_sent is None:
-                    first_sent = sending
-                if isinstance(error, Ambiguous):
-                    doubt = doubt or error
-                if doubt is not None:
-                    raise doubt from error
-                raise
-
-        def enough(state: RetryCallState) -> bool:
-            if self.stopping():
-                return True
-            if doubt is None:
-                return state.attempt_number >= 3
-            wait = state.upcoming_sleep
-            return first_sent is None or (
-                self.monotonic() + wait - first_sent > self.timing.replay_window_seconds
-            )
-
-        retrying = Retrying(
-            retry=retry_if_exception_type((NeverSent, Ambiguous)),
-            wait=wait_exponential(multiplier=0.25, max=2),
-            stop=enough,
-            sleep=self.sleep,
-            reraise=True,
-        )
-        return retrying(send)
-
-    def _slot_for_replay(self, first_sent: float | None) -> bool:
-        """A request that is sent again counts against the quota like any other."""
-        if first_sent is None:
-            return True
-        left = self.timing.replay_window_seconds - (self.monotonic() - first_sent)
-        try:
-            return left > 0 and self.pacer.wait(left)
-        except PacerUnavailable:
-            return False
-
     def _record_placed(self, order: Order, contact_id: str) -> Dialed:
+        # Before anything else, so that not even a ledger that is lost loses the call.
+        log.info("attempt %d: %s is contact %s", order.attempt_id, masked(order.phone), contact_id)
         now = self.clock()
         follow_at = now + self.timing.follow_after if self.timing.follow_after is not None else None
         recorded = self._recorded(
@@ -183,39 +142,27 @@ class Dialer:
                 self.ledger, order.attempt_id, order.fence, contact_id, now=now, follow_at=follow_at
             ),
         )
-        # With the id in the log, not even a ledger that is lost loses the call.
-        log.log(
-            logging.INFO if recorded else logging.ERROR,
-            "attempt %d: %s is contact %s%s",
-            order.attempt_id,
-            masked(order.phone),
-            contact_id,
-            "" if recorded else ", which could not be recorded",
-        )
+        if not recorded:
+            log.error("attempt %d: contact %s could not be recorded", order.attempt_id, contact_id)
         return "placed"
 
-    def _record_failure(self, claim: Claim, order: Order, error: ConnectError) -> Dialed:
+    def _record_failure(self, order: Order, error: ConnectError) -> Dialed:
         reason = f"{error.code}: {error.reason}"
         log.warning("attempt %d: %s: %s", order.attempt_id, masked(order.phone), reason)
         match error:
             case Throttled():
                 self._slow_down()
-                return self._give_back(claim, reason, seconds=1)
+                return self._take_back(order, reason, seconds=1)
             case NoCapacity():
-                return self._give_back(claim, reason, seconds=10)
+                return self._take_back(order, reason, seconds=10)
             case NeverSent():
-                return self._give_back(claim, reason, seconds=5)
+                return self._take_back(order, reason, seconds=5)
             case Misconfigured():
                 # The campaign stops before the attempt is due again, or it would be the next to fail.
                 self._recorded(order, lambda: self._pause(order.run_id, error))
-                return self._give_back(claim, reason, seconds=0)
+                return self._take_back(order, reason, seconds=0)
             case Refused():
-                self._recorded(
-                    order,
-                    lambda: mark_refused(
-                        self.ledger, order.attempt_id, order.fence, reason, now=self.clock()
-                    ),
-                )
+                self._recorded(order, lambda: self._refuse(order, error.code, reason))
                 return "refused"
             case _:
                 self._recorded(
@@ -229,14 +176,32 @@ class Dialer:
         except PacerUnavailable as error:
             log.warning("the throttling could not be shared: %s", error)
 
+    def _refuse(self, order: Order, code: str, reason: str) -> bool:
+        moved = mark_refused(self.ledger, order.attempt_id, order.fence, reason, now=self.clock())
+        with self.ledger.write() as db:
+            if pause_if_all_refused(db, order.run_id, code):
+                log.error("a campaign has paused itself: its calls are all refused (%s)", code)
+        return moved
+
     def _pause(self, run_id: int, error: ConnectError) -> bool:
         with self.ledger.write() as db:
-            return pause(db, run_id, f"{error.code}: {error.reason}", code=error.code[:40])
+            pause(db, run_id, f"{error.code}: {error.reason}", code=error.code[:40])
+        return True  # or somebody else has paused it, which is as good
 
     def _give_back(self, claim: Claim, reason: str, *, seconds: float) -> Dialed:
+        """Before dialing. Without the ledger the claim's lease passes, and it comes back all the same."""
         due_at = self.clock() + timedelta(seconds=seconds)
-        mark_returned(self.ledger, claim.attempt_id, claim.fence, reason, due_at=due_at)
-        return "returned"
+        moved = give_back(self.ledger, claim.attempt_id, claim.fence, reason, due_at=due_at)
+        return "returned" if moved else "stale"
+
+    def _take_back(self, order: Order, reason: str, *, seconds: float) -> Dialed:
+        """After an answer that says that it did not ring. If that stays unwritten, it counts as unknown."""
+        due_at = self.clock() + timedelta(seconds=seconds)
+        moved = self._recorded(
+            order,
+            lambda: mark_returned(self.ledger, order.attempt_id, order.fence, reason, due_at=due_at),
+        )
+        return "returned" if moved else "unknown"
 
     def _recorded(self, order: Order, move: Callable[[], bool]) -> bool:
         """Write down what happened, waiting for a ledger that is away until the lease is about to pass.
@@ -244,10 +209,11 @@ class Dialer:
         Returns False when it could not be written: rescue then finds the attempt `dialing`, and what is
         known of it stands in the log.
         """
+        until = self.monotonic() + self.timing.lease.total_seconds()
         patient = Retrying(
             retry=retry_if_exception_type(LedgerUnavailable),
             wait=wait_exponential(multiplier=0.1, max=2),
-            stop=stop_after_delay(self.timing.lease.total_seconds()),
+            stop=lambda _: self.monotonic() >= until,
             sleep=self.sleep,
             reraise=True,
         )

@@ -24,7 +24,10 @@ from worker.settings import DialerSettings
 
 def private_directory(path: Path) -> Path:
     """Make a directory that nobody else can look into. Raises Mistake if somebody else has it already."""
-    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Mistake(f"{path}: cannot be created: {error.strerror}; set TMPDIR") from None
     found = path.lstat()
     if found.st_uid != os.getuid() or path.is_symlink() or not path.is_dir():
         raise Mistake(f"{path} belongs to somebody else; set TMPDIR to a directory of your own")
@@ -58,9 +61,13 @@ def _end_leftover(socket: Path) -> None:
     if not socket.exists():
         return
     from redis import Redis
+    from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
+    from redis.retry import Retry
 
-    with Redis(unix_socket_path=str(socket), socket_timeout=2) as client:
+    # A server that shuts down does not answer, which is no reason to ask again.
+    once = Retry(NoBackoff(), 0)
+    with Redis(unix_socket_path=str(socket), socket_timeout=2, retry=once) as client:
         try:
             client.shutdown(nosave=True)
         except RedisError:

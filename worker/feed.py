@@ -28,6 +28,7 @@ def keep_queued(calls_per_second: float) -> int:
 def feed(
     ledger: Ledger,
     send: Callable[[Sequence[Claim]], None],
+    undelivered: Callable[[], int],
     *,
     calls_per_second: float,
     exchange: str,
@@ -38,10 +39,21 @@ def feed(
 
     `send` publishes the claims and raises QueueUnavailable when it cannot say that all have arrived. Then
     all of them go back to the ledger: a task that did arrive finds its claim gone.
+
+    `undelivered` says how many tasks no worker has taken yet. While there are twice as many as we keep
+    queued, nobody is dialing, and more would only be stale when somebody comes, each costing a slot.
     """
+    keep = keep_queued(calls_per_second)
+    try:
+        nobody_dials = undelivered() >= 2 * keep
+    except QueueUnavailable as error:
+        log.warning("nothing is released: %s", error)
+        return 0
+    if nobody_dials:
+        return 0
     released = claim(
         ledger,
-        keep_queued=keep_queued(calls_per_second),
+        keep_queued=keep,
         exchange=exchange,
         now=clock(),
         lease=lease,

@@ -8,7 +8,7 @@ from campaigns.attempt import Outcome
 from campaigns.ledger import Ledger
 from campaigns.ledger.moves import Placed, follow_later, mark_ended, take_due_follows
 from campaigns.redial import RedialAt, next_step
-from worker.connect import CallReport, Connect, ConnectError
+from worker.connect import CallReport, Connect, ConnectError, NeverSent, Throttled
 from worker.pacer import Pacer, PacerUnavailable
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,9 @@ _BY_DISCONNECT_REASON = {
     "OUTBOUND_DESTINATION_ENDPOINT_ERROR": Outcome.INVALID_NUMBER,
     "TELECOM_POTENTIAL_BLOCKING": Outcome.BLOCKED,
 }
+
+_UNASKABLE = timedelta(hours=1)
+"""How long after placing a call that Connect refuses to tell about is given up."""
 
 
 def outcome_of(report: CallReport) -> Outcome | None:
@@ -69,33 +72,54 @@ def follow(
     connect: Connect,
     pacer: Pacer,
     *,
+    exchange: str,
     first: timedelta,
     limit: int,
     clock: Callable[[], datetime],
+    report_problem: Callable[[str | None], None] = lambda _: None,
 ) -> int:
     """Ask Connect for the outcome of up to `limit` calls that are due to be looked at.
 
-    Returns how many have ended. One that cannot be asked for now stays taken for a minute and is due again.
+    Returns how many have ended. Those that are not asked for in this round stay taken for a minute and are
+    due again. `report_problem` is told what keeps outcomes from being known, or None.
     """
     ended = 0
     now = clock()
-    for call in take_due_follows(ledger, limit=limit, now=now, until=now + _HELD_FOR):
+    for call in take_due_follows(ledger, exchange=exchange, limit=limit, now=now, until=now + _HELD_FOR):
         try:
-            if not pacer.wait(2.0):
+            if pacer.wait(2.0) is None:
                 break
             report = connect.describe(call.instance_id, call.contact_id)
-        except (PacerUnavailable, ConnectError) as error:
-            # The account may lack the permission, or the network be away: dialing goes on regardless.
-            log.warning("contact %s cannot be followed now: %s", call.contact_id, error)
+        except (PacerUnavailable, NeverSent) as error:
+            log.warning("no outcome can be asked for now: %s", error)
+            report_problem(f"outcomes cannot be asked for: {error}")
             break
-        ended += _apply(ledger, call, report, first, clock())
+        except Throttled:
+            pacer.throttled()
+            break
+        except ConnectError as error:
+            # Perhaps only this one's fault, so the others must not wait behind it.
+            log.warning("contact %s cannot be followed now: %s", call.contact_id, error)
+            report_problem(f"outcomes cannot be asked for: {error}")
+            ended += _apply(ledger, call, None, max(deadline(first), _UNASKABLE), first, clock())
+            continue
+        report_problem(None)
+        ended += _apply(ledger, call, report, deadline(first), first, clock())
     return ended
 
 
-def _apply(ledger: Ledger, call: Placed, report: CallReport | None, first: timedelta, now: datetime) -> bool:
+def _apply(
+    ledger: Ledger,
+    call: Placed,
+    report: CallReport | None,
+    patience: timedelta,
+    first: timedelta,
+    now: datetime,
+) -> bool:
+    """Write down what a look has shown. Returns whether the call has ended."""
     outcome = outcome_of(report) if report is not None else None
     if outcome is None:
-        if report is not None or now - call.placed_at < deadline(first):
+        if report is not None or now - call.placed_at < patience:
             follow_later(ledger, call.attempt_id, now + next_look(first, call.follows))
             return False
         outcome = Outcome.NO_OUTCOME

@@ -4,43 +4,38 @@ import logging
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING
 
-from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.health import BEAT, beat, leave
+from worker.machine import Machine, now
 from worker.pacer import PacerUnavailable
-
-if TYPE_CHECKING:
-    from worker.app import Machine
 
 log = logging.getLogger(__name__)
 
 
-def report(machine: "Machine", role: str) -> threading.Thread:
+def report(machine: Machine, role: str) -> threading.Thread:
     """Report every few seconds from a thread of its own, until the process stops."""
     thread = threading.Thread(target=_keep_reporting, args=(machine, role), name="health", daemon=True)
     thread.start()
     return thread
 
 
-def _keep_reporting(machine: "Machine", role: str) -> None:
-    from worker.app import now
-
+def _keep_reporting(machine: Machine, role: str) -> None:
     process = f"{role}@{socket.gethostname()}:{os.getpid()}"
     exchange = machine.settings.exchange
     while not machine.stopping.is_set():
         try:
             beat(machine.ledger, process, role, exchange, _problem(machine), now())
-        except LedgerUnavailable as error:
-            log.error("%s", error)
+        except Exception as error:
+            # Whatever it is, a process that lives must not be taken for dead as soon as it is over.
+            log.error("cannot report to the ledger: %s", error)
         machine.stopping.wait(BEAT.total_seconds())
     try:
         leave(machine.ledger, process, now())
-    except LedgerUnavailable as error:
-        log.error("%s", error)
+    except Exception as error:
+        log.error("cannot take leave of the ledger: %s", error)
 
 
-def _problem(machine: "Machine") -> str | None:
+def _problem(machine: Machine) -> str | None:
     """What keeps this process from its work."""
     try:
         state = machine.start_pacer.current()
@@ -48,4 +43,4 @@ def _problem(machine: "Machine") -> str | None:
         return str(error)
     if state.share < 0.9:
         return f"throttled by Connect: slowed down to {state.share:.0%} of the rate for now"
-    return None
+    return "; ".join(machine.problems.values()) or None

@@ -155,9 +155,14 @@ def only_one(directory: Path, what: str) -> Iterator[None]:
 
 def _make_directory(path: Path) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # One by one: `parents=True` would leave those in between open to everybody.
+        for each in (*reversed(path.parents), path):
+            each.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
-        raise Mistake(f"{path}: cannot be created: {error.strerror}; set DIALER_DATA_DIR") from None
+        raise Mistake(
+            f"{path}: cannot be created: {error.strerror}; "
+            "work in a directory of your own, or set DIALER_DATA_DIR"
+        ) from None
 
 
 def _worker(queue: str, name: str, threads: int) -> list[str]:
@@ -187,6 +192,7 @@ def _sandbox_environment(port: int, settings: DialerSettings, trial: Trial) -> M
         "DIALER_SANDBOX_SPEED": str(trial.speed),
         # The sandbox's time runs faster, so outcomes are there sooner, and may be asked for as much sooner.
         "DIALER_FOLLOW_SECONDS": str(max(0.5, settings.follow_seconds / trial.speed)),
+        "DIALER_REPLAY_WINDOW_SECONDS": str(_replay_window(settings.replay_window_seconds, trial.speed)),
         "DIALER_DESCRIBE_PER_SECOND": str(min(1000.0, settings.describe_per_second * trial.speed)),
         "AWS_ENDPOINT_URL_CONNECT": f"http://127.0.0.1:{port}",
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
@@ -200,6 +206,12 @@ def _sandbox_environment(port: int, settings: DialerSettings, trial: Trial) -> M
     }
     environment["AWS_REGION"] = environment["AWS_DEFAULT_REGION"] = "us-east-1"
     return environment
+
+
+def _replay_window(seconds: float, speed: float) -> float:
+    """How long a token may be sent again while the sandbox's time runs faster."""
+    # A busy line is free again after 2 s of its time, and the token would ring there once more.
+    return seconds if speed <= 1 else min(seconds, 1.5) / speed
 
 
 def _lasting_port(path: Path) -> int:

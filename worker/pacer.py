@@ -17,10 +17,11 @@ _SCRIPT = Path(__file__).with_name("pacer.lua").read_text(encoding="utf-8")
 
 # The share of the quota that is used: AWS's clock and Redis's may drift apart by half a percent.
 _USED = 0.995
-# Slots that may be taken at once after a pause, if the quota's burst has room for them.
-_OWN_BURST = 3
-# The part of the quota's burst that is left to calls which arrive late and so bunch up.
-_FOR_LATENESS = 2
+# Slots that may be taken at once after a pause, if the quota's burst has room for them. While callers queue,
+# as in a campaign, there is nothing to catch up with: the burst is worth more as room for lateness.
+_OWN_BURST = 2
+# What is left free of the quota's burst: for what the network does to the calls' distances.
+_SPARE = 1
 # A busy machine wakes its threads tens of milliseconds late, all of them alike: that shifts the calls without
 # bunching them. At 200/s the burst would allow 10 ms only, and nearly every slot would be dropped.
 _LEAST_LATENESS_SECONDS = 0.05
@@ -52,18 +53,38 @@ class Rate:
 
     @property
     def own_burst(self) -> int:
-        """How many calls we start at once after a pause: 3 of the usual 5, and 1 when the burst is small."""
-        return max(1, min(_OWN_BURST, self.burst - _FOR_LATENESS))
+        """How many calls we start at once after a pause: 2, and 1 when the burst is small."""
+        return max(1, min(_OWN_BURST, self.burst - _SPARE - 1))
 
     @property
     def lateness_seconds(self) -> float:
         """How late a call may leave after its slot: (burst - own burst) / calls_per_second.
 
-        While every call is at most that late, no more calls bunch up than the quota's burst still holds.
+        While every call is at most that late, no more calls bunch up than the quota's burst still holds:
+        what a standstill holds back is at most what AWS's bucket gains in the meantime, until it is full.
         Not below 0.05 s and not above 1 s; 1 s for the default quota of 2/s with burst 5.
         """
         spare = (self.burst - self.own_burst) / self.calls_per_second
         return min(max(spare, _LEAST_LATENESS_SECONDS), _MOST_LATENESS_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The time at which one call may leave, by the pacer's monotonic clock."""
+
+    opens_at: float
+    usable_until: float
+    """Later, the call would pile onto the calls of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What this process last heard of the bucket."""
+
+    born: int
+    next_slot: int
+    """No slot before this one is given to anybody any more."""
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +117,7 @@ class Pacer:
 
     def __init__(
         self,
-        redis: "Redis[bytes]",
+        redis: Redis,
         bucket: str,
         rate: Rate,
         *,
@@ -109,53 +130,77 @@ class Pacer:
         self._bucket = bucket
         self._interval = 1e6 / (_USED * rate.calls_per_second)
         self._burst = rate.own_burst
+        self._quota_burst = rate.burst
+        self._seen = _Seen(0, 0, 0.0)
         self._late_after = rate.lateness_seconds if late_after_seconds is None else late_after_seconds
         self._sleep = sleep
         self._monotonic = monotonic
 
-    def wait(self, horizon_seconds: float) -> bool:
-        """Sleep until the caller's own slot; first come, first served.
+    def wait(self, horizon_seconds: float, *, lead_seconds: float = 0.0) -> Slot | None:
+        """Sleep until the caller's own slot, or until `lead_seconds` before it; first come, first served.
 
-        Returns True when the call may leave now. Returns False, without a slot, when the next free one lies
-        more than `horizon_seconds` after this call began. Raises PacerUnavailable.
+        The lead is for what has to be done before the call leaves; `until` then sleeps for the rest.
+        Returns None, without a slot, when the next free one lies more than `horizon_seconds` after this
+        call began. Raises PacerUnavailable.
         """
         deadline = self._monotonic() + horizon_seconds
         while True:
             asked = self._monotonic()
             left = max(0.0, deadline - asked)
-            granted, wait, slot, born = self._run("reserve", round(left * 1e6))
+            granted, wait, time_of_slot, born = self._run("reserve", round(left * 1e6))
+            self._seen = _Seen(born, time_of_slot, asked)
             if not granted:
-                return False
-            seconds = wait / 1e6
+                return None
+            # Counted from before the question, so that answers that were long on their way are late as well.
+            opens_at = asked + wait / 1e6
+            slot = Slot(opens_at, opens_at + self._late_after)
+            seconds = wait / 1e6 - lead_seconds
             if seconds > 0:
                 self._sleep(seconds)
-            ours = self._still_ours(seconds, slot, born)
-            # Counted from before the question, so that answers that were long on their way are late as well.
-            late = self._monotonic() - asked - seconds
-            if ours and late <= self._late_after:
-                return True
+            ours = self._still_ours(seconds, time_of_slot, born)
+            if ours and self.usable(slot):
+                return slot
             # Late calls would pile onto the calls of others. The slot is given up, and a new one asked for.
             if self._monotonic() >= deadline:
-                return False
+                return None
+
+    def until(self, slot: Slot) -> None:
+        """Sleep for what is left until a slot opens."""
+        seconds = slot.opens_at - self._monotonic()
+        if seconds > 0:
+            self._sleep(seconds)
+
+    def usable(self, slot: Slot) -> bool:
+        """Whether a call may still leave on this slot. To be asked again right before it does."""
+        return self._monotonic() <= slot.usable_until
 
     def _still_ours(self, slept_seconds: float, slot: int, born: int) -> bool:
-        """Ask once more after a long sleep: Redis may have restarted and given our time to others.
+        """Make sure after a long sleep: Redis may have restarted and given our time to others.
 
-        The slots of a short sleep are fewer than what the quota's burst forgives, so they are not worth the
-        second question.
+        The slots of a short time are fewer than what the quota's burst forgives. So neither a short sleep
+        nor one in which another thread has lately heard of a later slot is worth a second question.
         """
         if slept_seconds <= self._late_after:
             return True
-        return bool(self._run("confirm", slot, born, round(self._late_after * 1e6)))
+        seen = self._seen
+        if self._monotonic() - seen.at <= self._late_after:
+            return seen.born == born and seen.next_slot >= slot
+        asked = self._monotonic()
+        holds, next_slot = self._run("confirm", slot, born, round(self._late_after * 1e6))
+        if holds:
+            self._seen = _Seen(born, next_slot, asked)
+        return bool(holds)
 
     def throttled(self) -> None:
         """Tell everybody to slow down, because Connect said that we are too fast.
 
-        Cuts the rate to 70 %, not below 5 % of the full one; 1 % of the full rate comes back every second.
-        Further calls count as the same storm until the slots handed out before the cut are used up, and for
-        one second more. Raises PacerUnavailable.
+        After a first storm of throttles everybody rests until AWS's bucket is full again. A second one soon
+        after it (10 s, or three times the quota's burst if that takes longer) cuts the rate to 70 %, not
+        below 5 % of the full one; 1 % of the full rate comes back every second. Further throttles count as
+        the same storm until the slots handed out before are used up, and for one second more. Raises
+        PacerUnavailable.
         """
-        self._run("slow")
+        self._run("slow", self._quota_burst)
 
     def current(self) -> PacerState:
         """Look at the bucket without changing it. Raises PacerUnavailable."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from campaigns.settings import LedgerSettings
 
@@ -21,7 +21,6 @@ class DialerSettings(LedgerSettings):
         default=None,
         description="where Redis or Valkey is",
         examples=["redis://localhost:6379/0"],
-        pattern=r"^(redis|rediss|unix)://.+",
     )
     calls_per_second: float = Field(
         default=2.0,
@@ -71,6 +70,13 @@ class DialerSettings(LedgerSettings):
         default="connect",
         description="what answers the calls: Amazon Connect, or the sandbox (set by --sandbox)",
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("expected redis://…, rediss://… (TLS) or unix:///path/to/socket")
+        return url
 
     @model_validator(mode="after")
     def _lease_outlasts_a_call(self) -> Self:

@@ -11,10 +11,12 @@ from redis.exceptions import RedisError
 
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.claims import Claim
+from campaigns.ledger.runs import finish
 from worker import feed as feeding
-from worker.app import app, machine, now
+from worker.app import app
 from worker.feed import QueueUnavailable
 from worker.follow import follow
+from worker.machine import machine, now
 from worker.rescue import rescue
 
 log = logging.getLogger(__name__)
@@ -22,13 +24,13 @@ log = logging.getLogger(__name__)
 _BATCH = 1_000  # messages a round trip to Redis
 
 
-@app.task(name="dialer.dial")  # type: ignore[untyped-decorator] # Celery has no types
+@app.task(name="dialer.dial", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
 def dial_task(attempt_id: int, fence: int, client_token: str) -> None:
     """Dial one claimed attempt."""
     _unless_ledger_is_away(lambda: machine().dialer.dial(Claim(attempt_id, fence, client_token)))
 
 
-@app.task(name="dialer.feed")  # type: ignore[untyped-decorator] # Celery has no types
+@app.task(name="dialer.feed", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
 def feed_task() -> None:
     """Top up the queue."""
     settings = machine().settings
@@ -36,6 +38,7 @@ def feed_task() -> None:
         lambda: feeding.feed(
             machine().ledger,
             send,
+            undelivered,
             calls_per_second=settings.calls_per_second,
             exchange=settings.exchange,
             lease=settings.lease,
@@ -44,7 +47,7 @@ def feed_task() -> None:
     )
 
 
-@app.task(name="dialer.follow")  # type: ignore[untyped-decorator] # Celery has no types
+@app.task(name="dialer.follow", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
 def follow_task() -> None:
     """Ask for the outcomes that are due."""
     settings = machine().settings
@@ -55,18 +58,32 @@ def follow_task() -> None:
             machine().ledger,
             machine().connect,
             machine().describe_pacer,
+            exchange=settings.exchange,
             first=timedelta(seconds=settings.follow_seconds),
             # A second's worth: the next round comes in a second.
             limit=max(1, int(settings.describe_per_second)),
             clock=now,
+            report_problem=_note_follow,
         )
     )
 
 
-@app.task(name="dialer.rescue")  # type: ignore[untyped-decorator] # Celery has no types
+@app.task(name="dialer.rescue", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
 def rescue_task() -> None:
-    """Take back what a crash left."""
-    _unless_ledger_is_away(lambda: rescue(machine().ledger, now()))
+    """Take back what a crash left, and close the runs that are over, also while others are being fed."""
+
+    def tidy() -> None:
+        rescue(machine().ledger, now())
+        finish(machine().ledger, now())
+
+    _unless_ledger_is_away(tidy)
+
+
+def _note_follow(problem: str | None) -> None:
+    if problem is None:
+        machine().problems.pop("follow", None)
+    else:
+        machine().problems["follow"] = problem
 
 
 def send(claims: Sequence[Claim]) -> None:
@@ -84,6 +101,14 @@ def send(claims: Sequence[Claim]) -> None:
                     )
     except (BrokerUnavailable, KombuError, RedisError, OSError) as error:
         raise QueueUnavailable(f"Redis does not take the tasks ({type(error).__name__})") from error
+
+
+def undelivered() -> int:
+    """How many dial tasks no worker has taken yet. Raises QueueUnavailable."""
+    try:
+        return int(machine().redis.llen(machine().settings.dial_queue))
+    except RedisError as error:
+        raise QueueUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 
 
 def _unless_ledger_is_away(verb: Callable[[], Any]) -> None:

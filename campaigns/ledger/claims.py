@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, func, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, case, func, insert, literal_column, or_, select, text, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.client_token import client_token
 from campaigns.ledger.engine import Errand, Ledger
-from campaigns.ledger.moves import mark_returned
+from campaigns.ledger.moves import give_back
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 from campaigns.turns import Contender, Share, share
 
+# As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
+_LEASED = text("attempts.state IN ('queued', 'dialing')")
 _PIECE = 500  # rows a statement, well under the parameters that the databases allow
 
 
@@ -58,7 +60,7 @@ def claim(
         ]
         claims: list[Claim] = []
         for run, part in zip(running, share(room, contenders), strict=True):
-            _note_share(db, run, part, exchange, now)
+            _note_share(db, run, part, exchange, now, ahead)
             claims += _queue(db, run, due[run.id][: part.sends], now, lease)
         return claims
 
@@ -73,13 +75,18 @@ def take_back_expired(ledger: Ledger, now: datetime) -> Rescued:
     dialing = attempts.c.state == literal_column("'dialing'")
     with ledger.read() as db:
         # Most rounds find nothing, and should not take a write lock to see it.
-        if db.execute(select(attempts.c.id).where(or_(queued, dialing), expired).limit(1)).first() is None:
+        if db.execute(select(attempts.c.id).where(_LEASED, expired).limit(1)).first() is None:
             return Rescued(0, 0)
     with ledger.write() as db:
-        lost = _take(db, queued & expired, AttemptState.RETURNED, "its task did not arrive in time")
+        lost = _take(
+            db, and_(_LEASED, queued, expired), AttemptState.RETURNED, "its task did not arrive in time"
+        )
         _move_recipients(db, lost, RecipientState.WAITING)
         cut = _take(
-            db, dialing & expired, AttemptState.UNKNOWN, "its worker stopped before it recorded an answer"
+            db,
+            and_(_LEASED, dialing, expired),
+            AttemptState.UNKNOWN,
+            "its worker stopped before it recorded an answer",
         )
         _move_recipients(db, cut, RecipientState.HELD)
     return Rescued(returned=len(lost), unknown=len(cut))
@@ -90,7 +97,7 @@ def take_back_queued(ledger: Ledger, exchange: str) -> int:
     with ledger.write() as db:
         of_exchange = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.exchange == exchange))
         queued = attempts.c.state == literal_column("'queued'")
-        left = _take(db, queued & of_exchange, AttemptState.RETURNED, "the workers stopped")
+        left = _take(db, and_(_LEASED, queued, of_exchange), AttemptState.RETURNED, "the workers stopped")
         _move_recipients(db, left, RecipientState.WAITING)
         return len(left)
 
@@ -99,7 +106,7 @@ def hand_back(ledger: Ledger, claims: Sequence[Claim], reason: str, *, due_at: d
     """queued → returned for claims whose tasks could not be sent. Returns how many were still queued."""
     returned = 0
     for claimed in claims:
-        returned += mark_returned(ledger, claimed.attempt_id, claimed.fence, reason, due_at=due_at)
+        returned += give_back(ledger, claimed.attempt_id, claimed.fence, reason, due_at=due_at)
     return returned
 
 
@@ -107,7 +114,7 @@ def _queued(db: Connection, exchange: str) -> int:
     query = (
         select(func.count())
         .select_from(attempts.join(runs, runs.c.id == attempts.c.run_id))
-        .where(attempts.c.state == literal_column("'queued'"), runs.c.exchange == exchange)
+        .where(_LEASED, attempts.c.state == literal_column("'queued'"), runs.c.exchange == exchange)
     )
     return int(db.execute(query).scalar_one())
 
@@ -127,6 +134,8 @@ def _running(db: Connection, exchange: str) -> Sequence[Any]:
         .where(runs.c.state == RunState.RUNNING)
         .where(or_(runs.c.exchange.is_(None), runs.c.exchange == exchange))
         .order_by(runs.c.id)
+        # The run before its recipients, as cancelling does: the other way round they wait for each other.
+        .with_for_update(of=runs, key_share=True)
     ).all()
 
 
@@ -148,14 +157,28 @@ def _within_cap(run: Any, now: datetime, ahead: timedelta) -> int:
     rate = run.choices["pacing"]["calls_per_second"]
     if rate is None:
         return 1_000_000
-    begin = max(run.released_until or now, now)
+    begin = _released_until(run, rate, now, ahead)
     # At a slow rate `ahead` is less than one call's worth, and would never let one through.
-    return max(
-        0, int((max(ahead, timedelta(seconds=1 / rate)) - (begin - now)).total_seconds() * rate + 1e-9)
-    )
+    left = max(ahead, timedelta(seconds=1 / rate)) - (begin - now)
+    # One call's worth, rounded down to a microsecond, is less than one call.
+    return max(0, int((left.total_seconds() + 1e-6) * rate + 1e-9))
 
 
-def _note_share(db: Connection, run: Any, part: Share, exchange: str, now: datetime) -> None:
+def _released_until(run: Any, rate: float, now: datetime, ahead: timedelta) -> datetime:
+    """Up to where a campaign's own rate is used up."""
+    if run.released_until is None:
+        return now
+    # A round that comes late makes up for it, by one call at most, or every campaign would be a little slow.
+    late = min(ahead, timedelta(seconds=1 / rate))
+    # Nor does a clock that was ahead for a while, and wrote its time down, keep the campaign waiting for it.
+    furthest = now + max(ahead, timedelta(seconds=1 / rate))
+    released_until: datetime = min(max(run.released_until, now - late), furthest)
+    return released_until
+
+
+def _note_share(
+    db: Connection, run: Any, part: Share, exchange: str, now: datetime, ahead: timedelta
+) -> None:
     values: dict[str, Any] = {}
     if part.turn != run.turn:
         values["turn"] = part.turn
@@ -164,9 +187,8 @@ def _note_share(db: Connection, run: Any, part: Share, exchange: str, now: datet
             values["exchange"] = exchange
         rate = run.choices["pacing"]["calls_per_second"]
         if rate is not None:
-            values["released_until"] = max(run.released_until or now, now) + timedelta(
-                seconds=part.sends / rate
-            )
+            used = timedelta(seconds=part.sends / rate)
+            values["released_until"] = _released_until(run, rate, now, ahead) + used
     if values:
         db.execute(update(runs).where(runs.c.id == run.id).values(values))
 
@@ -222,7 +244,9 @@ def _queue(db: Connection, run: Any, people: Sequence[Any], now: datetime, lease
 
 
 def _take(db: Connection, these: Any, becomes: AttemptState, reason: str) -> list[int]:
-    taken = update(attempts).where(these).values(state=becomes, reason=reason)
+    # In order, or two who take several would wait for each other (SQLite has no such locks, nor needs them).
+    ids = select(attempts.c.id).where(these).order_by(attempts.c.lease_until, attempts.c.id).with_for_update()
+    taken = update(attempts).where(attempts.c.id.in_(ids)).values(state=becomes, reason=reason)
     return list(db.execute(taken.returning(attempts.c.recipient_id)).scalars())
 
 

@@ -10,7 +10,15 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Transaction, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from campaigns.campaign import Campaign
 from campaigns.mistake import Mistake
@@ -19,7 +27,7 @@ HEAD = "0001"
 """The newest migration that this program knows; tests compare it with Alembic's own answer."""
 
 # Two connections that write or checkpoint at once could corrupt a write-ahead log before these releases
-# (sqlite.org/wal.html, "the WAL-reset bug"); older ones keep the rollback journal.
+# (sqlite.org/wal.html, "the WAL-reset bug"); older ones keep a rollback journal.
 _WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
 
@@ -65,8 +73,11 @@ class Ledger:
         try:
             with self._engine.connect() as connection:
                 yield connection
-        except OperationalError as error:
+        except (OperationalError, InterfaceError, InternalError) as error:
+            # Internal is what PostgreSQL calls a server that became read-only, as in a failover.
             raise LedgerUnavailable(_plain(error)) from error
+        except PoolTimeout as error:
+            raise LedgerUnavailable("the ledger's database is too slow: all connections are busy") from error
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise LedgerUnavailable(_plain(error)) from error
@@ -111,6 +122,12 @@ def open_ledger(url: str, *, create: bool = True) -> Ledger:
     ledger = Ledger(engine)
     try:
         _bring_up_to_date(ledger)
+    except DBAPIError as error:
+        # A file that is something else, an option that the driver does not know, a role that may not create.
+        ledger.close()
+        raise Mistake(
+            f"DIALER_DATABASE_URL: {parsed.database} cannot be used as a ledger: {_words(error)}"
+        ) from None
     except BaseException:
         ledger.close()
         raise
@@ -121,12 +138,15 @@ def _checked(url: str) -> URL:
     # The URL may hold a password, so no message repeats it.
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a ValueError is a port that is no number
         raise Mistake(
             "DIALER_DATABASE_URL: is not a database URL; "
             "expected sqlite:///path/to/ledger.sqlite or postgresql://user:password@host/name"
         ) from None
-    if parsed.drivername in ("postgresql", "postgres"):
+    if "@" in (parsed.host or ""):
+        # What is taken for the host is then the end of the password, and stands in the driver's errors.
+        raise Mistake("DIALER_DATABASE_URL: has more than one @; write the one in the password as %40")
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise Mistake(
@@ -165,7 +185,9 @@ def _sqlite(url: URL, create: bool) -> Engine:
             sqlite3.sqlite_version_info[:2] == fixed[:2] and sqlite3.sqlite_version_info >= fixed
             for fixed in _WAL_FIXED
         ) or sqlite3.sqlite_version_info >= max(_WAL_FIXED)
-        dbapi.execute(f"PRAGMA journal_mode = {'WAL' if safe_wal else 'DELETE'}")
+        # TRUNCATE and not DELETE: FULL syncs the truncated journal, but not the folder from which a journal
+        # was deleted, so that after a power cut a commit could be rolled back (sqlite.org/pragma.html).
+        _set_journal(dbapi, "WAL" if safe_wal else "TRUNCATE")
         # `dialing` must survive a power cut, or a call could be placed twice.
         dbapi.execute("PRAGMA synchronous = FULL")
         dbapi.execute("PRAGMA foreign_keys = ON")
@@ -180,9 +202,22 @@ def _sqlite(url: URL, create: bool) -> Engine:
     return engine
 
 
+def _set_journal(dbapi: sqlite3.Connection, mode: str) -> None:
+    for last_try in [False] * 20 + [True]:
+        try:
+            dbapi.execute(f"PRAGMA journal_mode = {mode}")
+            return
+        except sqlite3.OperationalError:
+            if last_try:
+                raise
+            # Two that open a new ledger at once: the change to WAL does not wait for the other; this does.
+            dbapi.execute("BEGIN EXCLUSIVE")
+            dbapi.execute("COMMIT")
+
+
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             hide_parameters=True,
             pool_pre_ping=True,  # a restarted server costs a reconnect, not a failed transaction
@@ -197,6 +232,18 @@ def _postgresql(url: URL) -> Engine:
         )
     except (NoSuchModuleError, ModuleNotFoundError):
         raise Mistake('PostgreSQL needs its driver: pip install "connect-batch-dialer[postgres]"') from None
+
+    @event.listens_for(engine, "connect")
+    def _set_up(dbapi: Any, _record: object) -> None:
+        # A server or a role may be set up to answer before a commit is safe. Then a crash would take
+        # `dialing` back, and the call be placed twice. Stricter settings than `on` stay as they are.
+        with dbapi.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            if cursor.fetchone()[0] == "off":
+                cursor.execute("SET synchronous_commit TO on")
+        dbapi.commit()
+
+    return engine
 
 
 def _bring_up_to_date(ledger: Ledger) -> None:
@@ -218,7 +265,10 @@ def _version(ledger: Ledger) -> str | None:
 
 
 def _plain(error: DBAPIError) -> str:
+    return f"the ledger's database does not answer: {_words(error)}"
+
+
+def _words(error: DBAPIError) -> str:
     """The driver's own words, without statement, parameters or URL, in one line."""
     cause: Any = error.orig
-    words = " ".join(str(cause).split())
-    return f"the ledger's database does not answer: {words}"
+    return " ".join(str(cause).split())

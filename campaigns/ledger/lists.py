@@ -79,6 +79,7 @@ def put_list(
         db.detach()  # closed at the end instead of pooled, and its staging table with it
         with begun(db, "IMMEDIATE") as rehearsal:
             # Says no before a million rows are read; asked again below, where it counts.
+            ledger.in_turn(db, Errand.LOAD)
             campaign_id, _ = runs.put_campaign(db, campaign, now)
             runs.put_run(db, campaign_id, now)
             rehearsal.rollback()
@@ -114,7 +115,7 @@ def put_list(
                 .values(accepted=accepted, suppressed=suppressed, duplicates=staged - entered)
             )
             if accepted:
-                runs.reopen(db, run_id)
+                runs.reopen(db, run_id, campaign.name)
         return Loaded(
             campaign=campaign.name,
             rows=staged + rejections.count,

@@ -57,13 +57,7 @@ def mark_dialing(
     Asks again, in the same transaction, for everything that may have changed since the attempt was claimed.
     """
     with ledger.write() as db:
-        row = db.execute(
-            _ATTEMPT.where(
-                attempts.c.id == attempt_id,
-                attempts.c.fence == fence,
-                attempts.c.state == AttemptState.QUEUED,
-            ).with_for_update(of=attempts)
-        ).one_or_none()
+        row = _locked(db, attempt_id, fence, AttemptState.QUEUED)
         if row is None:
             return NotNow("stale: the claim was used or taken back")
         if row.run_state != RunState.RUNNING:
@@ -113,47 +107,90 @@ def mark_placed(
         row = db.execute(was_dialing.returning(attempts.c.recipient_id, attempts.c.number)).one_or_none()
         if row is not None:
             if follow_at is None:
-                _move_recipient(db, row, RecipientState.IN_PROGRESS, becomes)
+                _move_recipient(db, row, _ON_THIS_ATTEMPT, becomes)
             return True
-        was_unknown = update(attempts).where(*this, attempts.c.state == AttemptState.UNKNOWN).values(values)
-        row = db.execute(was_unknown.returning(attempts.c.recipient_id, attempts.c.number)).one_or_none()
+    return _mark_placed_late(ledger, attempt_id, fence, values, becomes)
+
+
+def _mark_placed_late(
+    ledger: Ledger, attempt_id: int, fence: int, values: dict[str, Any], becomes: RecipientState
+) -> bool:
+    with ledger.write() as db:
+        _hold_run(db, attempt_id)
+        row = _locked(db, attempt_id, fence, AttemptState.UNKNOWN, AttemptState.PLACED)
         if row is None:
             return False
-        _move_recipient(db, row, RecipientState.HELD, becomes)
+        if row.state == AttemptState.PLACED:
+            # A second try of a move whose first had been committed, though its answer was lost.
+            return bool(row.contact_id == values["contact_id"])
+        db.execute(update(attempts).where(attempts.c.id == attempt_id).values(values))
+        _move_recipient(db, row, _ON_THIS_ATTEMPT, becomes)
+        if becomes == RecipientState.IN_PROGRESS:
+            _go_on(db, row)
         return True
 
 
-def mark_returned(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, due_at: datetime) -> bool:
-    """queued or dialing → returned: it never rang, nothing is charged, and it is due again at `due_at`."""
+def give_back(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, due_at: datetime) -> bool:
+    """queued → returned: it was not dialed, nothing is charged, and it is due again at `due_at`.
+
+    Never from `dialing`: the same task may have been delivered twice, and the other copy be on the phone.
+    """
     with ledger.write() as db:
-        row = db.execute(
-            _ATTEMPT.where(
-                attempts.c.id == attempt_id,
-                attempts.c.fence == fence,
-                attempts.c.state.in_((AttemptState.QUEUED, AttemptState.DIALING)),
-            ).with_for_update(of=attempts)
-        ).one_or_none()
+        _hold_run(db, attempt_id)
+        row = _locked(db, attempt_id, fence, AttemptState.QUEUED)
         if row is None:
             return False
         _return(db, row, reason, due_at=due_at)
         return True
 
 
+def mark_returned(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, due_at: datetime) -> bool:
+    """dialing → returned: its answer says that it did not ring; nothing is charged, and it is due again.
+
+    An answer that comes after rescue gave the attempt up is evidence too, and settles unknown → returned,
+    unless its recipient has gone on to another attempt meanwhile.
+    """
+    with ledger.write() as db:
+        _hold_run(db, attempt_id)
+        row = _locked(db, attempt_id, fence, AttemptState.DIALING, AttemptState.UNKNOWN)
+        if row is None or not _still_on(db, row):
+            return False
+        _return(db, row, reason, due_at=due_at)
+        _go_on(db, row)
+        return True
+
+
 def mark_refused(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, now: datetime) -> bool:
-    """dialing → refused: Connect will not place this call; it never rang, and the recipient is done."""
-    return _leave_dialing(
-        ledger,
-        attempt_id,
-        fence,
-        {"state": AttemptState.REFUSED, "reason": reason, "ended_at": now},
-        RecipientState.DONE,
-    )
+    """dialing → refused: Connect will not place this call; it never rang, and the recipient is done.
+
+    A late answer settles unknown → refused.
+    """
+    with ledger.write() as db:
+        row = _locked(db, attempt_id, fence, AttemptState.DIALING, AttemptState.UNKNOWN)
+        if row is None:
+            return False
+        db.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt_id)
+            .values(state=AttemptState.REFUSED, reason=reason, ended_at=now)
+        )
+        _move_recipient(db, row, _ON_THIS_ATTEMPT, RecipientState.DONE)
+        return True
 
 
 def mark_unknown(ledger: Ledger, attempt_id: int, fence: int, reason: str) -> bool:
     """dialing → unknown: it may have rung. Never due again by itself."""
-    values = {"state": AttemptState.UNKNOWN, "reason": reason}
-    return _leave_dialing(ledger, attempt_id, fence, values, RecipientState.HELD)
+    with ledger.write() as db:
+        row = _locked(db, attempt_id, fence, AttemptState.DIALING)
+        if row is None:
+            return False
+        db.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt_id)
+            .values(state=AttemptState.UNKNOWN, reason=reason)
+        )
+        _move_recipient(db, row, _ON_THIS_ATTEMPT, RecipientState.HELD)
+        return True
 
 
 def mark_ended(
@@ -161,6 +198,7 @@ def mark_ended(
 ) -> bool:
     """placed → ended. The recipient is due again at `redial_at`, or done."""
     with ledger.write() as db:
+        run_state = _hold_run(db, attempt_id)
         row = db.execute(
             update(attempts)
             .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.PLACED)
@@ -169,10 +207,10 @@ def mark_ended(
         ).one_or_none()
         if row is None:
             return False
-        again = redial_at is not None and _run_state(db, row.run_id) != RunState.CANCELLED
         values: dict[str, Any] = {"state": RecipientState.DONE}
-        if again:
+        if redial_at is not None and run_state != RunState.CANCELLED:
             values = {"state": RecipientState.WAITING, "due_at": redial_at}
+            _go_on(db, row)
         db.execute(
             update(recipients)
             .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
@@ -182,15 +220,20 @@ def mark_ended(
         return True
 
 
-def take_due_follows(ledger: Ledger, *, limit: int, now: datetime, until: datetime) -> list[Placed]:
-    """The placed calls whose outcome is due to be looked up, taken until `until`.
+def take_due_follows(
+    ledger: Ledger, *, exchange: str, limit: int, now: datetime, until: datetime
+) -> list[Placed]:
+    """The placed calls of an exchange whose outcome is due to be looked up, taken until `until`.
 
-    Nobody else is handed them before then; if this process dies they are simply due again.
+    What one exchange has placed the other knows nothing of, and would have to call lost. Nobody else is
+    handed them before then; if this process dies they are simply due again.
     """
     with ledger.write() as db:
         due = (
             select(attempts.c.id)
             .where(attempts.c.state == literal_column("'placed'"), attempts.c.follow_at <= now)
+            # The + 0 keeps SQLite to the partial index: by run it would sort all that was ever placed.
+            .where((attempts.c.run_id + 0).in_(select(runs.c.id).where(runs.c.exchange == exchange)))
             .order_by(attempts.c.follow_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -241,12 +284,17 @@ def follow_later(ledger: Ledger, attempt_id: int, follow_at: datetime) -> None:
         )
 
 
+_ON_THIS_ATTEMPT = (RecipientState.IN_PROGRESS, RecipientState.HELD)
+"""Where a recipient is while the latest attempt is under way, or unknown."""
+
 _ATTEMPT = select(
     attempts.c.id,
     attempts.c.run_id,
     attempts.c.recipient_id,
     attempts.c.number,
     attempts.c.client_token,
+    attempts.c.state,
+    attempts.c.contact_id,
     recipients.c.phone,
     recipients.c.attributes,
     runs.c.state.label("run_state"),
@@ -278,40 +326,55 @@ def _return(
     db.execute(
         update(recipients)
         .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
-        .where(recipients.c.state == RecipientState.IN_PROGRESS)
+        .where(recipients.c.state.in_(_ON_THIS_ATTEMPT))
         .values(state=becomes, due_at=due_at)
     )
 
 
-def _leave_dialing(
-    ledger: Ledger, attempt_id: int, fence: int, values: dict[str, Any], becomes: RecipientState
-) -> bool:
-    with ledger.write() as db:
-        row = db.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt_id, attempts.c.fence == fence)
-            .where(attempts.c.state == AttemptState.DIALING)
-            .values(values)
-            .returning(attempts.c.recipient_id, attempts.c.number)
-        ).one_or_none()
-        if row is None:
-            return False
-        _move_recipient(db, row, RecipientState.IN_PROGRESS, becomes)
-        return True
+def _locked(db: Connection, attempt_id: int, fence: int, *states: AttemptState) -> Any:
+    """The attempt, if it is in one of these states under this fence; nobody else moves it meanwhile."""
+    expected = _ATTEMPT.where(
+        attempts.c.id == attempt_id, attempts.c.fence == fence, attempts.c.state.in_(states)
+    )
+    return db.execute(expected.with_for_update(of=attempts)).one_or_none()
 
 
-def _move_recipient(db: Connection, row: Any, state: RecipientState, becomes: RecipientState) -> None:
+def _still_on(db: Connection, row: Any) -> bool:
+    """Whether the attempt is its recipient's latest."""
+    number = select(recipients.c.attempts).where(recipients.c.id == row.recipient_id)
+    return bool(db.execute(number).scalar_one() == row.number)
+
+
+def _go_on(db: Connection, row: Any) -> None:
+    """A run that had finished has somebody to dial, or to follow, again."""
+    db.execute(
+        update(runs)
+        .where(runs.c.id == row.run_id, runs.c.state == RunState.FINISHED)
+        .values(state=RunState.RUNNING, finished_at=None)
+    )
+
+
+def _move_recipient(
+    db: Connection, row: Any, states: tuple[RecipientState, ...], becomes: RecipientState
+) -> None:
     # The number keeps a late answer to an old attempt away from a recipient who is on a newer one.
     db.execute(
         update(recipients)
         .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
-        .where(recipients.c.state == state)
+        .where(recipients.c.state.in_(states))
         .values(state=becomes)
     )
 
 
-def _run_state(db: Connection, run_id: int) -> str:
-    return str(db.execute(select(runs.c.state).where(runs.c.id == run_id)).scalar_one())
+def _hold_run(db: Connection, attempt_id: int) -> str | None:
+    """The state of an attempt's run, which stays as it is until the end of the transaction.
+
+    Otherwise somebody could be made to wait in a run while it is being cancelled, and would wait for ever.
+    """
+    # Before anything else is locked: cancelling too goes from the run to its attempts and recipients.
+    # Not shared: `_go_on` may write the run, and two holders of a shared lock would wait for each other.
+    of_attempt = select(runs.c.state).join(attempts).where(attempts.c.id == attempt_id)
+    return db.execute(of_attempt.with_for_update(key_share=True, of=runs)).scalar()
 
 
 def _campaign(ledger: Ledger, db: Connection, campaign_id: int, version: int) -> Campaign:

@@ -4,7 +4,7 @@ import difflib
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, exists, func, insert, literal_column, select, update
+from sqlalchemy import Connection, Row, case, exists, func, insert, literal_column, select, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
@@ -14,6 +14,9 @@ from campaigns.mistake import Mistake
 
 OPERATOR = "operator"
 """The reason code of a pause that a person asked for; any other code is a fault that dialing ran into."""
+
+REFUSED_IN_A_ROW = 25
+"""So many refusals with one code, and nothing else between them, pause a run."""
 
 UNFINISHED = (RecipientState.WAITING, RecipientState.IN_PROGRESS)
 
@@ -73,15 +76,19 @@ def put_run(db: Connection, campaign_id: int, now: datetime) -> int:
         row = insert(runs).values(campaign_id=campaign_id, number=1, state=RunState.LOADED, loaded_at=now)
         return int(db.execute(row.returning(runs.c.id)).scalar_one())
     if known.state == RunState.CANCELLED:
-        raise Mistake(
-            f"{known.name} was cancelled, which is for ever; "
-            "to call these people again, give the campaign file another name"
-        )
+        raise _cancelled(known.name)
     return int(known.id)
 
 
-def reopen(db: Connection, run_id: int) -> None:
-    """A finished run that was given more recipients waits to be started again."""
+def reopen(db: Connection, run_id: int, name: str) -> None:
+    """A finished run that was given more recipients waits to be started again.
+
+    Raises Mistake if it was cancelled while they were entered.
+    """
+    # Whoever finishes or cancels the run now waits for us, and then sees the recipients.
+    held = select(runs.c.state).where(runs.c.id == run_id).with_for_update(key_share=True)
+    if db.execute(held).scalar_one() == RunState.CANCELLED:
+        raise _cancelled(name)
     db.execute(
         update(runs)
         .where(runs.c.id == run_id, runs.c.state == RunState.FINISHED)
@@ -126,20 +133,32 @@ def campaign_of(db: Connection, run_id: int) -> Campaign:
 
 
 def start(db: Connection, run: Run, now: datetime) -> RunState:
-    """Let a loaded or paused run be dialed. Returns its state afterwards. Raises Mistake if cancelled."""
+    """Let a run be dialed, unless it is finished with nobody waiting. Returns its state afterwards.
+
+    Raises Mistake if it was cancelled.
+    """
     if run.state == RunState.CANCELLED:
         raise Mistake(
             f"{run.name} was cancelled, which is for ever; load it under another name to call again"
         )
-    if run.state == RunState.FINISHED:
-        return run.state
+    somebody = exists().where(
+        recipients.c.run_id == run.id, recipients.c.state == literal_column(f"'{RecipientState.WAITING}'")
+    )
+    finished = (runs.c.state == RunState.FINISHED) & ~somebody
     db.execute(
         update(runs)
-        .where(runs.c.id == run.id, runs.c.state.in_((RunState.LOADED, RunState.PAUSED)))
-        .values(state=RunState.RUNNING, reason=None, reason_code=None, turn=_first_turn(db))
+        .where(runs.c.id == run.id, runs.c.state.not_in((RunState.RUNNING, RunState.CANCELLED)), ~finished)
+        .values(
+            state=RunState.RUNNING,
+            reason=None,
+            # A pause for refusals is remembered, as it is not to come again for what has been looked at.
+            reason_code=case((runs.c.reason_code.like("refused:%"), runs.c.reason_code)),
+            turn=_first_turn(db),
+            started_at=now,
+            finished_at=None,
+        )
     )
-    db.execute(update(runs).where(runs.c.id == run.id, runs.c.started_at.is_(None)).values(started_at=now))
-    return RunState.RUNNING
+    return RunState(db.execute(select(runs.c.state).where(runs.c.id == run.id)).scalar_one())
 
 
 def pause(db: Connection, run_id: int, reason: str, code: str = OPERATOR) -> bool:
@@ -155,6 +174,31 @@ def pause(db: Connection, run_id: int, reason: str, code: str = OPERATOR) -> boo
     if paused:
         _take_back_queued(db, run_id, RecipientState.WAITING, "paused")
     return bool(paused)
+
+
+def pause_if_all_refused(db: Connection, run_id: int, code: str) -> bool:
+    """Pause a run whose latest calls were all refused with one code: perhaps it is the campaign's fault.
+
+    A flow that was never published refuses the whole list, one recipient after the other. Whoever resumes
+    the run has seen it, and it is not paused for the same code again. Returns whether it was paused.
+    """
+    seen = select(runs.c.id).where(runs.c.id == run_id, runs.c.reason_code == f"refused:{code}"[:40])
+    if db.execute(seen).first() is not None:
+        return False
+    latest = (
+        select(attempts.c.state, attempts.c.reason)
+        .join(runs, runs.c.id == attempts.c.run_id)
+        .where(attempts.c.run_id == run_id, attempts.c.dialing_at >= runs.c.started_at)
+        .order_by(attempts.c.dialing_at.desc())
+        .limit(REFUSED_IN_A_ROW)
+    )
+    rows = db.execute(latest).all()
+    if len(rows) < REFUSED_IN_A_ROW or any(
+        row.state != AttemptState.REFUSED or not (row.reason or "").startswith(f"{code}:") for row in rows
+    ):
+        return False
+    reason = f"the last {REFUSED_IN_A_ROW} calls were all refused ({rows[0].reason}); check the campaign"
+    return pause(db, run_id, reason, code=f"refused:{code}"[:40])
 
 
 def cancel(db: Connection, run: Run, now: datetime) -> int:
@@ -193,6 +237,10 @@ def finish(ledger: Ledger, now: datetime) -> int:
     if not ids:
         return 0
     with ledger.write() as db:
+        # First the lock and then the look, or a list that is being loaded would be overlooked.
+        db.execute(
+            select(runs.c.id).where(runs.c.id.in_(ids)).order_by(runs.c.id).with_for_update(key_share=True)
+        )
         return db.execute(
             update(runs)
             .where(runs.c.id.in_(finished))
@@ -225,8 +273,16 @@ def _changed(old: dict[str, object], new: dict[str, object], prefix: str = "") -
         if isinstance(was, dict) and isinstance(now, dict):
             keys += _changed(was, now, f"{prefix}{key}.")
         elif was != now:
-            keys.append(prefix + key)
+            # `after` holds the outcomes, which are keys of [redial] itself in the file.
+            keys.append((prefix + key).replace("redial.after.", "redial."))
     return keys
+
+
+def _cancelled(name: str) -> Mistake:
+    return Mistake(
+        f"{name} was cancelled, which is for ever; "
+        "to call these people again, give the campaign file another name"
+    )
 
 
 def _first_turn(db: Connection) -> float:
@@ -242,9 +298,11 @@ def _has_recipients(db: Connection, campaign_id: int) -> bool:
 
 
 def _take_back_queued(db: Connection, run_id: int, becomes: RecipientState, reason: str) -> int:
-    taken = update(attempts).where(
-        attempts.c.run_id == run_id, attempts.c.state == literal_column(f"'{AttemptState.QUEUED}'")
-    )
+    queued = attempts.c.state == literal_column(f"'{AttemptState.QUEUED}'")
+    # In order, or two who take several would wait for each other (SQLite has no such locks, nor needs them).
+    in_order = select(attempts.c.id).where(attempts.c.run_id == run_id, queued)
+    in_order = in_order.order_by(attempts.c.lease_until, attempts.c.id).with_for_update()
+    taken = update(attempts).where(attempts.c.id.in_(in_order))
     ids = list(
         db.execute(
             taken.values(state=AttemptState.RETURNED, reason=reason).returning(attempts.c.recipient_id)

@@ -88,7 +88,7 @@ runs = Table(
     Column("turn", Float, nullable=False, server_default="0"),  # fair share: lowest goes next
     Column("released_until", Instant),  # this campaign's own cap is used up to here
     Column("loaded_at", Instant, nullable=False),
-    Column("started_at", Instant),
+    Column("started_at", Instant),  # the last time
     Column("finished_at", Instant),
     UniqueConstraint("campaign_id", "number"),
 )

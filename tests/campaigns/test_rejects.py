@@ -108,17 +108,29 @@ def test_a_list_may_have_a_column_called_line(tmp_path: Path) -> None:
     assert recipient.attributes == {"Line": "red"}
 
 
-def test_nothing_rejected_leaves_no_file_and_removes_a_stale_one(tmp_path: Path) -> None:
-    """After a clean load no rejects file lies beside the list, not even that of an earlier load."""
+def test_nothing_rejected_leaves_no_file(tmp_path: Path) -> None:
+    """After a clean load no rejects file lies beside the list."""
     path = tmp_path / "people.csv"
-    for name in ("415", "4155550100"):
-        path.write_text(f"id,phone,name\n1,{name},Ana\n")
-        loaded(path, default_rejects_path(path))
-        assert default_rejects_path(path).exists() == (name == "415")
+    path.write_text("id,phone,name\n1,4155550100,Ana\n")
+    loaded(path, default_rejects_path(path))
     assert [p.name for p in tmp_path.iterdir()] == ["people.csv"]
 
 
-def test_only_a_rejects_file_is_replaced(people: Path, tmp_path: Path) -> None:
+def test_corrections_survive_the_same_load_again(people: Path) -> None:
+    """A rejects file that somebody has begun to correct is never changed; the same one again is one file."""
+    rejects = default_rejects_path(people)
+    loaded(people, rejects)
+    fresh = rejects.read_bytes()
+    corrected = fresh.replace(b";415;", b";4155550109;")
+    rejects.write_bytes(corrected)
+    for _ in range(2):
+        loaded(people, rejects)
+        assert rejects.read_bytes() == corrected
+        assert rejects.with_name("people.rejects-2.csv").read_bytes() == fresh
+    assert len(list(people.parent.iterdir())) == 3
+
+
+def test_only_a_rejects_file_may_be_there(people: Path, tmp_path: Path) -> None:
     """Something else of that name, and the list itself, are refused before any row is read."""
     other = tmp_path / "other.csv"
     other.write_text("id,phone\n")

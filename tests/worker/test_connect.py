@@ -5,6 +5,7 @@ What is proved above all: one call sends one request at most, and nothing that m
 
 import json
 import pickle
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from worker.connect import (
     NeverSent,
     NoCapacity,
     Refused,
+    Stage,
     Throttled,
     judged,
     judged_answer,
@@ -402,6 +404,25 @@ def test_last_look_is_the_calls_own(serve: Callable[..., Wire], connect: Connect
     assert len(wire.requests) == 1
 
 
+def test_last_look_comes_after_the_connection(
+    serve: Callable[..., Wire], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resolver that takes its time cannot make a request leave late: it is asked with the socket open."""
+    wire = serve(PLACED)
+    seconds = 0.0
+    resolve = socket.getaddrinfo
+
+    def slowly(*args: Any, **more: Any) -> Any:
+        nonlocal seconds
+        seconds += 12.0
+        return resolve(*args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    with pytest.raises(NeverSent):
+        connect.place(ORDER, send_before=lambda: seconds < 5.0)
+    assert (seconds, wire.requests) == (12.0, [])
+
+
 def test_last_look_of_one_call_does_not_bind_the_next(serve: Callable[..., Wire], connect: Connect) -> None:
     """A call that was held back leaves nothing behind."""
     serve(PLACED)
@@ -432,7 +453,7 @@ def test_refused_connection_was_never_sent(serve: Callable[..., Wire], connect: 
 def test_connect_timeout_was_never_sent() -> None:
     """A connection that does not come about carries nothing."""
     error = aws.ConnectTimeoutError(endpoint_url="https://connect.eu-central-1.amazonaws.com", error="x")
-    assert type(judged(error, may_have_left=True)) is NeverSent
+    assert type(judged(error, Stage.CONNECTING)) is NeverSent
 
 
 def test_untrusted_certificate_needs_somebody(
@@ -535,8 +556,8 @@ def test_tunnel_that_a_proxy_refuses_was_never_sent(
     ids=lambda error: type(error).__name__,
 )
 def test_without_proof_it_may_have_left(error: Exception) -> None:
-    """Once the request is with the socket, only an error of connecting proves that it did not leave."""
-    assert type(judged(error, may_have_left=True)) is Ambiguous
+    """Once the request is being written, no error proves that it did not leave."""
+    assert type(judged(error, Stage.SENT)) is Ambiguous
 
 
 def test_error_of_an_earlier_request_proves_nothing(serve: Callable[..., Wire], connect: Connect) -> None:
@@ -609,7 +630,7 @@ def test_wrong_setting_needs_somebody(
 )
 def test_before_the_socket_nothing_is_ambiguous(error: Exception, kind: type[ConnectError]) -> None:
     """What fails while the request is being made (asking STS for a role, say) has rung nobody."""
-    assert type(judged(error, may_have_left=False)) is kind
+    assert type(judged(error, Stage.PREPARING)) is kind
 
 
 @pytest.mark.parametrize(
@@ -620,7 +641,7 @@ def test_answer_about_credentials_is_not_connects(status: int, code: str, kind: 
     """STS being throttled or down is no throttle of ours, and rings nobody."""
     answer = {"Error": {"Code": code, "Message": "x"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     error = aws.ClientError(answer, "AssumeRole")  # type: ignore[arg-type]
-    assert type(judged(error, may_have_left=False)) is kind
+    assert type(judged(error, Stage.PREPARING)) is kind
 
 
 # --- what AWS answers -------------------------------------------------------------------------------------

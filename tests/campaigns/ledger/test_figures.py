@@ -1,0 +1,86 @@
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from campaigns.attempt import AttemptState, Outcome
+from campaigns.ledger.figures import Figures, figures, lines
+from campaigns.ledger.moves import mark_refused
+
+if TYPE_CHECKING:
+    from tests.conftest import Desk
+
+
+def counted(desk: "Desk", seconds: float = 0.0) -> Figures:
+    with desk.ledger.read() as db:
+        return figures(db, desk.run().id, desk.noon + timedelta(seconds=seconds))
+
+
+def test_everything_is_counted_once(desk: "Desk") -> None:
+    """Recipients and attempts by state add up to what there is; outcomes are those of ended attempts."""
+    desk.started(9)
+    desk.started(3, name="another")
+    claims = [claimed for claimed in desk.claim(14) if claimed.attempt_id in {r.id for r in desk.attempts()}]
+    for claimed, state in zip(claims, AttemptState, strict=False):
+        desk.bring(claimed, state)
+    numbers = counted(desk)
+    assert numbers.recipients == Counter(desk.states())
+    assert sum(numbers.recipients.values()) == 9
+    assert numbers.attempts == Counter(row.state for row in desk.attempts())
+    assert numbers.outcomes == {"answered": 1}
+
+
+def test_a_run_that_has_done_nothing(desk: "Desk") -> None:
+    """Before the first call everything is nought, and nothing is divided by it."""
+    desk.load(desk.campaign(), [])
+    numbers = counted(desk)
+    assert (numbers.recipients, numbers.attempts, numbers.outcomes) == ({}, {}, {})
+    assert (numbers.dialed_lately, numbers.next_due, numbers.last_refusal) == (0, None, None)
+
+
+def test_the_pace_is_that_of_the_last_minute(desk: "Desk") -> None:
+    """Calls of the last minute are counted, or of the time since the first call if that is shorter."""
+    desk.started(3)
+    claims = desk.claim()
+    desk.dial(claims[0])
+    desk.dial(claims[1], now=desk.noon + timedelta(seconds=40))
+    assert (counted(desk, 50).dialed_lately, counted(desk, 50).over) == (1, timedelta(seconds=50))
+    desk.dial(claims[2], now=desk.noon + timedelta(seconds=70))
+    assert (counted(desk, 80).dialed_lately, counted(desk, 80).over) == (2, timedelta(minutes=1))
+    assert counted(desk, 500).dialed_lately == 0
+
+
+def test_the_next_due_is_the_first_of_the_waiting(desk: "Desk") -> None:
+    """Whoever is not waiting has no say in when the next call is due."""
+    desk.started(2)
+    one, two = desk.claim()
+    assert counted(desk).next_due is None
+    for claimed, minutes in ((one, 9), (two, 4)):
+        desk.bring(claimed, AttemptState.PLACED)
+        desk.ended(claimed, Outcome.BUSY, redial_at=desk.noon + timedelta(minutes=minutes))
+    assert counted(desk).next_due == desk.noon + timedelta(minutes=4)
+
+
+def test_the_last_refusal_is_the_latest(desk: "Desk") -> None:
+    """Of several refusals the newest attempt's is shown."""
+    desk.started(3)
+    for claimed, reason in zip(desk.claim(), ("first", "second", "third"), strict=True):
+        desk.dial(claimed)
+        if reason != "third":
+            mark_refused(desk.ledger, claimed.attempt_id, claimed.fence, reason, now=desk.noon)
+    assert counted(desk).last_refusal == "second"
+
+
+def test_lines_come_page_by_page_and_all_of_them(desk: "Desk") -> None:
+    """Over several pages every recipient comes once, in order, with their own attempts by number."""
+    desk.started(2_100)
+    for _ in range(2):
+        for claimed in desk.claim(keep_queued=3):
+            desk.bring(claimed, AttemptState.PLACED)
+            desk.ended(claimed, Outcome.BUSY, redial_at=desk.noon)
+    found = list(lines(desk.ledger, desk.run().id))
+    assert [line.recipient.line for line in found] == [row.line for row in desk.recipients()]
+    assert [[attempt.number for attempt in line.attempts] for line in found[:4]] == [[1, 2]] * 3 + [[]]
+    assert {a.recipient_id for line in found[:3] for a in line.attempts} == {
+        line.recipient.id for line in found[:3]
+    }
+    assert sum(len(line.attempts) for line in found) == 6

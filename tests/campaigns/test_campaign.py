@@ -1,0 +1,213 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from campaigns.attempt import Outcome
+from campaigns.campaign import Campaign, duration, read_campaign
+from campaigns.mistake import Mistake
+
+GUID = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
+CONNECT = f"""
+[connect]
+instance_id = "{GUID}"
+contact_flow_id = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
+source_phone_number = "+14155550199"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "campaign.toml"
+
+
+def refused(file: Path, text: str | bytes) -> str:
+    """What is said of a campaign file, without its name."""
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(Mistake) as caught:
+        read_campaign(file)
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{file}: ")
+
+
+def test_the_least_that_will_do(file: Path) -> None:
+    """Name, instance, flow and caller ID make a campaign; the rest has defaults that ring nobody twice."""
+    file.write_text('name = "reminders"\n' + CONNECT)
+    campaign = read_campaign(file)
+    assert (campaign.list.phone, campaign.list.key, campaign.redial.max_attempts) == ("phone", None, 1)
+    assert (campaign.redial.after, campaign.pacing.weight, campaign.pacing.calls_per_second) == (
+        {},
+        1.0,
+        None,
+    )
+
+
+def test_a_byte_order_mark_does_no_harm(file: Path) -> None:
+    """Files that Windows programs have saved are read too."""
+    file.write_text('name = "reminders"\n' + CONNECT, encoding="utf-8-sig")
+    assert read_campaign(file).name == "reminders"
+
+
+def test_outcomes_are_keys_of_redial(file: Path) -> None:
+    """`busy = "10m"` stands in [redial] beside max_attempts."""
+    file.write_text(f'name = "r"\n{CONNECT}\n[redial]\nmax_attempts = 3\nbusy = "10m"\nno_answer = "2h"\n')
+    after = read_campaign(file).redial.after
+    assert after == {Outcome.BUSY: duration("10m"), Outcome.NO_ANSWER: duration("2h")}
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (
+            "[pacing]\ncalls_per_secnd = 1",
+            "[pacing] calls_per_secnd: unknown key; did you mean calls_per_second?",
+        ),
+        ("[redial]\nno_anser = '2h'", "[redial] no_anser: unknown key; did you mean no_answer?"),
+        ("[redail]\nbusy = '2h'", "redail: unknown key; did you mean redial?"),
+        ("[list]\nzzzzzz = 1", "[list] zzzzzz: unknown key; known keys: phone, default_region, key,"),
+        ("[redial]\nbusy = 'soon'", "[redial] busy: expected a duration such as 30s, 10m, 2h or 1d"),
+        ("[redial]\nbusy = 10", "[redial] busy: expected a duration such as 30s, 10m, 2h or 1d"),
+        ("[redial]\nbusy = '99999999999999999d'", "[redial] busy: is longer than a year"),
+        ("[redial]\nbusy = '367d'", "[redial] busy: is longer than a year"),
+        ("[redial]\nfax = '1d'", "[redial]: fax is never dialed again; remove that line"),
+        ("[redial]\nmax_attempts = 0", "[redial] max_attempts: "),
+        ("[redial]\nafter = 5\nbusy = '10m'", "[redial]: "),
+        ("[redial]\nwhen_unknown = 'ring'", "[redial] when_unknown: "),
+        ("[pacing]\nweight = 0", "[pacing] weight: "),
+        ("[pacing]\nweight = 1e-300", "[pacing] weight: "),
+        ("[pacing]\ncalls_per_second = 0", "[pacing] calls_per_second: "),
+        ("[pacing]\ncalls_per_second = 1e-300", "[pacing] calls_per_second: "),
+        ("[pacing]\ncalls_per_second = inf", "[pacing] calls_per_second: "),
+        ("[pacing]\ncalls_per_second = nan", "[pacing] calls_per_second: "),
+        ("[list]\ndefault_region = 'Germany'", "[list] default_region: expected a country's two letters"),
+        (
+            "[list]\nattributes = ['First name']",
+            "[list] attributes: 'First name' cannot be an attribute's name",
+        ),
+        ("[list]\nphone = ''", "[list] phone: "),
+        ("[calling_hours]\nweekdays = '09:00-20:00'", "[calling_hours] is not supported by this version"),
+        ("[limits]\nper_number_per_day = 1", "[limits] is not supported by this version"),
+        ("[schedule]\ncron = '0 9 * * *'", "[schedule] is not supported by this version"),
+        ("[list", "is not a TOML file: "),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(file: Path, table: str, says: str) -> None:
+    """Every error names the table and the key in one line, and an unknown key the nearest known one."""
+    assert refused(file, f'name = "reminders"\n{CONNECT}\n{table}\n').startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('instance_id = "', 'instance_id = "x', "[connect] instance_id: expected the GUID of the instance"),
+        ('source_phone_number = "+14155550199"', "", "[connect]: needs source_phone_number or queue_id"),
+        ("+14155550199", "4155550199", "[connect] source_phone_number: expected a number with +"),
+        ("+14155550199", "+1", "[connect] source_phone_number: "),
+        ("instance_id", "instance", "[connect] instance_id: is missing"),
+        ("[connect]", "[connect]\nring_timeout_seconds = 61", "[connect] ring_timeout_seconds: "),
+        (
+            "[connect]",
+            "[connect]\nanswering_machine_detection = true",
+            "[connect]: answering_machine_detection",
+        ),
+    ],
+)
+def test_what_connect_would_refuse_is_refused_first(file: Path, old: str, new: str, says: str) -> None:
+    """Bad ids, numbers and combinations are found before anybody is loaded."""
+    assert refused(file, 'name = "reminders"\n' + CONNECT.replace(old, new)).startswith(says)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "-dash", "a" * 101, "new\\nline", "Zoë"])
+def test_a_name_is_plain(file: Path, name: str) -> None:
+    """Names are typed in commands, so they are of letters, digits, dots, dashes and underscores."""
+    said = refused(file, f'name = "{name}"\n{CONNECT}')
+    assert said == "name: expected letters, digits, dots, dashes and underscores, 100 at most"
+
+
+def test_files_that_cannot_be_read(file: Path) -> None:
+    """No file, a folder, and text in another encoding are told apart."""
+    with pytest.raises(Mistake, match="there is no such file"):
+        read_campaign(file)
+    with pytest.raises(Mistake, match="is a directory; name the campaign's TOML file"):
+        read_campaign(file.parent)
+    assert refused(file, 'name = "Zoë"'.encode("latin-1")).startswith("is not UTF-8 text")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86400), (" 2 h ", 7200), ("0s", 0)]
+)
+def test_durations(text: str, seconds: int) -> None:
+    """A number and s, m, h or d."""
+    assert duration(text).total_seconds() == seconds
+
+
+@given(st.text() | st.integers() | st.none() | st.from_regex(re.compile(r"\d+[smhd]"), fullmatch=True))
+def test_a_duration_is_read_or_refused(text: object) -> None:
+    """Whatever stands there, it is a year at most, or a ValueError and nothing else."""
+    try:
+        assert 0 <= duration(text).total_seconds() <= 366 * 86_400
+    except ValueError as error:
+        assert "expected a duration" in str(error)  # noqa: PT017 (either way is fine)
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+OUTCOMES = [outcome for outcome in Outcome if outcome not in (Outcome.INVALID_NUMBER, Outcome.FAX)]
+OPTIONS: Any = st.fixed_dictionaries(
+    {
+        "name": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True),
+        "connect": st.fixed_dictionaries(
+            {
+                "instance_id": st.just(GUID),
+                "contact_flow_id": st.uuids().map(str),
+                "source_phone_number": st.just("+14155550199"),
+            },
+            optional={
+                "queue_id": st.uuids().map(str),
+                "ring_timeout_seconds": st.integers(15, 60),
+                "traffic_type": st.sampled_from(["GENERAL", "CAMPAIGN"]),
+                "name": TEXT,
+                "references": st.dictionaries(TEXT, st.fixed_dictionaries({"value": TEXT}), max_size=2),
+            },
+        ),
+    },
+    optional={
+        "list": st.fixed_dictionaries(
+            {},
+            optional={
+                "phone": TEXT,
+                "key": TEXT,
+                "time_zone": TEXT,
+                "default_region": st.sampled_from(["US", "de"]),
+                "attributes": st.dictionaries(NAMES, TEXT, max_size=3) | st.lists(NAMES, max_size=3),
+            },
+        ),
+        "pacing": st.fixed_dictionaries(
+            {}, optional={"calls_per_second": st.floats(0.0001, 1000), "weight": st.floats(0.001, 1000)}
+        ),
+        "redial": st.fixed_dictionaries(
+            {},
+            optional={
+                "max_attempts": st.integers(1, 100),
+                "when_unknown": st.sampled_from(["hold", "redial"]),
+                **dict.fromkeys(OUTCOMES[:3], st.integers(0, 366).map("{}d".format)),
+            },
+        ),
+    },
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(OPTIONS)
+def test_what_the_ledger_keeps_is_the_campaign(options: dict[str, Any]) -> None:
+    """A campaign that went into the ledger as JSON comes out of it equal, and again."""
+    campaign = Campaign.model_validate(options)
+    kept = campaign.model_dump(mode="json")
+    assert Campaign.model_validate(kept) == campaign
+    assert Campaign.model_validate_json(campaign.model_dump_json()) == campaign
+    assert Campaign.model_validate(kept).model_dump(mode="json") == kept

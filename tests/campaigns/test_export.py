@@ -1,0 +1,144 @@
+import csv
+import io
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from campaigns.attempt import AttemptState, Outcome
+from campaigns.export import COLUMNS, export
+from campaigns.ledger.lists import Rejections, put_list
+from campaigns.mistake import Mistake
+
+if TYPE_CHECKING:
+    from tests.conftest import Desk
+
+
+def exported(desk: "Desk", name: str = "reminders") -> list[list[str]]:
+    """The rows of the export, the header first."""
+    out = io.StringIO(newline="")
+    count = export(desk.ledger, name, out)
+    rows = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
+    assert count == len(rows) - 1
+    return rows
+
+
+def test_the_columns_are_those_of_the_contract(desk: "Desk") -> None:
+    """Ours first, in a fixed order, then the list's own; `list.` in front of a name that is ours already."""
+    desk.load(desk.campaign(), [])
+    assert exported(desk) == [
+        [
+            *("line", "key", "phone", "state", "outcome", "attempts", "contact_id", "contact_ids"),
+            *("client_token", "last_error", "first_dialed_at", "ended_at"),
+            *("list.phone", "name"),
+        ]
+    ]
+    assert len(COLUMNS) == 12
+
+
+def test_a_row_tells_what_became_of_a_person(desk: "Desk") -> None:
+    """The last attempt's contact, token and end; all contacts; the first time that it was dialed."""
+    desk.load(desk.campaign(), desk.people(1))
+    desk.start()
+    first_dialed = desk.noon + timedelta(milliseconds=1_500)
+    (one,) = desk.claim()
+    desk.dial(one, now=first_dialed)
+    desk.placed(one)
+    desk.ended(one, Outcome.BUSY, redial_at=desk.noon)
+    (two,) = desk.claim()
+    desk.bring(two, AttemptState.ENDED)
+    (_, row) = exported(desk)
+    assert row == [
+        *("2", "key-1", "+14150000001", "done", "answered", "2"),
+        f"contact-{two.attempt_id}",
+        f"contact-{one.attempt_id} contact-{two.attempt_id}",
+        two.client_token,
+        "",
+        "2026-03-02T12:00:00.000+00:00",
+        "2026-03-02T12:00:00.000+00:00",
+        *("4150000001", "Ana 1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (AttemptState.QUEUED, ["in_progress", "", "1", "", ""]),
+        (AttemptState.RETURNED, ["waiting", "", "1", "", "no slot within reach"]),
+        (AttemptState.DIALING, ["in_progress", "", "1", "", ""]),
+        (AttemptState.PLACED, ["in_progress", "", "1", "contact", ""]),
+        (AttemptState.ENDED, ["done", "answered", "1", "contact", ""]),
+        (AttemptState.REFUSED, ["done", "refused", "1", "", "DestinationNotAllowed"]),
+        (AttemptState.UNKNOWN, ["held", "unknown", "1", "", "no answer in time"]),
+    ],
+)
+def test_every_state_is_told_honestly(desk: "Desk", state: AttemptState, expected: list[str]) -> None:
+    """Refused and unknown attempts say so in the outcome, and why in last_error."""
+    desk.started(1)
+    (claimed,) = desk.claim()
+    desk.bring(claimed, state)
+    header, row = exported(desk)
+    found = dict(zip(header, row, strict=True))
+    assert [
+        found["state"],
+        found["outcome"],
+        found["attempts"],
+        found["contact_id"].partition("-")[0],
+        found["last_error"],
+    ] == expected
+    assert found["client_token"] == claimed.client_token
+
+
+def test_whoever_was_never_called_has_a_row_too(desk: "Desk") -> None:
+    """Accepted is exported: waiting, suppressed and cancelled people without any attempt."""
+    people = desk.people(3)
+    desk.suppress(people[1].phone)
+    desk.load(desk.campaign(), people)
+    desk.cancel()
+    rows = exported(desk)
+    assert [row[3:12] for row in rows[1:]] == [
+        [state, "", "0", "", "", "", "", "", ""] for state in ("cancelled", "suppressed", "cancelled")
+    ]
+
+
+def test_a_long_list_is_exported_in_order(desk: "Desk") -> None:
+    """Beyond a page of a thousand rows nobody is missing, and nobody comes twice."""
+    desk.load(desk.campaign(), desk.people(2_345))
+    assert [row[1] for row in exported(desk)[1:]] == [f"key-{i}" for i in range(1, 2_346)]
+
+
+def test_lists_with_other_columns_stand_side_by_side(desk: "Desk") -> None:
+    """Two lists of one campaign keep all their columns; a cell that a list does not have is empty."""
+    one, two = desk.people(2)
+    for columns, person in (
+        (("phone", "name"), one),
+        (("state", "phone"), replace(two, row={"phone": "x", "state": "CA"})),
+    ):
+        put_list(
+            desk.ledger,
+            desk.campaign(),
+            [person],
+            file_name="people.csv",
+            columns=columns,
+            rejections=Rejections(),
+            now=desk.noon,
+        )
+    header, first, second = exported(desk)
+    assert header[12:] == ["list.phone", "name", "list.state"]
+    assert (first[12:], second[12:]) == (["4150000001", "Ana 1", ""], ["x", "", "CA"])
+
+
+def test_cells_come_back_as_they_were(desk: "Desk") -> None:
+    """Quotes, delimiters, line breaks and letters of other languages survive the way out."""
+    cell = 'Zoë, "東京"\r\nline two; 🎉'
+    desk.load(desk.campaign(), [replace(desk.people(1)[0], row={"phone": "1", "name": cell})])
+    assert exported(desk)[1][-1] == cell
+
+
+def test_there_must_be_such_a_campaign(desk: "Desk") -> None:
+    """A wrong name is a Mistake, and nothing is written."""
+    out = io.StringIO()
+    with pytest.raises(Mistake, match="there is no campaign 'nobody'"):
+        export(desk.ledger, "nobody", out)
+    assert out.getvalue() == ""

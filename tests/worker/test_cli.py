@@ -1,0 +1,303 @@
+"""The `dialer` command as a whole: its help, its settings, its exit codes, and how it ends."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import typer
+from sqlalchemy import text
+
+from campaigns.campaign import Campaign
+from campaigns.cli import app
+from campaigns.ledger import open_ledger
+from campaigns.ledger.health import beat
+from campaigns.ledger.lists import Rejections, put_list
+from campaigns.recipient import Recipient
+from worker.cli import examples_dir, main
+
+COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined] # a group has them
+EXAMPLE = ("clinic-reminders.toml", "clinic-reminders.csv")
+LEDGER = "sqlite:///.dialer/ledger.sqlite"
+
+
+class Said(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Dialer = Callable[..., Said]
+
+
+@pytest.fixture
+def dialer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Said]:
+    """The command in this process, in an empty directory."""
+    for name in [name for name in os.environ if name.startswith("DIALER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Said:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        captured = capsys.readouterr()
+        return Said(int(str(left.value.code)), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def example(dialer: Dialer, tmp_path: Path) -> Dialer:
+    """The command beside the bundled example."""
+    for name in EXAMPLE:
+        (tmp_path / name).write_bytes((examples_dir() / name).read_bytes())
+    return dialer
+
+
+@pytest.fixture
+def process(dialer: Dialer, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """The command as a process of its own, in the same directory; whatever happens, it is ended."""
+    started: list[subprocess.Popen[str]] = []
+    root = str(Path(__file__).parents[2])
+
+    def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "worker.cli", *arguments],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": root, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        each.communicate()
+
+
+def one_line(said: Said) -> str:
+    """A mistake: exit code 2, and one line that begins with `dialer: `. Returns what follows."""
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert said.err.startswith("dialer: ")
+    return said.err.removeprefix("dialer: ").strip()
+
+
+def test_the_commands_are_listed(dialer: Dialer) -> None:
+    """`dialer` and `dialer --help` say what there is, no description cut off in the middle."""
+    said = dialer("--help")
+    assert (said.code, said.err) == (0, "")
+    assert said == dialer()
+    listed = re.findall(r"^  (\w+)  +\S.*\.$", said.out, re.MULTILINE)
+    assert sorted(listed) == COMMANDS
+    assert "..." not in said.out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(dialer: Dialer, command: str) -> None:
+    """Help says what the command does, what its options mean, and shows an example that has its name."""
+    said = dialer(command, "--help")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"Usage: dialer {command} ")
+    assert f"Example: dialer {command}" in said.out
+    assert "range>" not in said.out
+    assert "python" not in said.out
+    assert max(len(line) for line in said.out.splitlines()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["bogus"], "No such command 'bogus' (dialer --help shows how)"),
+        (["--bogus"], "No such option: --bogus"),
+        (["load", "a.toml"], "Missing argument 'LIST.csv' (dialer load --help shows how)"),
+        (["run", "a.toml", "b.csv", "c", "d"], "unexpected extra argument"),
+        (["up", "--workers", "0"], "'--workers'"),
+        (["up", "--workers", "many"], "'--workers'"),
+        (["run", "a.toml", "b.csv", "--speed", "0"], "'--speed'"),
+        (["sandbox", "--port", "70000"], "'--port'"),
+        (["sandbox", "--calls-per-second", "0"], "calls_per_second must be above 0"),
+        (["sandbox", "--latency", "-1"], "latency_seconds must be 0 or more"),
+        (["health"], "Missing argument"),
+        (["health", "cook"], "'cook' is no process of the dialer; say dial, control or beat"),
+        (["run", "nowhere.toml", "b.csv"], "nowhere.toml: there is no such file"),
+    ],
+)
+def test_a_wrong_usage_is_said_in_one_line(dialer: Dialer, command: list[str], words: str) -> None:
+    """It says what is wrong and where to look it up, with exit code 2."""
+    assert words in one_line(dialer(*command))
+
+
+@pytest.mark.parametrize("command", [["run", *EXAMPLE, "--sandbox"], ["up", "--sandbox"]])
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("DIALER_CALLS_PER_SECOND", "fast", "(it is 'fast'); DIALER_CALLS_PER_SECOND=2.0 would do"),
+        ("DIALER_CALLS_PER_SECOND", "0", "greater than 0"),
+        ("DIALER_BURST", "2.5", "DIALER_BURST=5 would do"),
+        ("DIALER_CLAIM_LEASE_SECONDS", "1", "must be at least 23"),
+        ("DIALER_REDIS_URL", "foo", "DIALER_REDIS_URL=redis://localhost:6379/0 would do"),
+        ("DIALER_DATABASE_URL", "nonsense", "DIALER_DATABASE_URL: is not a database URL"),
+        ("DIALER_DATABASE_URL", "mysql://u:secret@h/d", "mysql is not supported"),
+        ("DIALER_DATA_DIR", "clinic-reminders.csv", "DIALER_DATA_DIR"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start(
+    example: Dialer,
+    command: list[str],
+    variable: str,
+    value: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is named with a value that would do, before anything is started, and no password is repeated."""
+    monkeypatch.setenv(variable, value)
+    said = one_line(example(*command))
+    assert variable in said
+    assert words in said
+    assert "secret" not in said
+    assert not Path(".dialer").exists()
+
+
+def test_a_database_that_does_not_answer_is_a_failure(
+    example: Dialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong with the input, so it is exit code 1; the password is not repeated."""
+    monkeypatch.setenv("DIALER_DATABASE_URL", "postgresql://dialer:secret@127.0.0.1:1/dialer")
+    for command in (["status"], ["run", *EXAMPLE, "--sandbox"], ["load", *EXAMPLE]):
+        said = example(*command)
+        assert (said.code, said.err.count("\n")) == (1, 1)
+        assert said.err.startswith("dialer: the ledger's database does not answer: ")
+        assert "secret" not in said.err
+
+
+def test_a_ledger_of_a_newer_program_is_left_alone(example: Dialer) -> None:
+    """An older program says what to do instead of guessing at tables that it does not know."""
+    with closing(open_ledger(LEDGER)) as ledger, ledger.write() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for command in (["status"], ["up", "--sandbox"], ["run", *EXAMPLE, "--sandbox"]):
+        assert "the ledger is newer than this program" in one_line(example(*command))
+
+
+def test_a_list_that_is_done_starts_nothing(example: Dialer) -> None:
+    """With nobody to call there is nothing to start: the results are written at once."""
+    Path("nobody.csv").write_text((examples_dir() / EXAMPLE[1]).read_text().splitlines()[0] + "\n")
+    said = example("run", EXAMPLE[0], "nobody.csv", "--sandbox")
+    assert (said.code, said.err) == (0, "")
+    assert "clinic-reminders: finished" in said.out
+    assert said.out.splitlines()[-1] == "results: .dialer/clinic-reminders.results.csv (0 rows)"
+    assert not Path(".dialer/logs").exists()
+
+
+def test_a_trial_does_not_go_on_in_earnest(example: Dialer) -> None:
+    """What was begun in the sandbox stays there, and the list of the refused run is not entered."""
+    campaign = Campaign.model_validate(
+        {
+            "name": "clinic-reminders",
+            "connect": {
+                "instance_id": "10a4c4eb-f57e-4d4c-b602-bf39176ced07",
+                "contact_flow_id": "b0b8f2dd-ed1b-4c44-af36-ce189a178181",
+                "source_phone_number": "+14155550199",
+            },
+        }
+    )
+    person = Recipient(line=2, key="a", phone="+14155550101", attributes={}, time_zone=None, row={})
+    with closing(open_ledger(LEDGER)) as ledger:
+        now = datetime.now(UTC)
+        put_list(ledger, campaign, [person], file_name="l", columns=(), rejections=Rejections(0), now=now)
+        with ledger.write() as db:
+            db.execute(text("UPDATE runs SET exchange = 'sandbox'"))
+    said = one_line(example("run", *EXAMPLE))
+    assert said.startswith("clinic-reminders was begun in the sandbox and can only go on there")
+    assert '"total": 1' in example("status", "clinic-reminders", "--json").out
+
+
+def test_health_is_what_the_process_reports(dialer: Dialer) -> None:
+    """0 while a process of this host reports that it can work; 1 when it cannot, or is silent."""
+    import socket
+
+    assert "there is no ledger" in one_line(dialer("health", "dial"))
+    process = f"dial@{socket.gethostname()}:1"
+    with closing(open_ledger(LEDGER)) as ledger:
+        nobody = "dialer: no dial process of this host has reported lately\n"
+        assert dialer("health", "dial") == (1, "", nobody)
+        beat(ledger, "dial@another-host:1", "dial", "connect", None, datetime.now(UTC))
+        assert dialer("health", "dial") == (1, "", nobody)
+        beat(ledger, process, "dial", "connect", None, datetime.now(UTC))
+        assert dialer("health", "dial") == (0, "dial: alive\n", "")
+        assert dialer("health", "beat").code == 1
+        beat(ledger, process, "dial", "connect", "Redis does not answer", datetime.now(UTC))
+        assert dialer("health", "dial") == (1, "", "dialer: Redis does not answer\n")
+        beat(ledger, process, "dial", "connect", "throttled by Connect: slowed down", datetime.now(UTC))
+        assert dialer("health", "dial").code == 0
+
+
+def test_a_reader_who_has_seen_enough_is_no_failure(
+    example: Dialer, process: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    """`dialer export … | head -1` ends quietly, with exit code 0."""
+    assert example("load", *EXAMPLE).code == 0
+    exporting = process("export", "clinic-reminders")
+    assert exporting.stdout is not None
+    assert exporting.stderr is not None
+    assert exporting.stdout.readline().startswith("line,key,phone,state,outcome,attempts,")
+    exporting.stdout.close()
+    assert exporting.wait(30) == 0
+    assert exporting.stderr.read() == ""
+    exporting.stdout = None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_sandbox_alone_says_how_to_reach_it_and_stops_when_asked(
+    process: Callable[..., "subprocess.Popen[str]"], number: signal.Signals
+) -> None:
+    """What it prints can be pasted into a shell, and both Ctrl-C and SIGTERM end it with 0."""
+    sandbox = process("sandbox", "--port", "0")
+    assert sandbox.stdout is not None
+    first, second = sandbox.stdout.readline(), sandbox.stdout.readline()
+    url = re.search(r"http://127\.0\.0\.1:\d+", first)
+    assert url is not None
+    assert f"AWS_ENDPOINT_URL_CONNECT={url[0]} AWS_REGION=us-east-1" in second
+    assert process("sandbox", "--port", url[0].rpartition(":")[2]).wait(30) == 2
+    sandbox.send_signal(number)
+    assert sandbox.wait(30) == 0
+
+
+def test_ctrl_c_before_anything_has_begun_is_one_line(
+    example: Dialer, process: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    """Stopped while the list is loaded: nothing is entered, no traceback, the shell's code for Ctrl-C."""
+    text_of_list = (examples_dir() / EXAMPLE[1]).read_text()
+    with Path("long.csv").open("w") as file:
+        file.write(text_of_list)
+        for number in range(60_000):
+            file.write(f"B-{number},Ana,Bo,415.555.0100,Clinic,now,America/Chicago,\n")
+    loading = process("load", EXAMPLE[0], "long.csv")
+    deadline = time.monotonic() + 30
+    while (
+        not Path(".dialer/ledger.sqlite-journal").exists() and not Path(".dialer/ledger.sqlite-wal").exists()
+    ):
+        assert time.monotonic() < deadline
+        assert loading.poll() is None
+        time.sleep(0.01)
+    loading.send_signal(signal.SIGINT)
+    _, err = loading.communicate(timeout=30)
+    assert (loading.returncode, err) == (130, "dialer: stopped\n")
+    assert example("status").out.startswith("no campaigns yet")

@@ -1,0 +1,363 @@
+"""Following a call to its outcome: Connect's words, when to look, and what is dialed again."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from campaigns.attempt import Outcome
+from campaigns.ledger import runs
+from worker.connect import Ambiguous, CallReport, Connect, Misconfigured, NeverSent, Refused, Throttled
+from worker.dial import Dialer
+from worker.follow import deadline, follow, next_look, outcome_of
+
+FIRST = timedelta(seconds=65)
+THEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+Follow = Callable[..., int]
+
+
+def report(reason: str | None = None, status: str | None = None, *, answered: bool = False) -> CallReport:
+    """A call that is over."""
+    return CallReport(THEN, THEN if answered else None, THEN, reason, status, None, {})
+
+
+@pytest.fixture
+def place(book: Any, make_dialer: Callable[..., Dialer]) -> Callable[..., str]:
+    """Loads numbers and places their calls. Returns the campaign's name."""
+
+    def run(*last_digits: int, **choices: Any) -> str:
+        name = book.load(*(f"+14155550{100 + digits}" for digits in last_digits), **choices)
+        dialer = make_dialer()
+        assert {dialer.dial(claim) for claim in book.claim()} == {"placed"}
+        return str(name)
+
+    return run
+
+
+@pytest.fixture
+def follower(book: Any, connect: Connect, slots: Any) -> Follow:
+    """One round of following."""
+
+    def run(*, limit: int = 10, **parts: Any) -> int:
+        usual = {"ledger": book.ledger, "connect": connect, "pacer": slots}
+        usual |= {"exchange": "sandbox", "first": FIRST, "limit": limit, "clock": book.clock.utc}
+        return follow(**{**usual, **parts})
+
+    return run
+
+
+class Asked:
+    """Connect, as far as following asks it; some contacts cannot be described."""
+
+    def __init__(self, connect: Connect, errors: dict[str, Exception | None] | None = None) -> None:
+        self._connect = connect
+        self._errors = errors or {}
+        self.contacts: list[str] = []
+
+    def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
+        self.contacts.append(contact_id)
+        if contact_id in self._errors:
+            error = self._errors[contact_id]
+            if error is not None:
+                raise error
+            return None
+        return self._connect.describe(instance_id, contact_id)
+
+
+@pytest.mark.parametrize(
+    ("over", "outcome"),
+    [
+        (report(status="HUMAN_ANSWERED", answered=True), Outcome.HUMAN_ANSWERED),
+        (report("CUSTOMER_DISCONNECT", answered=True), Outcome.ANSWERED),
+        (report("CUSTOMER_DISCONNECT", "AMD_ERROR", answered=True), Outcome.ANSWERED),
+        (report("CUSTOMER_DISCONNECT", "AMD_UNRESOLVED", answered=True), Outcome.ANSWERED),
+        (report(status="VOICEMAIL_BEEP", answered=True), Outcome.VOICEMAIL),
+        (report(status="VOICEMAIL_NO_BEEP", answered=True), Outcome.VOICEMAIL),
+        (report("TELECOM_TIMEOUT"), Outcome.NO_ANSWER),
+        (report("TELECOM_UNANSWERED"), Outcome.NO_ANSWER),
+        (report(status="AMD_UNANSWERED"), Outcome.NO_ANSWER),
+        (report("TELECOM_ORIGINATOR_CANCEL"), Outcome.NO_ANSWER),
+        (report("TELECOM_BUSY"), Outcome.BUSY),
+        (report(status="SIT_TONE_BUSY"), Outcome.BUSY),
+        (report("TELECOM_PROBLEM"), Outcome.UNREACHABLE),
+        (report("OUTBOUND_RESOURCE_ERROR"), Outcome.UNREACHABLE),
+        (report("OUTBOUND_ATTEMPT_FAILED"), Outcome.UNREACHABLE),
+        (report("TELECOM_NUMBER_INVALID"), Outcome.INVALID_NUMBER),
+        (report(status="SIT_TONE_INVALID_NUMBER"), Outcome.INVALID_NUMBER),
+        (report("OUTBOUND_DESTINATION_ENDPOINT_ERROR"), Outcome.INVALID_NUMBER),
+        (report("TELECOM_POTENTIAL_BLOCKING"), Outcome.BLOCKED),
+        (report(status="FAX_MACHINE_DETECTED", answered=True), Outcome.FAX),
+        (report("SOMETHING_NEW"), Outcome.NO_OUTCOME),
+        (report(), Outcome.NO_OUTCOME),
+    ],
+    ids=lambda value: (
+        None if isinstance(value, Outcome) else value.disconnect_reason or value.answering_machine_status
+    ),
+)
+def test_connects_words_become_outcomes(over: CallReport, outcome: Outcome) -> None:
+    """Every signal of Connect's that is known has its outcome, and what is not known is none."""
+    assert outcome_of(over) == outcome
+
+
+def test_call_that_goes_on_has_no_outcome_yet() -> None:
+    """A person who has picked up may be talking still."""
+    talking = CallReport(THEN, THEN, None, None, "HUMAN_ANSWERED", None, {})
+    assert outcome_of(talking) is None
+
+
+@pytest.mark.parametrize(("looks", "seconds"), [(1, 130), (2, 260), (3, 520), (4, 900), (5, 900), (50, 900)])
+def test_looks_become_rarer(looks: int, seconds: int) -> None:
+    """The waits double, up to a quarter of an hour."""
+    assert next_look(FIRST, looks) == timedelta(seconds=seconds)
+
+
+def test_patient_settings_are_not_cut_short() -> None:
+    """Who asks first after half an hour is not made to ask every quarter."""
+    assert next_look(timedelta(minutes=30), 3) == timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(("first", "seconds"), [(1, 60), (6, 60), (65, 650)])
+def test_unknown_contacts_are_given_up_in_time(first: int, seconds: int) -> None:
+    """A minute at least, for a contact may appear with a delay."""
+    assert deadline(timedelta(seconds=first)) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("last_digits", "outcome"),
+    [
+        (0, "answered"),
+        (70, "no_answer"),
+        (75, "busy"),
+        (78, "answered"),
+        (81, "invalid_number"),
+        (83, "unreachable"),
+        (85, "blocked"),
+    ],
+)
+def test_call_that_is_over_gets_its_outcome(
+    book: Any, place: Callable[..., str], follower: Follow, last_digits: int, outcome: str
+) -> None:
+    """The first look finds most calls ended; without a rule the recipient is done."""
+    place(last_digits)
+    book.clock.now += 120
+    assert follower() == 1
+    attempt = book.attempt()
+    assert (attempt.state, attempt.outcome, attempt.follow_at) == ("ended", outcome, None)
+    assert attempt.placed_at < attempt.ended_at <= book.clock.utc()
+    assert book.standing() == ("ended", "done")
+
+
+def test_nobody_looks_before_it_is_time(book: Any, place: Callable[..., str], follower: Follow) -> None:
+    """A call is left alone for its first 65 seconds."""
+    place(75)
+    book.clock.now += 64
+    assert follower() == 0
+    assert book.attempt().follows == 0
+    book.clock.now += 1
+    assert follower() == 1
+
+
+def test_long_call_is_looked_at_again(book: Any, place: Callable[..., str], follower: Follow) -> None:
+    """A call that still goes on is looked at again later, ever more rarely, until it is over."""
+    place(88)
+    looks = []
+    for wait in (65, 130, 260):
+        book.clock.now += wait
+        looks.append((follower(), book.attempt().state, book.attempt().follow_at - book.clock.utc()))
+    assert looks == [(0, "placed", timedelta(seconds=wait)) for wait in (130, 260, 520)]
+    book.clock.now += 520
+    assert follower() == 1
+    assert book.attempt().outcome == "answered"
+
+
+def test_contact_that_is_not_there_yet_is_looked_at_later(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Not found proves nothing until the deadline; afterwards there is no outcome."""
+    place(75)
+    missing = Asked(connect, {book.attempt().contact_id: None})
+    placed = book.clock.now
+    for after in (65, 195, 455):
+        book.clock.now = placed + after
+        assert follower(connect=missing) == 0
+        assert book.attempt().state == "placed"
+    book.clock.now = placed + 975
+    assert follower(connect=missing) == 1
+    assert (book.attempt().outcome, book.attempt().ended_at) == ("no_outcome", book.clock.utc())
+    assert len(missing.contacts) == 4
+
+
+def test_contact_that_appears_late_gets_its_outcome(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """A 404 at the first look costs nothing but time."""
+    place(75)
+    book.clock.now += 65
+    assert follower(connect=Asked(connect, {book.attempt().contact_id: None})) == 0
+    book.clock.now += 130
+    assert follower() == 1
+    assert book.attempt().outcome == "busy"
+
+
+def test_busy_is_dialed_again_by_rule(
+    book: Any, place: Callable[..., str], follower: Follow, make_dialer: Callable[..., Dialer]
+) -> None:
+    """The rule's wait counts from when the outcome was learned; then attempt 2 has a token of its own."""
+    place(75, redial={"max_attempts": 2, "busy": "10m"})
+    book.clock.now += 65
+    follower()
+    assert book.standing() == ("ended", "waiting")
+    assert book.recipients()[0].due_at == book.clock.utc() + timedelta(minutes=10)
+    book.clock.now += 599
+    assert book.claim() == []
+    book.clock.now += 1
+    (again,) = book.claim()
+    first, second = book.attempts()
+    assert (first.number, second.number) == (1, 2)
+    assert again.client_token == second.client_token != first.client_token
+    assert make_dialer().dial(again) == "placed"
+    book.clock.now += 65
+    assert follower() == 1
+    assert [row.state for row in book.recipients()] == ["done"]
+
+
+def test_outcome_without_a_rule_is_final(book: Any, place: Callable[..., str], follower: Follow) -> None:
+    """Rules for others do not dial this one again."""
+    place(75, redial={"max_attempts": 5, "no_answer": "2h"})
+    book.clock.now += 65
+    follower()
+    assert book.standing() == ("ended", "done")
+
+
+def test_cancelled_campaign_is_not_dialed_again(
+    book: Any, place: Callable[..., str], follower: Follow
+) -> None:
+    """A call that ends after its campaign was cancelled has its outcome written down, and no successor."""
+    name = place(75, redial={"max_attempts": 5, "busy": "10m"})
+    with book.ledger.write() as db:
+        runs.cancel(db, runs.find(db, name), book.clock.utc())
+    book.clock.now += 65
+    assert follower() == 1
+    assert book.attempt().outcome == "busy"
+    assert book.standing() == ("ended", "done")
+
+
+def test_paused_campaigns_calls_are_followed(book: Any, place: Callable[..., str], follower: Follow) -> None:
+    """A pause stops dialing, not the learning of what was dialed; the redial waits for the resume."""
+    name = place(75, redial={"max_attempts": 5, "busy": "10m"})
+    with book.ledger.write() as db:
+        runs.pause(db, runs.find(db, name).id, "by hand")
+    book.clock.now += 65
+    assert follower() == 1
+    assert book.standing() == ("ended", "waiting")
+    book.clock.now += 3600
+    assert book.claim() == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Throttled("ThrottlingException", "too many requests a second"),
+        NeverSent("EndpointConnectionError", "no connection"),
+        Ambiguous("ReadTimeoutError", "no answer"),
+        Misconfigured("AccessDeniedException", "check the rights"),
+        Refused("InvalidRequestException", "no such thing"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_call_that_cannot_be_asked_for_is_due_again(
+    book: Any,
+    place: Callable[..., str],
+    follower: Follow,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    """Whatever keeps Connect from answering, the call is due again, at its next look at the latest."""
+    place(75)
+    contact_id = book.attempt().contact_id
+    book.clock.now += 65
+    assert follower(connect=Asked(connect, {contact_id: error})) == 0
+    assert {record.levelno for record in caplog.records} <= {logging.WARNING}
+    assert follower() == 0
+    book.clock.now += 130
+    assert follower() == 1
+    assert book.attempt().outcome == "busy"
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_without_the_pacers_leave_nobody_asks(
+    book: Any, place: Callable[..., str], follower: Follow, slots: Any, connect: Connect, gone: bool
+) -> None:
+    """No slot, or no Redis to ask for one: the call is due again a minute later."""
+    place(75)
+    book.clock.now += 65
+    slots.granted, slots.gone = gone, gone
+    asked = Asked(connect)
+    assert follower(connect=asked) == 0
+    assert asked.contacts == []
+    slots.granted, slots.gone = True, False
+    book.clock.now += 60
+    assert follower() == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Refused("InvalidRequestException", "no such thing"), Ambiguous("InternalServiceException", "perhaps")],
+)
+def test_one_contact_that_can_never_be_asked_for_does_not_hold_up_the_others(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect, error: Exception
+) -> None:
+    """Those taken in the same round as a contact that always fails get their outcomes."""
+    place(75, 76, 77)
+    asked = Asked(connect, {book.attempts()[0].contact_id: error})
+    book.clock.now += 65
+    assert follower(connect=asked) == 2
+    assert [row.state for row in book.attempts()] == ["placed", "ended", "ended"]
+
+
+def test_round_takes_no_more_than_its_limit(book: Any, place: Callable[..., str], follower: Follow) -> None:
+    """A round is as long as the rate allows; the rest is for the next one."""
+    place(75, 76, 77)
+    book.clock.now += 65
+    assert [follower(limit=2), follower(limit=2), follower(limit=2)] == [2, 1, 0]
+
+
+def test_two_followers_do_not_take_the_same_call(
+    book: Any, place: Callable[..., str], follower: Follow, slots: Any, connect: Connect
+) -> None:
+    """While one asks for a call, another finds nothing due."""
+    place(75)
+    book.clock.now += 65
+    asked, others = Asked(connect), []
+
+    def another_comes() -> None:
+        slots.on_wait = lambda: None
+        others.append(follower(connect=asked))
+
+    slots.on_wait = another_comes
+    assert follower(connect=asked) == 1
+    assert others == [0]
+    assert len(asked.contacts) == 1
+
+
+def test_outcome_that_is_learned_twice_redials_once(
+    book: Any, place: Callable[..., str], follower: Follow, slots: Any
+) -> None:
+    """A follower that stood still for longer than it may hold a call does not put the redial off."""
+    place(75, redial={"max_attempts": 3, "busy": "10m"})
+    book.clock.now += 65
+    due: list[datetime] = []
+
+    def stand_still() -> None:
+        slots.on_wait = lambda: None
+        book.clock.now += 61
+        assert follower() == 1
+        due.append(book.recipients()[0].due_at)
+        book.clock.now += 61
+
+    slots.on_wait = stand_still
+    assert follower() == 0
+    assert [book.recipients()[0].due_at] == due

@@ -1,0 +1,155 @@
+"""Every process reports that it lives, and what keeps it from its work."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from campaigns.ledger.health import alive
+from worker import health
+from worker.health import report
+from worker.pacer import PacerState, PacerUnavailable
+
+
+class Pace:
+    """A pacer that is in the state that a test wants."""
+
+    def __init__(self) -> None:
+        self.share = 1.0
+        self.gone = False
+
+    def current(self) -> PacerState:
+        if self.gone:
+            raise PacerUnavailable
+        return PacerState(calls_per_second=2.0, next_slot_seconds=0.0, share=self.share)
+
+
+@pytest.fixture
+def machine(dial_ledger: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What reporting asks of a process."""
+    monkeypatch.setattr(health, "BEAT", timedelta(seconds=0.02))
+    return SimpleNamespace(
+        ledger=dial_ledger,
+        settings=SimpleNamespace(exchange="sandbox"),
+        stopping=threading.Event(),
+        problems={},
+        start_pacer=Pace(),
+    )
+
+
+@pytest.fixture
+def now(program: SimpleNamespace) -> Callable[[], Any]:
+    """The program's wall clock."""
+    clock: Callable[[], Any] = program.parts.now
+    return clock
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait until something has happened in another thread."""
+    patience = threading.Event()
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end, f"not within 10 s: {what}"
+        patience.wait(0.01)
+
+
+def stop(machine: SimpleNamespace, thread: threading.Thread) -> None:
+    machine.stopping.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_process_reports_until_it_stops(machine: SimpleNamespace, now: Callable[[], Any]) -> None:
+    """A process is on the list while it lives, and takes itself off when it is told to stop."""
+    thread = report(machine, "dial")
+    try:
+        until(lambda: len(alive(machine.ledger, now())) == 1, "it is alive")
+        (found,) = alive(machine.ledger, now())
+        assert (found.role, found.exchange, found.problem) == ("dial", "sandbox", None)
+        assert found.process.startswith("dial@")
+        until(lambda: alive(machine.ledger, now())[0].seen_at > found.seen_at, "it reported again")
+    finally:
+        stop(machine, thread)
+    assert alive(machine.ledger, now()) == []
+
+
+def test_missing_redis_is_the_reported_problem(machine: SimpleNamespace, now: Callable[[], Any]) -> None:
+    """Status can say why nobody dials; when Redis is back, so is the good news."""
+    machine.start_pacer.gone = True
+    thread = report(machine, "dial")
+    try:
+        until(lambda: len(alive(machine.ledger, now())) == 1, "it is alive")
+        assert alive(machine.ledger, now())[0].problem.startswith("Redis does not answer")
+        machine.start_pacer.gone = False
+        until(lambda: alive(machine.ledger, now())[0].problem is None, "the problem is over")
+    finally:
+        stop(machine, thread)
+
+
+def test_throttling_is_the_reported_problem(machine: SimpleNamespace, now: Callable[[], Any]) -> None:
+    """A rate that Connect has made us lower is told with how much of it is left."""
+    machine.start_pacer.share = 0.7
+    thread = report(machine, "dial")
+    try:
+        until(lambda: len(alive(machine.ledger, now())) == 1, "it is alive")
+        said = alive(machine.ledger, now())[0].problem
+        assert said == "throttled by Connect: slowed down to 70% of the rate for now"
+    finally:
+        stop(machine, thread)
+
+
+def test_ledger_that_is_away_does_not_end_reporting(
+    machine: SimpleNamespace, now: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The report is late, not over: it goes on when the ledger is back."""
+    machine.ledger.away = True
+    thread = report(machine, "control")
+    try:
+        until(lambda: len(caplog.records) >= 2, "it has tried twice")
+        machine.ledger.away = False
+        until(lambda: len(alive(machine.ledger, now())) == 1, "it is alive")
+    finally:
+        stop(machine, thread)
+
+
+def test_ledger_that_is_away_does_not_keep_a_process_from_stopping(machine: SimpleNamespace) -> None:
+    """Whoever cannot say goodbye goes without; the list forgets them after a while."""
+    machine.ledger.away = True
+    stop(machine, report(machine, "control"))
+
+
+def test_ledger_that_cannot_be_opened_yet_does_not_end_reporting(
+    program: SimpleNamespace, dial_ledger: Any, now: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database server that starts after the workers is found by them."""
+    from campaigns.ledger import LedgerUnavailable
+
+    class LateLedger:
+        def __init__(self) -> None:
+            self.settings = SimpleNamespace(exchange="sandbox")
+            self.stopping = threading.Event()
+            self.start_pacer = Pace()
+            self.problems: dict[str, str] = {}
+            self.asked = 0
+
+        @property
+        def ledger(self) -> Any:
+            self.asked += 1
+            if self.asked < 3:
+                raise LedgerUnavailable("the ledger's database does not answer: connection refused")
+            return dial_ledger
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(health, "BEAT", timedelta(seconds=0.02))
+        machine = LateLedger()
+        thread = report(machine, "dial")  # type: ignore[arg-type]
+        try:
+            until(lambda: len(alive(dial_ledger, now())) == 1, "it is alive")
+        finally:
+            machine.stopping.set()
+            thread.join(10)
+    assert len(caplog.records) == 2

@@ -1,0 +1,112 @@
+"""What the stack on one machine is made of: its directories, the sandbox's port and environment, Redis."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from campaigns.mistake import Mistake
+from worker.local import (
+    Stack,
+    Trial,
+    _answers,
+    _lasting_port,
+    _make_directory,
+    _sandbox_environment,
+    only_one,
+)
+from worker.settings import DialerSettings
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory, and nobody's settings."""
+    for name in [name for name in os.environ if name.startswith("DIALER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o022)
+    yield tmp_path
+    os.umask(before)
+
+
+def test_every_directory_that_is_made_is_private() -> None:
+    """The journal of a trial has telephone numbers in it, so the data directory is for its owner alone."""
+    _make_directory(Path(".dialer/demo/logs"))
+    modes = {
+        part: Path(part).stat().st_mode & 0o777 for part in (".dialer", ".dialer/demo", ".dialer/demo/logs")
+    }
+    assert set(modes.values()) == {0o700}, modes
+
+
+def test_a_directory_that_cannot_be_made_is_a_mistake(home: Path) -> None:
+    """The user is told which one, and what would help."""
+    (home / "taken").touch()
+    with pytest.raises(Mistake, match=r"^taken/logs: cannot be created: .*; work in a directory of your own"):
+        _make_directory(Path("taken/logs"))
+
+
+def test_only_one_is_inside(home: Path) -> None:
+    """A second demo in the same directory would sweep away the first one's ledger."""
+    with only_one(home / "demo", "a demo"):
+        with (
+            pytest.raises(Mistake, match=r"a demo is running in .*/demo already"),
+            only_one(home / "demo", "a demo"),
+        ):
+            pass
+        with only_one(home / "elsewhere", "a demo"):
+            pass
+    with only_one(home / "demo", "a demo"):
+        pass
+
+
+def test_the_sandbox_keeps_its_port(home: Path) -> None:
+    """A contact is found again at the same address after any number of starts."""
+    port = _lasting_port(home / "sandbox.port")
+    assert 0 < port < 65536
+    assert port == _lasting_port(home / "sandbox.port")
+    assert sorted(os.listdir(home)) == ["sandbox.port"]
+
+
+def test_a_port_answers_or_does_not() -> None:
+    """Waiting for the sandbox means waiting for its port."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+        assert _answers(port)
+    assert not _answers(port)
+
+
+def test_no_call_of_a_trial_can_leave_this_machine() -> None:
+    """Whatever credentials, endpoint or proxy the user has, a trial talks to the sandbox only."""
+    environment = _sandbox_environment(4711, DialerSettings(), Trial(speed=10))
+    assert environment["AWS_ENDPOINT_URL_CONNECT"] == "http://127.0.0.1:4711"
+    assert environment["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] == "false"
+    assert {environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]} == {"sandbox"}
+    assert environment["AWS_SESSION_TOKEN"] == ""
+    assert environment["NO_PROXY"] == environment["no_proxy"] == "127.0.0.1"
+    assert environment["DIALER_EXCHANGE"] == "sandbox"
+
+
+@pytest.mark.parametrize("speed", [1.5, 5.0, 10.0, 60.0, 1000.0])
+def test_no_token_is_sent_again_once_a_busy_call_of_the_trial_is_over(speed: float) -> None:
+    """A busy line is free after 2 s of the sandbox's time; later its token would ring a second time."""
+    environment = _sandbox_environment(4711, DialerSettings(), Trial(speed))
+    window = float(environment["DIALER_REPLAY_WINDOW_SECONDS"])
+    assert window * speed < 2.0
+    assert float(environment["DIALER_FOLLOW_SECONDS"]) >= 0.5
+
+
+def test_at_the_speed_of_life_the_replay_window_is_as_it_was_set() -> None:
+    """Only a faster time needs a shorter window."""
+    environment = _sandbox_environment(4711, DialerSettings(replay_window_seconds=4.0), Trial(speed=1.0))
+    assert float(environment["DIALER_REPLAY_WINDOW_SECONDS"]) == 4.0
+
+
+def test_a_redis_that_does_not_answer_is_a_mistake(home: Path) -> None:
+    """The stack does not start without the Redis that the settings name, and does not repeat its password."""
+    settings = DialerSettings(data_dir=home, redis_url="redis://:secret@127.0.0.1:1/0")
+    with pytest.raises(Mistake, match=r"^DIALER_REDIS_URL: no Redis answers there") as told:
+        Stack(settings, workers=1, trial=None).start()
+    assert "secret" not in str(told.value)

@@ -1,0 +1,205 @@
+"""The tasks: a real Celery worker in this process, a real Valkey, the real ledger and the sandbox."""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery.contrib.testing.worker import start_worker
+from redis import Redis
+from sqlalchemy import select
+
+from campaigns.ledger import LedgerUnavailable
+from campaigns.ledger.claims import Claim, Rescued
+from campaigns.ledger.tables import attempts
+from worker.feed import QueueUnavailable
+from worker.rescue import rescue
+
+PHONE = "+14155550100"
+
+
+@contextmanager
+def working(program: SimpleNamespace, queue: str) -> Iterator[None]:
+    """A worker for one queue, in threads of this process."""
+    with start_worker(program.app, pool="threads", concurrency=2, perform_ping_check=False, queues=[queue]):
+        yield
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait until something has happened in another thread."""
+    patience = threading.Event()
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, f"not within 20 s: {what}"
+        patience.wait(0.02)
+
+
+def states(book: Any) -> list[str]:
+    with book.ledger.read() as db:
+        return list(db.execute(select(attempts.c.state).order_by(attempts.c.id)).scalars())
+
+
+@pytest.fixture
+def loaded(book: Any, program: SimpleNamespace) -> Any:
+    """The ledger with five people, whose time is now."""
+    # The program goes by the wall clock.
+    book.clock.now, before = time.time() - 1, book.clock.now
+    book.load(*(f"+14155550{100 + n}" for n in range(5)), attributes={"FirstName": "Zoë"})
+    book.clock.now = before
+    return book
+
+
+def test_messages_hold_no_number_and_no_attribute(
+    loaded: Any, program: SimpleNamespace, valkey: Redis
+) -> None:
+    """What lies in Redis is JSON: which attempt, under which claim, with which token, and nothing more."""
+    program.tasks.feed_task()
+    messages = [json.loads(message) for message in valkey.lrange("dial-sandbox", 0, -1)]
+    assert len(messages) == 5
+    expected = {(row.id, row.fence, row.client_token) for row in loaded.attempts()}
+    found = set()
+    for message in messages:
+        assert (message["content-type"], message["headers"]["task"]) == ("application/json", "dialer.dial")
+        body = base64.b64decode(message["body"])
+        arguments, named, _ = json.loads(body)
+        assert named == {}
+        found.add(tuple(arguments))
+        everything = json.dumps(message) + body.decode()
+        for secret in ("4155550", "Zo", "FirstName"):
+            assert secret not in everything
+    assert found == expected
+
+
+def test_batch_takes_few_round_trips(program: SimpleNamespace, valkey: Redis) -> None:
+    """Three hundred messages reach Redis in a handful of reads, not one by one."""
+    with program.app.producer_pool.acquire(block=True) as producer:
+        assert producer.supports_batch_publish is True
+    program.tasks.send([Claim(0, 1, "warm-up")])
+    before = valkey.info("stats")["total_reads_processed"]
+    program.tasks.send([Claim(n, 1, "t" * 64) for n in range(300)])
+    # Redis reads 16 kB and more at a time; a message has about 1 kB.
+    assert valkey.info("stats")["total_reads_processed"] - before < 100
+    assert valkey.llen("dial-sandbox") == 301
+
+
+def test_queue_that_cannot_be_reached_is_said(
+    program: SimpleNamespace, settings_environment: pytest.MonkeyPatch
+) -> None:
+    """Whatever kombu raises when Redis is away becomes the one error that feeding knows."""
+    program.app.conf.broker_url = "redis+socket:///none/such.sock"
+    program.app.conf.broker_transport_options = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+    with pytest.raises(QueueUnavailable, match=r"^Redis does not take the tasks \(\w+\)$"):
+        program.tasks.send([Claim(1, 1, "t")])
+
+
+def test_queue_that_is_full_hands_everybody_back(
+    loaded: Any, program: SimpleNamespace, valkey: Redis
+) -> None:
+    """A Redis without memory refuses the batch; the people are due again, and nobody is lost."""
+    program.tasks.send([])
+    valkey.config_set("maxmemory", "1")
+    try:
+        program.tasks.feed_task()
+        assert [row.state for row in loaded.recipients()] == ["waiting"] * 5
+        assert {row.state for row in loaded.attempts()} == {"returned"}
+    finally:
+        valkey.config_set("maxmemory", "0")
+    program.tasks.feed_task()
+    assert {row.state for row in loaded.attempts()} == {"queued"}
+
+
+def test_worker_dials_what_was_fed(loaded: Any, program: SimpleNamespace, exchange: Any) -> None:
+    """From the ledger through Redis to Connect and back: everybody is rung once."""
+    with working(program, "dial-sandbox"):
+        program.tasks.feed_task()
+        until(lambda: states(loaded) == ["placed"] * 5, "all placed")
+    assert [exchange.rings(row.client_token) for row in loaded.attempts()] == [1] * 5
+
+
+def test_message_that_redis_repeats_rings_once(
+    loaded: Any, program: SimpleNamespace, exchange: Any, valkey: Redis
+) -> None:
+    """Every message three times on the wire, as after a lost acknowledgement: one ring each."""
+    program.tasks.feed_task()
+    for message in valkey.lrange("dial-sandbox", 0, -1):
+        valkey.lpush("dial-sandbox", message, message)
+    assert valkey.llen("dial-sandbox") == 15
+    with working(program, "dial-sandbox"):
+        until(lambda: valkey.llen("dial-sandbox") == 0 and not valkey.exists("unacked"), "all consumed")
+    assert states(loaded) == ["placed"] * 5
+    assert [len(exchange.requests(row.client_token)) for row in loaded.attempts()] == [1] * 5
+
+
+def test_redis_that_forgets_everything_loses_nobody(
+    loaded: Any, program: SimpleNamespace, exchange: Any, valkey: Redis
+) -> None:
+    """FLUSHALL between feeding and dialing: after the lease everybody is fed again, and rung once."""
+    program.tasks.feed_task()
+    valkey.flushall()
+    later = program.parts.now() + timedelta(seconds=31)
+    with working(program, "dial-sandbox"):
+        program.tasks.feed_task()
+        assert states(loaded) == ["queued"] * 5
+        assert rescue(loaded.ledger, later) == Rescued(returned=5, unknown=0)
+        program.tasks.feed_task()
+        until(lambda: states(loaded) == ["placed"] * 5, "all placed")
+    assert [exchange.rings(row.client_token) for row in loaded.attempts()] == [1] * 5
+
+
+def test_control_work_does_not_wait_behind_dialing(
+    loaded: Any, program: SimpleNamespace, valkey: Redis
+) -> None:
+    """A control worker feeds and leaves the dial queue alone; what it fed waits for a dial worker."""
+    queue = {"queue": program.machine().settings.control_queue}
+    with working(program, "control-sandbox"):
+        program.tasks.feed_task.apply_async(**queue)
+        until(lambda: states(loaded) == ["queued"] * 5, "all queued")
+        until(lambda: valkey.llen("dial-sandbox") == 5, "all published")
+        program.tasks.rescue_task.apply_async(**queue)
+        program.tasks.follow_task.apply_async(**queue)
+        until(lambda: valkey.llen("control-sandbox") == 0 and not valkey.exists("unacked"), "all done")
+    assert valkey.llen("dial-sandbox") == 5
+    assert states(loaded) == ["queued"] * 5
+
+
+def test_pickled_message_is_refused(program: SimpleNamespace, valkey: Redis) -> None:
+    """Nothing but JSON is accepted from the wire."""
+    program.tasks.dial_task.apply_async((1, 1, "t"), queue="dial-sandbox")
+    message = json.loads(valkey.lpop("dial-sandbox"))
+    message["content-type"] = "application/x-python-serialize"
+    valkey.lpush("dial-sandbox", json.dumps(message))
+    with working(program, "dial-sandbox"):
+        until(lambda: valkey.llen("dial-sandbox") == 0 and not valkey.exists("unacked"), "it is gone")
+
+
+@pytest.mark.parametrize("task", ["feed_task", "follow_task", "rescue_task", "dial_task"])
+def test_ledger_that_is_away_is_logged_and_survived(
+    program: SimpleNamespace, caplog: pytest.LogCaptureFixture, task: str
+) -> None:
+    """Without the ledger a round comes to nothing, in one line of the log; the next one tries again."""
+
+    class Away:
+        def __getattr__(self, _: str) -> Any:
+            raise LedgerUnavailable("the ledger's database does not answer: it is away")
+
+    arguments = (1, 1, "t") if task == "dial_task" else ()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(vars(program.machine()), "ledger", Away())
+        getattr(program.tasks, task)(*arguments)
+    (said,) = caplog.records
+    assert said.getMessage() == "nothing is dialed: the ledger's database does not answer: it is away"
+
+
+def test_following_can_be_switched_off(program: SimpleNamespace) -> None:
+    """With DIALER_FOLLOW_SECONDS=0 nobody asks Connect, and a placed call is the end of the matter."""
+    off = program.machine().settings.model_copy(update={"follow_seconds": 0.0})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(vars(program.machine()), "settings", off)
+        patch.setitem(vars(program.machine()), "ledger", None)  # which nobody asks
+        program.tasks.follow_task()

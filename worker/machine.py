@@ -1,0 +1,130 @@
+"""One process's parts, each made when it is first needed, and all of them put together here."""
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, lru_cache
+from typing import Any
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from campaigns.ledger import Ledger, open_ledger
+from campaigns.settings import load_settings
+from worker.connect import Connect
+from worker.dial import Dialer, Timing
+from worker.pacer import Pacer, Rate, bucket_name
+from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
+
+
+def monotonic() -> float:
+    """Seconds that also pass while the machine sleeps: a lease does not wait for a suspended worker."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+def now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One process's parts, each made when it is first needed."""
+
+    settings: DialerSettings
+    stopping: threading.Event
+    problems: dict[str, str] = field(default_factory=dict)
+    """What keeps which verb from its work, for the status."""
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return open_ledger(self.settings.ledger_url)
+
+    @cached_property
+    def redis(self) -> Redis:
+        """Redis, for the pacer."""
+        return Redis.from_url(
+            self.settings.redis,
+            socket_timeout=5,
+            socket_connect_timeout=3,
+            health_check_interval=25,
+            # One quick second try for a connection that went stale; beyond that nobody dials.
+            retry=Retry(NoBackoff(), 1),
+            **tcp_only(self.settings.redis),
+        )
+
+    @cached_property
+    def connect(self) -> Connect:
+        """Amazon Connect."""
+        return Connect(
+            read_timeout_seconds=self.settings.read_timeout_seconds,
+            connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+            max_connections=self.settings.dial_threads + 4,
+        )
+
+    @cached_property
+    def start_pacer(self) -> Pacer:
+        """The account's rate of StartOutboundVoiceContact."""
+        rate = Rate(self.settings.calls_per_second, self.settings.burst)
+        return self._pacer("StartOutboundVoiceContact", rate)
+
+    @cached_property
+    def describe_pacer(self) -> Pacer:
+        """The account's rate of DescribeContact."""
+        per_second = self.settings.describe_per_second
+        return self._pacer("DescribeContact", Rate(per_second, max(1, int(per_second * 1.5))))
+
+    @cached_property
+    def dialer(self) -> Dialer:
+        """What dials."""
+        follow = self.settings.follow_seconds
+        return Dialer(
+            ledger=self.ledger,
+            pacer=self.start_pacer,
+            connect=self.connect,
+            exchange=self.settings.exchange,
+            timing=Timing(
+                lease=self.settings.lease,
+                send_within_seconds=self.settings.send_within_seconds,
+                replay_window_seconds=self.settings.replay_window_seconds,
+                follow_after=timedelta(seconds=follow) if follow else None,
+            ),
+            clock=now,
+            monotonic=monotonic,
+            # Not the sleep that ends with the process: what has been answered must still be written down.
+            sleep=time.sleep,
+            stopping=self.stopping.is_set,
+        )
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than until this process is told to stop; after that, in short steps.
+
+        Without the steps, what still has to be written down would spin around a ledger that is away.
+        """
+        if self.stopping.is_set():
+            time.sleep(min(seconds, 0.1))
+        else:
+            self.stopping.wait(seconds)
+
+    def _pacer(self, api: str, rate: Rate) -> Pacer:
+        settings = self.settings
+        account = settings.account if settings.exchange == "connect" else f"{settings.account}-sandbox"
+        bucket = bucket_name(account, self.connect.region, api)
+        return Pacer(self.redis, bucket, rate, sleep=self.sleep, monotonic=monotonic)
+
+
+@lru_cache(maxsize=1)
+def machine() -> Machine:
+    """This process's parts."""
+    return Machine(settings=load_settings(DialerSettings), stopping=threading.Event())
+
+
+def tcp_only(redis_url: str) -> dict[str, Any]:
+    """Options that a Unix socket does not know."""
+    return {} if redis_url.startswith("unix:") else {"socket_keepalive": True}

@@ -1,0 +1,115 @@
+"""One call is asked for once, and once more only where that cannot ring twice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+
+from worker.connect import Ambiguous, CallOrder, Connect, ConnectError, NeverSent
+from worker.pacer import Pacer, PacerUnavailable, Slot
+
+_TRIES = 3
+"""How often a request that cannot leave this machine is tried before its attempt goes back to the ledger."""
+
+
+@dataclass
+class Placing:
+    """The sending of one attempt's request, from `dialing` to the answer that decides the attempt.
+
+    A request that has not left may be tried again. One that may have been acted upon may only be sent again
+    with its token within the replay window, while nobody can have picked up and hung up; and from then on
+    no answer makes the attempt one that never rang.
+    """
+
+    connect: Connect
+    pacer: Pacer
+    call: CallOrder
+    slot: Slot | None
+    """The slot that the attempt waited for; each sending uses one up."""
+    send_within_seconds: float
+    """From now until the request must have left."""
+    replay_window_seconds: float
+    """From the first sending until the token is not sent again."""
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+    stopping: Callable[[], bool]
+    _began: float = field(init=False)
+    _first_sent: float | None = field(default=None, init=False)
+    _doubt: Ambiguous | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.monotonic()
+
+    def place(self) -> str:
+        """Returns the contact_id. Raises the ConnectError that decides the attempt."""
+        retrying = Retrying(
+            retry=retry_if_exception_type((NeverSent, Ambiguous)),
+            wait=wait_exponential(multiplier=0.25, max=2),
+            stop=self._enough,
+            sleep=self.sleep,
+            reraise=True,
+        )
+        return retrying(self._send)
+
+    def _send(self) -> str:
+        try:
+            return self._on_a_slot()
+        except Ambiguous as error:
+            self._doubt = self._doubt or error
+            raise self._doubt from error
+        except ConnectError as error:
+            if self._doubt is not None:
+                raise self._doubt from error
+            raise
+
+    def _on_a_slot(self) -> str:
+        """Send on a slot that is not late; one that comes too late is given up for another."""
+        while True:
+            slot, self.slot = self.slot or self._another_slot(), None
+            self.pacer.until(slot)
+            if self.stopping():  # which ends every sleep, also before the slot has opened
+                raise NeverSent("Stopping", "the worker is stopping")
+            asked = self.monotonic()
+            late = False
+
+            def may_leave(slot: Slot = slot) -> bool:
+                nonlocal late
+                late = not self.pacer.usable(slot)
+                return not late and self._left() > 0
+
+            try:
+                return self.connect.place(self.call, send_before=may_leave)
+            except NeverSent:
+                # Writing `dialing` down, or this whole machine, was too slow for the slot.
+                if late and self._left() > 0 and not self.stopping():
+                    continue
+                raise
+            except ConnectError:
+                if self._first_sent is None:
+                    self._first_sent = asked
+                raise
+
+    def _another_slot(self) -> Slot:
+        """A request that is sent again counts against the quota like any other."""
+        try:
+            slot = self.pacer.wait(max(0.0, self._left()))
+        except PacerUnavailable as error:
+            raise NeverSent("PacerUnavailable", str(error)) from error
+        if slot is None or self.stopping():
+            raise NeverSent("NoSlot", "no slot within the time that is left for sending")
+        return slot
+
+    def _left(self) -> float:
+        """Seconds in which the request may still leave."""
+        now = self.monotonic()
+        left = self._began + self.send_within_seconds - now
+        if self._first_sent is not None:
+            left = min(left, self._first_sent + self.replay_window_seconds - now)
+        return left
+
+    def _enough(self, state: RetryCallState) -> bool:
+        if self.stopping():
+            return True
+        if self._doubt is None:
+            return state.attempt_number >= _TRIES
+        return self._left() <= state.upcoming_sleep
