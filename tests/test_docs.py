@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -97,12 +95,6 @@ def test_procfile_and_compose_file_run_the_same_processes() -> None:
         block = re.search(rf"\n  {name}:\n(?:    .*\n)+", compose)
         assert block is not None
         assert " ".join(command.split()) in " ".join(block[0].split()), name
-
-
-def test_example_list_is_what_its_program_writes() -> None:
-    """examples/clinic-reminders.csv can be made again, byte for byte."""
-    check = [sys.executable, str(ROOT / "examples" / "make_clinic_list.py"), "--check"]
-    assert subprocess.run(check, check=False).returncode == 0
 
 
 def test_packages_list_their_files_in_reading_order() -> None:

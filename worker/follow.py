@@ -1,7 +1,7 @@
 """contact_id → outcome → redial, or done."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from campaigns.attempt import Outcome
@@ -13,8 +13,11 @@ from worker.pacer import Pacer, PacerUnavailable
 
 log = logging.getLogger(__name__)
 
-_HELD_FOR = timedelta(seconds=60)
+_HELD_FOR = timedelta(seconds=30)
 """How long calls that are being looked up stay taken; if this process dies they are due again after it."""
+
+_BREATH = timedelta(seconds=5)
+"""How long a round that came to nothing is waited after."""
 
 # Connect's words, from the API reference of DisconnectReason and AnsweringMachineDetectionStatus (2025).
 _BY_MACHINE_DETECTION = {
@@ -80,22 +83,26 @@ def follow(
 ) -> int:
     """Ask Connect for the outcome of up to `limit` calls that are due to be looked at.
 
-    Returns how many have ended. Those that are not asked for in this round stay taken for a minute and are
-    due again. `report_problem` is told what keeps outcomes from being known, or None.
+    Returns how many have ended. Those that this round does not come to are due again a little later.
+    `report_problem` is told what keeps outcomes from being known, or None.
     """
     ended = 0
     now = clock()
-    for call in take_due_follows(ledger, exchange=exchange, limit=limit, now=now, until=now + _HELD_FOR):
+    calls = take_due_follows(ledger, exchange=exchange, limit=limit, now=now, until=now + _HELD_FOR)
+    for at, call in enumerate(calls):
         try:
             if pacer.wait(2.0) is None:
+                _put_back(ledger, calls[at:], clock())
                 break
             report = connect.describe(call.instance_id, call.contact_id)
         except (PacerUnavailable, NeverSent) as error:
             log.warning("no outcome can be asked for now: %s", error)
             report_problem(f"outcomes cannot be asked for: {error}")
+            _put_back(ledger, calls[at:], clock())
             break
         except Throttled:
             pacer.throttled()
+            _put_back(ledger, calls[at:], clock())
             break
         except ConnectError as error:
             # Perhaps only this one's fault, so the others must not wait behind it.
@@ -106,6 +113,11 @@ def follow(
         report_problem(None)
         ended += _apply(ledger, call, report, deadline(first), first, clock())
     return ended
+
+
+def _put_back(ledger: Ledger, calls: Sequence[Placed], now: datetime) -> None:
+    for call in calls:
+        follow_later(ledger, call.attempt_id, now + _BREATH)
 
 
 def _apply(

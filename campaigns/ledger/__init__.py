@@ -1,6 +1,7 @@
 """The ledger: the truth about every recipient and every attempt, and the only SQL of the program.
 
     engine.py    opening it: SQLite or PostgreSQL, migrated before it is handed out
+    sqlite.py    what is special about a ledger in a file
     tables.py    what it holds
     runs.py      campaigns and their runs: put in, started, paused, cancelled, finished
     lists.py     a list goes in, whole or not at all

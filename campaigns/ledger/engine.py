@@ -1,11 +1,9 @@
 """Opening the ledger: SQLite or PostgreSQL behind one handle, migrated before it is handed out."""
 
-import os
-import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Transaction, create_engine, event, text
@@ -21,14 +19,11 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from campaigns.campaign import Campaign
+from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, sqlite_engine
 from campaigns.mistake import Mistake
 
 HEAD = "0001"
 """The newest migration that this program knows; tests compare it with Alembic's own answer."""
-
-# Two connections that write or checkpoint at once could corrupt a write-ahead log before these releases
-# (sqlite.org/wal.html, "the WAL-reset bug"); older ones keep a rollback journal.
-_WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
 
 class Errand(IntEnum):
@@ -49,6 +44,7 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self._writer = threading.Lock()
         self.campaigns: dict[tuple[int, int], Campaign] = {}
         """Choices already read, by campaign and version: one entry each, for as long as the process lives."""
 
@@ -58,8 +54,25 @@ class Ledger:
 
         Raises LedgerUnavailable when the database is out of reach or stays locked.
         """
-        with self.connection() as connection, begun(connection, "IMMEDIATE"):
+        with self._turn(), self.connection() as connection, begun(connection, "IMMEDIATE"):
             yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """In SQLite the threads of a process write one after the other anyway; so they queue here.
+
+        Out there they would poll for the database's lock with all the others, and one in bad luck would
+        wait for seconds.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writer.acquire(timeout=LOCK_PATIENCE_SECONDS):
+            raise LedgerUnavailable("the ledger's database does not answer: it is locked")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -118,7 +131,7 @@ def open_ledger(url: str, *, create: bool = True) -> Ledger:
     exist yet is a Mistake too, so that asking for a status never makes an empty ledger somewhere.
     """
     parsed = _checked(url)
-    engine = _sqlite(parsed, create) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+    engine = sqlite_engine(parsed, create) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
     ledger = Ledger(engine)
     try:
         _bring_up_to_date(ledger)
@@ -153,66 +166,6 @@ def _checked(url: str) -> URL:
             f"DIALER_DATABASE_URL: {parsed.get_backend_name()} is not supported; use sqlite or postgresql"
         )
     return parsed
-
-
-def _sqlite(url: URL, create: bool) -> Engine:
-    if not url.database or url.database == ":memory:":
-        raise Mistake("DIALER_DATABASE_URL: an SQLite ledger needs a file: sqlite:///path/to/ledger.sqlite")
-    path = Path(url.database)
-    if not path.exists():
-        if not create:
-            raise Mistake(
-                f"there is no ledger at {path} yet; load a list first: dialer load CAMPAIGN.toml LIST.csv"
-            )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Telephone numbers are in it: for its owner's eyes only.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise Mistake(
-                f"the ledger cannot be created at {path}: {error.strerror}; set DIALER_DATA_DIR"
-            ) from None
-    engine = create_engine(
-        url,
-        hide_parameters=True,  # or numbers would stand in error messages
-        pool_size=20,
-        connect_args={"timeout": 30.0, "isolation_level": None},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _set_up(dbapi: sqlite3.Connection, _record: object) -> None:
-        safe_wal = any(
-            sqlite3.sqlite_version_info[:2] == fixed[:2] and sqlite3.sqlite_version_info >= fixed
-            for fixed in _WAL_FIXED
-        ) or sqlite3.sqlite_version_info >= max(_WAL_FIXED)
-        # TRUNCATE and not DELETE: FULL syncs the truncated journal, but not the folder from which a journal
-        # was deleted, so that after a power cut a commit could be rolled back (sqlite.org/pragma.html).
-        _set_journal(dbapi, "WAL" if safe_wal else "TRUNCATE")
-        # `dialing` must survive a power cut, or a call could be placed twice.
-        dbapi.execute("PRAGMA synchronous = FULL")
-        dbapi.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A transaction that will write takes the lock at once: two that start by reading would both wait
-        # for each other to write, and SQLite would fail one of them.
-        mode = connection.get_execution_options().get("begin_mode", "IMMEDIATE")
-        connection.exec_driver_sql(f"BEGIN {mode}")
-
-    return engine
-
-
-def _set_journal(dbapi: sqlite3.Connection, mode: str) -> None:
-    for last_try in [False] * 20 + [True]:
-        try:
-            dbapi.execute(f"PRAGMA journal_mode = {mode}")
-            return
-        except sqlite3.OperationalError:
-            if last_try:
-                raise
-            # Two that open a new ledger at once: the change to WAL does not wait for the other; this does.
-            dbapi.execute("BEGIN EXCLUSIVE")
-            dbapi.execute("COMMIT")
 
 
 def _postgresql(url: URL) -> Engine:

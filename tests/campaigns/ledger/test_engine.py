@@ -73,13 +73,13 @@ def test_sqlite_writes_through(sqlite_ledger_url: str) -> None:
 @pytest.mark.parametrize(
     ("version", "journal"),
     [
-        ((3, 40, 1), "truncate"),
-        ((3, 44, 5), "truncate"),
+        ((3, 40, 1), "persist"),
+        ((3, 44, 5), "persist"),
         ((3, 44, 6), "wal"),
-        ((3, 45, 3), "truncate"),
-        ((3, 50, 6), "truncate"),
+        ((3, 45, 3), "persist"),
+        ((3, 50, 6), "persist"),
         ((3, 50, 7), "wal"),
-        ((3, 51, 2), "truncate"),
+        ((3, 51, 2), "persist"),
         ((3, 51, 3), "wal"),
         ((3, 52, 0), "wal"),
     ],

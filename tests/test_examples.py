@@ -1,6 +1,8 @@
-"""The example list, read a second time by rules of this file's own."""
+"""The example list, read a second time by rules of this file's own, and dialed by the demo."""
 
 import csv
+import json
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from campaigns.call_list import RejectedRow, open_call_list
 from campaigns.campaign import read_campaign
 from campaigns.recipient import Recipient
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 LIST = EXAMPLES / "clinic-reminders.csv"
 CAMPAIGN = read_campaign(EXAMPLES / "clinic-reminders.toml")
 
@@ -105,3 +107,26 @@ def test_the_list_is_what_its_program_writes() -> None:
     program = [sys.executable, str(EXAMPLES / "make_clinic_list.py"), "--check"]
     done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_demo_dials_exactly_the_example(tmp_path: Path) -> None:
+    """Each number of the second reading rings once, and the results name the contacts that rang them."""
+    environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "DIALER_DATABASE_URL": "mysql://not/this"}
+    command = [sys.executable, "-m", "worker.cli", "demo"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    home = tmp_path / ".dialer" / "demo"
+    journal = [json.loads(line) for line in (home / "sandbox-journal.jsonl").read_text().splitlines()]
+    rings = [(entry["destination"], entry["contact_id"]) for entry in journal if entry["rang"]]
+    accepted, refused = second_reading()
+    assert sorted(number for number, _ in rings) == sorted(set(accepted.values()))
+    with (home / "clinic-reminders.results.csv").open(encoding="utf-8", newline="") as file:
+        results = list(csv.DictReader(file))
+    assert sorted((row["phone"], row["contact_id"]) for row in results) == sorted(rings)
+    assert {accepted[int(row["line"])] == row["phone"] for row in results} == {True}
+    with (home / "clinic-reminders.rejects.csv").open(encoding="utf-8-sig", newline="") as file:
+        rejects = {int(row["line"]): row["reason"] for row in csv.DictReader(file)}
+    assert set(rejects) == refused
+    assert all(rejects.values())
