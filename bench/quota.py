@@ -5,6 +5,8 @@
 Runs `dialer run --sandbox` once per number of workers: real processes, Valkey, ledger and HTTP. The sandbox
 has exactly the quota that the dialer is told, and its journal says when each request arrived. What could
 have been used is counted from the first request to the last: one call, and the rate times that span.
+`stolen` is the share of the processors' time that a virtual machine's host gave to others meanwhile; a run
+with more than a few per cent says more about the host than about the dialer.
 """
 
 import argparse
@@ -37,10 +39,12 @@ def main() -> None:
     print(f"quota {options.calls_per_second:g}/s, burst {options.burst}, {options.recipients} recipients")
     print(
         f"{'workers':>7} {'requests':>8} {'rings':>6} {'seconds':>8} "
-        f"{'used':>7} {'throttled':>9} {'twice':>5}"
+        f"{'used':>7} {'throttled':>9} {'twice':>5} {'stolen':>6}"
     )
     for workers in options.workers:
+        before = _processor_time()
         requests = _run(options, workers)
+        stolen, total = (after - was for after, was in zip(_processor_time(), before, strict=True))
         rings = [r for r in requests if r["rang"]]
         throttled = sum(r["error"] == "TooManyRequestsException" for r in requests)
         seconds = requests[-1]["epoch"] - requests[0]["epoch"]
@@ -48,7 +52,7 @@ def main() -> None:
         twice = len(rings) - len({r["destination"] for r in rings})
         print(
             f"{workers:>7} {len(requests):>8} {len(rings):>6} {seconds:>8.2f} {used:>7.2%} "
-            f"{throttled / len(requests):>9.2%} {twice:>5}",
+            f"{throttled / len(requests):>9.2%} {twice:>5} {stolen / max(total, 1):>6.0%}",
             flush=True,
         )
 
@@ -79,6 +83,15 @@ def _run(options: argparse.Namespace, workers: int) -> list[dict[str, object]]:
         )
         journal = (home / "data" / "sandbox-journal.jsonl").read_text().splitlines()
     return [r for r in map(json.loads, journal) if r.get("operation") == "StartOutboundVoiceContact"]
+
+
+def _processor_time() -> tuple[int, int]:
+    """(stolen, all) in clock ticks since the start of the machine; nothing where /proc does not say."""
+    try:
+        ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    except OSError:
+        return 0, 0
+    return ticks[7], sum(ticks)
 
 
 if __name__ == "__main__":

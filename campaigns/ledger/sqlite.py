@@ -54,9 +54,9 @@ def sqlite_engine(url: URL, create: bool) -> Engine:
             sqlite3.sqlite_version_info[:2] == fixed[:2] and sqlite3.sqlite_version_info >= fixed
             for fixed in _WAL_FIXED
         ) or sqlite3.sqlite_version_info >= max(_WAL_FIXED)
-        # PERSIST and not DELETE: FULL syncs a journal whose header is cleared, but not the folder from which one
-        # was deleted, so that after a power cut a commit could be rolled back (sqlite.org/pragma.html). It
-        # is the fastest of the rollback modes, too.
+        # PERSIST and not DELETE: FULL syncs the cleared header of a journal, but not the folder from which
+        # one was deleted, so that after a power cut a commit could be rolled back (sqlite.org/pragma.html).
+        # It is the fastest of the rollback modes, too.
         _set_journal(dbapi, "WAL" if safe_wal else "PERSIST")
         dbapi.execute(f"PRAGMA journal_size_limit = {_LARGEST_JOURNAL}")
         # `dialing` must survive a power cut, or a call could be placed twice.
