@@ -1,6 +1,7 @@
 """How to do it and how fast: the queue, the pace, Amazon Connect, and the processes of one machine.
 
-connect.py            boto3 in; our types and our errors out. The only importer of boto3
+connect.py            boto3 in; our types and our errors out. The only one that calls boto3
+connect_errors.py     what an error means for the call
 pacer.py, pacer.lua   one rate for all workers
 feed.py               due recipients → claimed attempts → Celery tasks
 placing.py            one request, and once more only where that cannot ring twice

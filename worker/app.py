@@ -17,7 +17,7 @@ from celery.signals import beat_init, worker_init, worker_ready, worker_shutting
 
 from campaigns.mistake import Mistake
 from worker.children import stop_with_parent
-from worker.connect import Misconfigured
+from worker.connect_errors import Misconfigured
 from worker.health import report
 from worker.machine import machine, tcp_only
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings

@@ -23,16 +23,8 @@ from campaigns.ledger.moves import (
 )
 from campaigns.ledger.runs import pause, pause_if_all_refused
 from campaigns.recipient import masked
-from worker.connect import (
-    CallOrder,
-    Connect,
-    ConnectError,
-    Misconfigured,
-    NeverSent,
-    NoCapacity,
-    Refused,
-    Throttled,
-)
+from worker.connect import CallOrder, Connect
+from worker.connect_errors import ConnectError, Misconfigured, NeverSent, NoCapacity, Refused, Throttled
 from worker.pacer import Pacer, PacerUnavailable
 from worker.placing import Placing
 

@@ -8,7 +8,8 @@ from campaigns.attempt import Outcome
 from campaigns.ledger import Ledger
 from campaigns.ledger.moves import Placed, follow_later, mark_ended, take_due_follows
 from campaigns.redial import RedialAt, next_step
-from worker.connect import CallReport, Connect, ConnectError, NeverSent, Throttled
+from worker.connect import CallReport, Connect
+from worker.connect_errors import ConnectError, NeverSent, Throttled
 from worker.pacer import Pacer, PacerUnavailable
 
 log = logging.getLogger(__name__)

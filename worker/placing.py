@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
-from worker.connect import Ambiguous, CallOrder, Connect, ConnectError, NeverSent
+from worker.connect import CallOrder, Connect
+from worker.connect_errors import Ambiguous, ConnectError, NeverSent
 from worker.pacer import Pacer, PacerUnavailable, Slot
 
 _TRIES = 3

@@ -18,11 +18,9 @@ import botocore.exceptions as aws
 import pytest
 
 from campaigns.campaign import ConnectOptions
-from worker.connect import (
+from worker.connect import CallOrder, CallReport, Connect, request_of
+from worker.connect_errors import (
     Ambiguous,
-    CallOrder,
-    CallReport,
-    Connect,
     ConnectError,
     Misconfigured,
     NeverSent,
@@ -32,7 +30,6 @@ from worker.connect import (
     Throttled,
     judged,
     judged_answer,
-    request_of,
 )
 
 INSTANCE = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"

@@ -22,7 +22,8 @@ from redis.retry import Retry
 from campaigns.client_token import client_token
 from campaigns.ledger import LedgerUnavailable, open_ledger, runs
 from campaigns.ledger.claims import Claim, Rescued, hand_back
-from worker.connect import Ambiguous, Connect, ConnectError, Misconfigured, NeverSent, Refused, Throttled
+from worker.connect import Connect
+from worker.connect_errors import Ambiguous, ConnectError, Misconfigured, NeverSent, Refused, Throttled
 from worker.dial import Dialer
 from worker.pacer import Pacer, Rate, bucket_name
 from worker.rescue import rescue

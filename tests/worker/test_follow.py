@@ -9,7 +9,8 @@ import pytest
 
 from campaigns.attempt import Outcome
 from campaigns.ledger import runs
-from worker.connect import Ambiguous, CallReport, Connect, Misconfigured, NeverSent, Refused, Throttled
+from worker.connect import CallReport, Connect
+from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Refused, Throttled
 from worker.dial import Dialer
 from worker.follow import deadline, follow, next_look, outcome_of
 
