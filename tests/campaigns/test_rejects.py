@@ -2,7 +2,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from campaigns.call_list import CallList, RejectedRow, open_call_list
@@ -188,8 +188,10 @@ def test_default_path(name: str, expected: str) -> None:
 def test_any_rejects_file_loads_again(tmp_path: Path, table: list[list[str]]) -> None:
     """Whatever was rejected: its file is a list, and as it stands nobody in it is accepted."""
     path, first, second = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "c.csv"
+    # A file with more of them than one byte in ten is taken for a binary one, and refused as a whole.
+    assume(sum(cell.count("\0") for row in table for cell in row) <= 4)
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write("id,phone,name" + "\r\n" * 40)  # so that a NUL or two make no binary file of it
+        file.write("id,phone,name" + "\r\n" * 40)
         for row in table:
             file.write(",".join(row) + "\r\n")
     first.unlink(missing_ok=True)
