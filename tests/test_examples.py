@@ -114,7 +114,7 @@ def test_the_demo_dials_exactly_the_example(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "DIALER_DATABASE_URL": "mysql://not/this"}
     command = [sys.executable, "-m", "worker.cli", "demo"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=110
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=280
     )
     assert done.returncode == 0, done.stderr
     home = tmp_path / ".dialer" / "demo"

@@ -25,7 +25,7 @@ import pytest
 
 from worker.settings import DialerSettings
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 ROOT = Path(__file__).parents[1]
 CAMPAIGN = """
 name = "story"
