@@ -22,6 +22,8 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     load.py                a list into the ledger, with progress and a rejects file
     report.py              the numbers and the reasons that people read
     status_view.py         the same in words and tables
+    explain.py             one recipient's whole story, and what comes next
+    explain_view.py        the same in words
     export.py              the results as CSV
     settings.py            DIALER_* settings of this side
     cli.py                 what an operator does

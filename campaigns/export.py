@@ -69,7 +69,7 @@ def _rows(of: Iterator[Line], own: Sequence[str]) -> Iterator[list[Any]]:
             (last.contact_id or "") if last else "",
             " ".join(contacts),
             last.client_token if last else "",
-            (last.reason or "") if last else "",
+            _last_error(last) if last else "",
             _iso(min((a.dialing_at for a in tries if a.dialing_at), default=None)),
             _iso(last.ended_at if last else None),
             *(person.row.get(column, "") for column in own),
@@ -78,6 +78,11 @@ def _rows(of: Iterator[Line], own: Sequence[str]) -> Iterator[list[Any]]:
 
 def _without_outcome(state: str) -> str:
     return state if state in ("refused", "unknown") else ""
+
+
+def _last_error(attempt: Any) -> str:
+    # One that was unknown and then found keeps its reason in the ledger, but the call went well.
+    return "" if attempt.state in ("placed", "ended") else attempt.reason or ""
 
 
 def _iso(instant: datetime | None) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from campaigns.attempt import Outcome
 
@@ -34,3 +35,16 @@ def next_step(
     if attempts >= max_attempts:
         return Done(f"attempt {attempts} of {max_attempts} was the last")
     return RedialAt(now + wait)
+
+
+MOST_NOT_FOUND = 3
+"""So many attempts for one recipient that were never found in Connect, and a person has to look at it."""
+
+
+def dial_again_unfound(when_unknown: Literal["hold", "redial"] | None, not_found_before: int) -> bool:
+    """Whether an attempt that was searched for in vain is followed by another.
+
+    It counts as never placed, so neither a redial rule nor `max_attempts` is asked. But a recipient whose
+    calls are never found, one after the other, may be one whose calls cannot be found.
+    """
+    return when_unknown != "hold" and not_found_before + 1 < MOST_NOT_FOUND

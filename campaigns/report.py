@@ -64,6 +64,11 @@ class Status:
             },
             "attempts": {state: self.figures.attempts.get(state, 0) for state in AttemptState},
             "outcomes": self.figures.outcomes,
+            "unknowns": {
+                "searched": self.figures.unknowns.searched,
+                "held": self.figures.recipients.get(RecipientState.HELD, 0),
+                "not_found": self.figures.unknowns.not_found,
+            },
             "calls_per_second": round(self.calls_per_second, 3),
             "finishes_at": self.finishes_at.isoformat(timespec="seconds") if self.finishes_at else None,
         }
@@ -87,7 +92,7 @@ def every_status(ledger: Ledger, now: datetime) -> list[Status]:
 def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: datetime) -> str | None:
     """Why nothing dials, and what to do; None when calls can be placed, or all have been."""
     waiting = numbers.recipients.get(RecipientState.WAITING, 0)
-    held = numbers.recipients.get(RecipientState.HELD, 0)
+    in_progress = numbers.recipients.get(RecipientState.IN_PROGRESS, 0)
     match run.state:
         case RunState.LOADED:
             return f"not started; start it with: dialer start {run.name}"
@@ -95,11 +100,11 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: dat
             if run.reason_code == OPERATOR:
                 return f"paused {run.reason}; go on with: dialer resume {run.name}"
             return f"paused: {run.reason}; when that is mended: dialer resume {run.name}"
-        case RunState.FINISHED if held:
-            return f"{held} held: a call to them may have rung and nobody can tell"
-        case RunState.FINISHED | RunState.CANCELLED:
+        case RunState.FINISHED:
+            return held(run, numbers)
+        case RunState.CANCELLED:
             return None
-    if not waiting and not numbers.recipients.get(RecipientState.IN_PROGRESS, 0):
+    if not waiting and not in_progress:
         return None
     ours = [p for p in processes if run.exchange is None or p.exchange == run.exchange]
     trial = " --sandbox" if run.exchange == "sandbox" else ""
@@ -113,9 +118,41 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: dat
     problems = sorted({p.problem for p in ours if p.problem})
     if problems:
         return "; ".join(problems)
-    if waiting and numbers.next_due is not None and numbers.next_due > now + timedelta(seconds=5):
-        return f"the next call is due at {numbers.next_due.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    if not waiting and in_progress == numbers.unknowns.searched:
+        return searched(numbers)
+    later = _due_later(numbers, now)
+    if waiting and later is not None:
+        return f"the next call is due at {later.astimezone():%Y-%m-%d %H:%M:%S %Z}"
     return None
+
+
+def searched(numbers: Figures) -> str | None:
+    """How many are searched for in Connect because they may have rung, and when; None if there are none."""
+    unknowns = numbers.unknowns
+    if not unknowns.searched or unknowns.next_search is None:
+        return None
+    are = "is" if unknowns.searched == 1 else "are"
+    return (
+        f"unknown: {unknowns.searched:,} may have rung and {are} searched for in Connect, "
+        f"the next time at {unknowns.next_search.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    )
+
+
+def held(run: Run, numbers: Figures) -> str | None:
+    """How many are held because nobody can tell whether they rang; None if there are none."""
+    count = numbers.recipients.get(RecipientState.HELD, 0)
+    if not count:
+        return None
+    return (
+        f"{count:,} held: a call to them may have rung and nobody can tell; "
+        f"see: dialer explain {run.name} --unknown"
+    )
+
+
+def _due_later(numbers: Figures, now: datetime) -> datetime | None:
+    """When the first of the waiting is due, if none is due yet."""
+    due_at = numbers.next_due
+    return due_at if due_at is not None and due_at > now + timedelta(seconds=5) else None
 
 
 def _status(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: datetime) -> Status:
@@ -123,7 +160,9 @@ def _status(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: dat
     rate = numbers.dialed_lately / seconds if seconds >= 1 else 0.0
     waiting = numbers.recipients.get(RecipientState.WAITING, 0)
     dialing = any(p.role == "dial" and p.exchange == run.exchange for p in processes)
-    going = run.state == RunState.RUNNING and rate > 0 and waiting > 0 and dialing
+    # Whoever waits for a redial in an hour is not dialed any sooner for a high rate.
+    due = waiting > 0 and _due_later(numbers, now) is None
+    going = run.state == RunState.RUNNING and rate > 0 and due and dialing
     return Status(
         run=run,
         figures=numbers,

@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from campaigns.attempt import RecipientState, RunState
-from campaigns.report import Status
+from campaigns.report import Status, held, searched
 
 
 def in_words(status: Status) -> list[str]:
@@ -27,6 +27,7 @@ def in_words(status: Status) -> list[str]:
         lines.append(f"  attempts: {counted(numbers.attempts)}")
     if numbers.outcomes:
         lines.append(f"  outcomes: {counted(numbers.outcomes)}")
+    lines += [f"  {line}" for line in doubts(status) if line != status.reason]
     if numbers.last_refusal:
         lines.append(f"  last refusal: {numbers.last_refusal}")
     if run.state == RunState.RUNNING:
@@ -34,6 +35,15 @@ def in_words(status: Status) -> list[str]:
     if status.reason:
         lines.append(f"  {status.reason}")
     return lines
+
+
+def doubts(status: Status) -> list[str]:
+    """What became, or is to become, of those whose calls may have rung."""
+    numbers = status.figures
+    again = numbers.unknowns.not_found
+    calls = "call was" if again == 1 else "calls were"
+    never_found = f"unknown: {again:,} {calls} never found in Connect and dialed again" if again else None
+    return [line for line in (searched(numbers), held(status.run, numbers), never_found) if line]
 
 
 def progress(status: Status) -> str:

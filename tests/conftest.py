@@ -35,6 +35,7 @@ from campaigns.ledger.moves import (
     mark_unknown,
 )
 from campaigns.ledger.tables import attempts, metadata, recipients, suppressions
+from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.recipient import Recipient
 
 # Where a change is judged, the same examples for everybody; at the desk, new ones every time.
@@ -291,6 +292,16 @@ class Desk:
             self.ledger, claimed.attempt_id, claimed.fence, contact_id, now=now, follow_at=follow_at
         )
 
+    def answered(self, claimed: Claim, contact_id: str) -> bool:
+        """The worker records this contact_id, in time or late."""
+        this = (self.ledger, claimed.attempt_id, claimed.fence, contact_id)
+        return mark_placed(*this, now=NOON, follow_at=NOON)
+
+    def unknown(self, claimed: Claim, settle_at: datetime = NOON) -> bool:
+        """dialing → unknown."""
+        this = (self.ledger, claimed.attempt_id, claimed.fence, "no answer in time")
+        return mark_unknown(*this, now=NOON, settle_at=settle_at)
+
     def ended(
         self, claimed: Claim, outcome: Outcome = Outcome.ANSWERED, *, redial_at: datetime | None = None
     ) -> bool:
@@ -312,7 +323,7 @@ class Desk:
             case AttemptState.REFUSED:
                 assert mark_refused(*this, "DestinationNotAllowed", now=NOON)
             case AttemptState.UNKNOWN:
-                assert mark_unknown(*this, "no answer in time")
+                assert self.unknown(claimed)
             case AttemptState.PLACED | AttemptState.ENDED:
                 assert self.placed(claimed)
                 if state == AttemptState.ENDED:
@@ -320,8 +331,18 @@ class Desk:
 
     def rescue(self, now: datetime) -> tuple[int, int]:
         """What rescue finds: (returned, unknown)."""
-        found = take_back_expired(self.ledger, now)
+        found = take_back_expired(self.ledger, now, longest_lease=LEASE, settle_at=now)
         return found.returned, found.unknown
+
+    def not_found(self, claimed: Claim, *, redial: bool, now: datetime = NOON) -> bool:
+        """The search for an unknown attempt is over and has shown nothing."""
+        this = (self.ledger, claimed.attempt_id, claimed.fence)
+        return mark_not_found(*this, redial=redial, now=now, evidence="never found")
+
+    def found(self, claimed: Claim, contact_id: str, follow_at: datetime | None = NOON) -> bool:
+        """The search for an unknown attempt has shown its call."""
+        this = (self.ledger, claimed.attempt_id, claimed.fence, contact_id)
+        return mark_found(*this, placed_at=NOON, follow_at=follow_at, evidence="found")
 
     def suppress(self, *phones: str) -> None:
         """Put numbers on the suppression list."""

@@ -8,6 +8,7 @@ placing.py            one request, and once more only where that cannot ring twi
 dial.py               one attempt, from its slot to its contact_id
 follow.py             contact_id → outcome → redial or done
 rescue.py             attempts that a crash left behind
+settle.py             what may have rung is searched for, and settled by what is found
 tasks.py              thin Celery wrappers around the verbs
 health.py             every process reports that it lives
 beat.py               the scheduler

@@ -24,6 +24,7 @@ from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 
 FEED_EVERY_SECONDS = 1.0
 FOLLOW_EVERY_SECONDS = 1.0
+SETTLE_EVERY_SECONDS = 2.0
 RESCUE_EVERY_SECONDS = 5.0
 
 
@@ -80,6 +81,7 @@ def make_app(settings: DialerSettings) -> Celery:
             for name, every in (
                 ("feed", FEED_EVERY_SECONDS),
                 ("follow", FOLLOW_EVERY_SECONDS),
+                ("settle", SETTLE_EVERY_SECONDS),
                 ("rescue", RESCUE_EVERY_SECONDS),
             )
         },

@@ -140,13 +140,28 @@ def sandbox(
     max_active_calls: Annotated[
         int | None, typer.Option(metavar="N", help="More at once get a busy tone.")
     ] = None,
+    call_seconds: Annotated[
+        str | None, typer.Option(metavar="LEAST-MOST", help="How long calls last that ring, such as 6-30.")
+    ] = None,
+    describe_per_second: Annotated[
+        float, typer.Option(metavar="N", help="The quota for DescribeContact.")
+    ] = 10.0,
+    search_per_second: Annotated[
+        float, typer.Option(metavar="N", help="The quota for SearchContacts.")
+    ] = 0.5,
+    search_delay: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long SearchContacts does not find a new call.")
+    ] = 0.0,
+    search_only_ended: Annotated[
+        bool, typer.Option("--search-only-ended", help="SearchContacts finds only calls that are over.")
+    ] = False,
     latency: Annotated[float, typer.Option(metavar="SECONDS", help="How long every answer takes.")] = 0.0,
     journal: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keeps every request, as JSON Lines.")
     ] = None,
 ) -> None:
     """Run the stand-in for Amazon Connect alone, for anybody's boto3."""
-    from worker.sandbox.options import SandboxOptions
+    from worker.sandbox.options import SandboxOptions, call_seconds_from, describe_burst, search_burst
     from worker.sandbox.server import serve
 
     def ready(url: str) -> None:
@@ -159,8 +174,15 @@ def sandbox(
             port=port,
             calls_per_second=calls_per_second,
             burst=burst,
+            describe_per_second=describe_per_second,
+            describe_burst=describe_burst(describe_per_second),
+            search_per_second=search_per_second,
+            search_burst=search_burst(search_per_second),
             speed=speed,
             max_active_calls=max_active_calls,
+            call_seconds=call_seconds_from(call_seconds) if call_seconds else None,
+            search_delay_seconds=search_delay,
+            search_only_ended=search_only_ended,
             latency_seconds=latency,
             journal=journal,
         ),
@@ -256,7 +278,12 @@ def demo_settings(home: Path) -> "DialerSettings":
     # In the environment, because the demo's processes read their settings there. All of them are set, to
     # nothing if need be, or what is configured, in a .env file too, would draw the demo into a real ledger.
     os.environ |= {f"DIALER_{name.upper()}": "" for name in DialerSettings.model_fields}
-    os.environ |= {"DIALER_DATA_DIR": str(home), "DIALER_CALLS_PER_SECOND": "50", "DIALER_BURST": "50"}
+    os.environ |= {
+        "DIALER_DATA_DIR": str(home),
+        "DIALER_CALLS_PER_SECOND": "50",
+        "DIALER_BURST": "50",
+        "DIALER_SETTLE_SECONDS": "90",
+    }
     return load_settings(DialerSettings)
 
 

@@ -51,6 +51,8 @@ class Timing:
     """From the first sending until the same token is not sent again."""
     follow_after: timedelta | None
     """From `placed` until the outcome is first asked for; None = never."""
+    search_after: timedelta
+    """From `unknown` until the call is first searched for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Dialer:
             # Nobody can say whether the request left, so this must not look as if it had not.
             # Its name only: an exception's text may hold the number.
             reason = f"{type(error).__name__} in the dialer itself"
-            self._recorded(order, lambda: mark_unknown(self.ledger, order.attempt_id, order.fence, reason))
+            self._recorded(order, lambda: self._unknown(order, reason))
             if not isinstance(error, Exception):
                 raise
             # The places without the texts, which may hold the number as well.
@@ -157,10 +159,13 @@ class Dialer:
                 self._recorded(order, lambda: self._refuse(order, error.code, reason))
                 return "refused"
             case _:
-                self._recorded(
-                    order, lambda: mark_unknown(self.ledger, order.attempt_id, order.fence, reason)
-                )
+                self._recorded(order, lambda: self._unknown(order, reason))
                 return "unknown"
+
+    def _unknown(self, order: Order, reason: str) -> bool:
+        now = self.clock()
+        settle_at = now + self.timing.search_after
+        return mark_unknown(self.ledger, order.attempt_id, order.fence, reason, now=now, settle_at=settle_at)
 
     def _slow_down(self) -> None:
         try:

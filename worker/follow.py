@@ -137,7 +137,7 @@ def _apply(
             return False
         outcome = Outcome.NO_OUTCOME
     rules = call.campaign.redial
-    step = next_step(outcome, call.number, after=rules.after, max_attempts=rules.max_attempts, now=now)
+    step = next_step(outcome, call.rings, after=rules.after, max_attempts=rules.max_attempts, now=now)
     return mark_ended(
         ledger,
         call.attempt_id,

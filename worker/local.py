@@ -193,7 +193,9 @@ def _sandbox_environment(port: int, settings: DialerSettings, trial: Trial) -> M
         # The sandbox's time runs faster, so outcomes are there sooner, and may be asked for as much sooner.
         "DIALER_FOLLOW_SECONDS": str(max(0.5, settings.follow_seconds / trial.speed)),
         "DIALER_REPLAY_WINDOW_SECONDS": str(_replay_window(settings.replay_window_seconds, trial.speed)),
+        "DIALER_SETTLE_SECONDS": str(max(1.0, settings.settle_seconds / trial.speed)),
         "DIALER_DESCRIBE_PER_SECOND": str(min(1000.0, settings.describe_per_second * trial.speed)),
+        "DIALER_SEARCH_PER_SECOND": str(min(1000.0, settings.search_per_second * trial.speed)),
         "AWS_ENDPOINT_URL_CONNECT": f"http://127.0.0.1:{port}",
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
         "AWS_ACCESS_KEY_ID": "sandbox",

@@ -18,6 +18,7 @@ from worker.connect import Connect
 from worker.dial import Dialer, Timing
 from worker.pacer import Pacer, Rate, bucket_name
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
+from worker.settle import FIRST_SEARCH, Settling
 
 
 def monotonic() -> float:
@@ -81,6 +82,40 @@ class Machine:
         return self._pacer("DescribeContact", Rate(per_second, max(1, int(per_second * 1.5))))
 
     @cached_property
+    def search_pacer(self) -> Pacer:
+        """The account's rate of SearchContacts."""
+        per_second = self.settings.search_per_second
+        return self._pacer("SearchContacts", Rate(per_second, max(1, int(per_second * 2))))
+
+    @property
+    def search_after(self) -> timedelta:
+        """From `unknown` until the call is first searched for."""
+        return min(FIRST_SEARCH, timedelta(seconds=self.settings.settle_seconds))
+
+    @cached_property
+    def settling(self) -> Settling:
+        """What searches for unknown calls."""
+        return Settling(
+            ledger=self.ledger,
+            connect=self.connect,
+            search_pacer=self.search_pacer,
+            describe_pacer=self.describe_pacer,
+            exchange=self.settings.exchange,
+            patience=timedelta(seconds=self.settings.settle_seconds),
+            follow=self.settings.follow_seconds > 0,
+            clock=now,
+            stopping=self.stopping.is_set,
+            report_problem=lambda problem: self.note("settle", problem),
+        )
+
+    def note(self, verb: str, problem: str | None) -> None:
+        """Remember what keeps a verb from its work, or that nothing does."""
+        if problem is None:
+            self.problems.pop(verb, None)
+        else:
+            self.problems[verb] = problem
+
+    @cached_property
     def dialer(self) -> Dialer:
         """What dials."""
         follow = self.settings.follow_seconds
@@ -94,6 +129,7 @@ class Machine:
                 send_within_seconds=self.settings.send_within_seconds,
                 replay_window_seconds=self.settings.replay_window_seconds,
                 follow_after=timedelta(seconds=follow) if follow else None,
+                search_after=self.search_after,
             ),
             clock=now,
             monotonic=monotonic,

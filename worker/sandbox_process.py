@@ -14,20 +14,28 @@ from pathlib import Path
 from campaigns.mistake import Mistake
 from campaigns.settings import load_settings
 from worker.children import alone, stop_with_parent
-from worker.sandbox.options import SandboxOptions
+from worker.sandbox.options import SandboxOptions, call_seconds_from, describe_burst, search_burst
 from worker.sandbox.server import serve
 from worker.settings import DialerSettings
 
 
 def options(settings: DialerSettings, journal: Path | None) -> SandboxOptions:
     """A stand-in with the quotas that the settings expect of the real thing."""
+    given = os.environ.get
+    call_seconds = given("DIALER_SANDBOX_CALL_SECONDS")
     return SandboxOptions(
-        port=int(os.environ.get("DIALER_SANDBOX_PORT", "0")),
+        port=int(given("DIALER_SANDBOX_PORT", "0")),
         calls_per_second=settings.calls_per_second,
         burst=settings.burst,
         describe_per_second=settings.describe_per_second,
-        describe_burst=max(15, int(settings.describe_per_second * 1.5)),
-        speed=float(os.environ.get("DIALER_SANDBOX_SPEED", "1")),
+        describe_burst=describe_burst(settings.describe_per_second),
+        search_per_second=settings.search_per_second,
+        search_burst=search_burst(settings.search_per_second),
+        speed=float(given("DIALER_SANDBOX_SPEED", "1")),
+        # The benchmarks' own; nobody else needs them.
+        call_seconds=call_seconds_from(call_seconds) if call_seconds else None,
+        search_delay_seconds=float(given("DIALER_SANDBOX_SEARCH_DELAY", "0")),
+        search_only_ended=given("DIALER_SANDBOX_SEARCH_ONLY_ENDED", "").lower() in ("1", "true", "yes"),
         journal=journal,
     )
 

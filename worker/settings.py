@@ -63,6 +63,19 @@ class DialerSettings(LedgerSettings):
         le=1000,
         description="the account's quota for DescribeContact, in requests per second",
     )
+    settle_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        description="how long a call that may have rung is looked for before it counts as never placed, "
+        "in seconds",
+    )
+    search_per_second: float = Field(
+        default=0.5,
+        gt=0,
+        le=1000,
+        description="the account's quota for SearchContacts, in requests per second",
+    )
     dial_threads: int = Field(
         default=16, ge=1, le=200, description="how many calls one dial worker places at the same time"
     )

@@ -1,6 +1,7 @@
 """Thin Celery wrappers around the verbs. A task carries no telephone number; Celery never retries one."""
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from worker.rescue import rescue
 log = logging.getLogger(__name__)
 
 _BATCH = 1_000  # messages a round trip to Redis
+_searching = threading.Lock()
 
 
 @app.task(name="dialer.dial", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
@@ -63,9 +65,21 @@ def follow_task() -> None:
             # A second's worth: the next round comes in a second.
             limit=max(1, int(settings.describe_per_second)),
             clock=now,
-            report_problem=_note_follow,
+            report_problem=lambda problem: machine().note("follow", problem),
         )
     )
+
+
+@app.task(name="dialer.settle", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
+def settle_task() -> None:
+    """Search for what is unknown."""
+    # A search may wait minutes for its quota. One at a time, or all threads would wait, and nobody feed.
+    if not _searching.acquire(blocking=False):
+        return
+    try:
+        _unless_ledger_is_away(machine().settling.settle)
+    finally:
+        _searching.release()
 
 
 @app.task(name="dialer.rescue", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
@@ -73,17 +87,11 @@ def rescue_task() -> None:
     """Take back what a crash left, and close the runs that are over, also while others are being fed."""
 
     def tidy() -> None:
-        rescue(machine().ledger, now())
-        finish(machine().ledger, now())
+        here = machine()
+        rescue(here.ledger, now(), lease=here.settings.lease, search_after=here.search_after)
+        finish(here.ledger, now())
 
     _unless_ledger_is_away(tidy)
-
-
-def _note_follow(problem: str | None) -> None:
-    if problem is None:
-        machine().problems.pop("follow", None)
-    else:
-        machine().problems["follow"] = problem
 
 
 def send(claims: Sequence[Claim]) -> None:

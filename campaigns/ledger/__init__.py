@@ -6,8 +6,11 @@
     runs.py      campaigns and their runs: put in, started, paused, cancelled, finished
     lists.py     a list goes in, whole or not at all
     claims.py    due recipients are claimed for the queue, and what a crash left there is taken back
+    standing.py  where an attempt stands, held still for a move
     moves.py     the life of an attempt, each move naming the state that it expects
+    unknowns.py  what may have rung is taken for a search, and settled by what it shows
     figures.py   what status and export read
+    stories.py   what the ledger knows of single recipients
     health.py    which processes are alive, and what keeps them from their work
     migrations/  the schema's history
 

@@ -11,11 +11,15 @@ from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.client_token import client_token
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.moves import give_back
-from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import AT_ONCE, attempts, campaigns, recipients, runs
 from campaigns.turns import Contender, Share, share
 
 # As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
 _LEASED = text("attempts.state IN ('queued', 'dialing')")
+CLOCKS_DIFFER_BY = timedelta(seconds=20)
+"""By how much the clocks of the machines may differ before leases are taken for another time's."""
+LONGEST_PUT_OFF = timedelta(seconds=30)
+"""Longer than dialing ever puts an attempt off that it returns."""
 _PIECE = 500  # rows a statement, well under the parameters that the databases allow
 
 
@@ -65,12 +69,19 @@ def claim(
         return claims
 
 
-def take_back_expired(ledger: Ledger, now: datetime) -> Rescued:
+def take_back_expired(
+    ledger: Ledger, now: datetime, *, longest_lease: timedelta, settle_at: datetime
+) -> Rescued:
     """What a crash left behind: queued past its lease → returned, dialing past its lease → unknown.
 
-    Only `queued` is sure never to have rung. The returned ones are due at once.
+    Only `queued` is sure never to have rung. The returned ones are due at once; the unknown ones are
+    searched for from `settle_at` on.
     """
-    expired = attempts.c.lease_until < now
+    # A lease further ahead than any can be was written by a clock that has been put back since, and what it
+    # holds would wait for as long as that was.
+    expired = or_(
+        attempts.c.lease_until < now, attempts.c.lease_until > now + longest_lease + CLOCKS_DIFFER_BY
+    )
     queued = attempts.c.state == literal_column("'queued'")
     dialing = attempts.c.state == literal_column("'dialing'")
     with ledger.read() as db:
@@ -81,15 +92,40 @@ def take_back_expired(ledger: Ledger, now: datetime) -> Rescued:
         lost = _take(
             db, and_(_LEASED, queued, expired), AttemptState.RETURNED, "its task did not arrive in time"
         )
-        _move_recipients(db, lost, RecipientState.WAITING)
+        _wait_again(db, lost)
         cut = _take(
             db,
             and_(_LEASED, dialing, expired),
             AttemptState.UNKNOWN,
             "its worker stopped before it recorded an answer",
+            unknown_at=now,
+            settle_at=settle_at,
         )
-        _move_recipients(db, cut, RecipientState.HELD)
     return Rescued(returned=len(lost), unknown=len(cut))
+
+
+def bring_forward(ledger: Ledger, now: datetime) -> int:
+    """Returned attempts that are due later than any is put off are due now. Returns how many.
+
+    A clock that was ahead has written those times, and has been put back since.
+    """
+    put_off = (
+        select(recipients.c.id)
+        .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
+        .join(runs, runs.c.id == attempts.c.run_id)
+        .where(runs.c.state == RunState.RUNNING, attempts.c.state == AttemptState.RETURNED)
+        .where(recipients.c.state == RecipientState.WAITING, recipients.c.due_at > now + LONGEST_PUT_OFF)
+    )
+    with ledger.read() as db:
+        ids = list(db.execute(put_off.limit(_PIECE)).scalars())
+    if not ids:
+        return 0
+    with ledger.write() as db:
+        return db.execute(
+            update(recipients)
+            .where(recipients.c.id.in_(ids), recipients.c.id.in_(put_off))
+            .values(due_at=now)
+        ).rowcount
 
 
 def take_back_queued(ledger: Ledger, exchange: str) -> int:
@@ -98,7 +134,7 @@ def take_back_queued(ledger: Ledger, exchange: str) -> int:
         of_exchange = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.exchange == exchange))
         queued = attempts.c.state == literal_column("'queued'")
         left = _take(db, and_(_LEASED, queued, of_exchange), AttemptState.RETURNED, "the workers stopped")
-        _move_recipients(db, left, RecipientState.WAITING)
+        _wait_again(db, left)
         return len(left)
 
 
@@ -140,16 +176,22 @@ def _running(db: Connection, exchange: str) -> Sequence[Any]:
 
 
 def _due(db: Connection, run_id: int, limit: int, now: datetime) -> list[Any]:
+    """Whoever has a time first, then the others in the order of the list.
+
+    A million who were never called would keep a redial that is due in ten minutes waiting for days.
+    """
     # The state is spelled out, not bound: only then do both databases see that the partial index fits.
-    query = (
+    waiting = (
         select(recipients.c.id, recipients.c.key, recipients.c.attempts)
         .where(recipients.c.run_id == run_id, recipients.c.state == literal_column("'waiting'"))
-        .where(recipients.c.due_at <= now)
         .order_by(recipients.c.due_at, recipients.c.id)
-        .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return list(db.execute(query).all())
+    timed = waiting.where(recipients.c.due_at > AT_ONCE, recipients.c.due_at <= now)
+    due = list(db.execute(timed.limit(limit)).all())
+    if len(due) < limit:
+        due += db.execute(waiting.where(recipients.c.due_at <= AT_ONCE).limit(limit - len(due))).all()
+    return due
 
 
 def _within_cap(run: Any, now: datetime, ahead: timedelta) -> int:
@@ -243,27 +285,21 @@ def _queue(db: Connection, run: Any, people: Sequence[Any], now: datetime, lease
     return claims
 
 
-def _take(db: Connection, these: Any, becomes: AttemptState, reason: str) -> list[int]:
+def _take(db: Connection, these: Any, becomes: AttemptState, reason: str, **more: datetime) -> list[int]:
     # In order, or two who take several would wait for each other (SQLite has no such locks, nor needs them).
     ids = select(attempts.c.id).where(these).order_by(attempts.c.lease_until, attempts.c.id).with_for_update()
-    taken = update(attempts).where(attempts.c.id.in_(ids)).values(state=becomes, reason=reason)
+    taken = update(attempts).where(attempts.c.id.in_(ids)).values(state=becomes, reason=reason, **more)
     return list(db.execute(taken.returning(attempts.c.recipient_id)).scalars())
 
 
-def _move_recipients(db: Connection, ids: Sequence[int], becomes: RecipientState) -> None:
+def _wait_again(db: Connection, ids: Sequence[int]) -> None:
+    """in progress → waiting, or cancelled with the run."""
+    cancelled = select(runs.c.state).where(runs.c.id == recipients.c.run_id).scalar_subquery()
+    becomes = case((cancelled == RunState.CANCELLED, RecipientState.CANCELLED), else_=RecipientState.WAITING)
     for first in range(0, len(ids), _PIECE):
         db.execute(
             update(recipients)
             .where(recipients.c.id.in_(ids[first : first + _PIECE]))
             .where(recipients.c.state == RecipientState.IN_PROGRESS)
-            .values(
-                state=case(
-                    (
-                        select(runs.c.state).where(runs.c.id == recipients.c.run_id).scalar_subquery()
-                        == RunState.CANCELLED,
-                        RecipientState.CANCELLED if becomes == RecipientState.WAITING else becomes,
-                    ),
-                    else_=becomes,
-                )
-            )
+            .values(state=becomes)
         )

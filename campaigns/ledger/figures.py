@@ -5,12 +5,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, literal_column, select
+from sqlalchemy import Connection, and_, case, func, literal_column, or_, select
 
+from campaigns.attempt import AttemptState, RecipientState
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import attempts, loads, recipients
 
 _PAGE = 1_000  # recipients a transaction: a reader in SQLite holds up the writers
+
+
+@dataclass(frozen=True, slots=True)
+class Unknowns:
+    """How the attempts that may have rung stand."""
+
+    searched: int = 0
+    """Are searched for in Connect, while their recipients are in progress."""
+    not_found: int = 0
+    """Were never found there, so that their recipients were, or will be, dialed again."""
+    next_search: datetime | None = None
+    """When the first of those that are searched for is looked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class Figures:
     next_due: datetime | None
     """When the first waiting recipient is due."""
     last_refusal: str | None
+    unknowns: Unknowns = Unknowns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +96,25 @@ def figures(db: Connection, run_id: int, now: datetime) -> Figures:
         over=over,
         next_due=db.execute(next_due).scalar(),
         last_refusal=db.execute(refusal).scalar(),
+        # Most runs have none, and are not asked.
+        unknowns=_unknowns(db, run_id) if tries.get(AttemptState.UNKNOWN) else Unknowns(),
     )
+
+
+def _unknowns(db: Connection, run_id: int) -> Unknowns:
+    searched = and_(attempts.c.settle_at.is_not(None), recipients.c.state == RecipientState.IN_PROGRESS)
+    followed = or_(attempts.c.number < recipients.c.attempts, recipients.c.state == RecipientState.WAITING)
+    row = db.execute(
+        select(
+            func.count(case((searched, 1))),
+            func.count(case((and_(attempts.c.settle_at.is_(None), followed), 1))),
+            func.min(case((searched, attempts.c.settle_at))),
+        )
+        .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
+        # As the partial index says it.
+        .where(attempts.c.run_id == run_id, attempts.c.state == literal_column("'unknown'"))
+    ).one()
+    return Unknowns(*row)
 
 
 def list_columns(ledger: Ledger, run_id: int) -> list[str]:

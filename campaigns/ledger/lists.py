@@ -12,7 +12,7 @@ from campaigns.attempt import RecipientState
 from campaigns.campaign import Campaign
 from campaigns.ledger import runs
 from campaigns.ledger.engine import Errand, Ledger, begun
-from campaigns.ledger.tables import loads, microseconds
+from campaigns.ledger.tables import AT_ONCE, loads, microseconds
 from campaigns.recipient import Recipient
 
 _BATCH = 2_000  # rows that are held in memory at once
@@ -104,8 +104,9 @@ def put_list(
             merge = _MERGE.format(
                 attributes=as_json.format("attributes"), row=as_json.format('staging."row"')
             )
+            # Not `now`: were this clock ahead, nobody would be due when it is put back.
             entered = db.execute(
-                text(merge), {"run_id": run_id, "load_id": load_id, "due_at": microseconds(now)}
+                text(merge), {"run_id": run_id, "load_id": load_id, "due_at": microseconds(AT_ONCE)}
             ).rowcount
             suppressed = _count_suppressed(db, load_id)
             accepted = entered - suppressed

@@ -8,12 +8,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, literal_column, select, update
+from sqlalchemy import literal_column, select, update
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import Campaign, ConnectOptions
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import attempts, campaigns, recipients, runs, suppressions
+from campaigns.ledger.standing import (
+    ON_THIS_ATTEMPT,
+    campaign_of,
+    go_on,
+    hold_run,
+    locked,
+    move_recipient,
+    never_found,
+    put_back,
+    still_on,
+)
+from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,8 @@ class Placed:
     """A placed call whose outcome is to be looked up."""
 
     attempt_id: int
-    number: int
+    rings: int
+    """The attempt's number without those before it that were never found."""
     contact_id: str
     instance_id: str
     placed_at: datetime
@@ -57,17 +69,17 @@ def mark_dialing(
     Asks again, in the same transaction, for everything that may have changed since the attempt was claimed.
     """
     with ledger.write() as db:
-        row = _locked(db, attempt_id, fence, AttemptState.QUEUED)
+        row = locked(db, attempt_id, fence, AttemptState.QUEUED)
         if row is None:
             return NotNow("stale: the claim was used or taken back")
         if row.run_state != RunState.RUNNING:
-            _return(db, row, "the campaign is " + row.run_state, due_at=now)
+            put_back(db, row, "the campaign is " + row.run_state, due_at=now)
             return NotNow(f"the campaign is {row.run_state}")
         if row.exchange != exchange:
-            _return(db, row, f"it belongs to {row.exchange}", due_at=now)
+            put_back(db, row, f"it belongs to {row.exchange}", due_at=now)
             return NotNow(f"it belongs to {row.exchange}, and this worker dials through {exchange}")
         if row.suppressed:
-            _return(db, row, "suppressed", due_at=now, becomes=RecipientState.SUPPRESSED)
+            put_back(db, row, "suppressed", due_at=now, becomes=RecipientState.SUPPRESSED)
             return NotNow("the number is suppressed")
         db.execute(
             update(attempts)
@@ -81,7 +93,7 @@ def mark_dialing(
             client_token=row.client_token,
             phone=row.phone,
             attributes=row.attributes,
-            connect=_campaign(ledger, db, row.campaign_id, row.version).connect,
+            connect=campaign_of(ledger, db, row.campaign_id, row.version).connect,
         )
 
 
@@ -99,6 +111,7 @@ def mark_placed(
         "placed_at": now,
         "follow_at": follow_at,
         "reason": None,
+        "settle_at": None,
     }
     becomes = RecipientState.DONE if follow_at is None else RecipientState.IN_PROGRESS
     this = (attempts.c.id == attempt_id, attempts.c.fence == fence)
@@ -107,7 +120,7 @@ def mark_placed(
         row = db.execute(was_dialing.returning(attempts.c.recipient_id, attempts.c.number)).one_or_none()
         if row is not None:
             if follow_at is None:
-                _move_recipient(db, row, _ON_THIS_ATTEMPT, becomes)
+                move_recipient(db, row, ON_THIS_ATTEMPT, becomes)
             return True
     return _mark_placed_late(ledger, attempt_id, fence, values, becomes)
 
@@ -116,17 +129,18 @@ def _mark_placed_late(
     ledger: Ledger, attempt_id: int, fence: int, values: dict[str, Any], becomes: RecipientState
 ) -> bool:
     with ledger.write() as db:
-        _hold_run(db, attempt_id)
-        row = _locked(db, attempt_id, fence, AttemptState.UNKNOWN, AttemptState.PLACED)
+        hold_run(db, attempt_id)
+        row = locked(db, attempt_id, fence, AttemptState.UNKNOWN, AttemptState.PLACED, AttemptState.ENDED)
         if row is None:
             return False
-        if row.state == AttemptState.PLACED:
-            # A second try of a move whose first had been committed, though its answer was lost.
+        if row.state != AttemptState.UNKNOWN:
+            # A second try of a move whose first had been committed, though its answer was lost; or a search
+            # has found the call meanwhile.
             return bool(row.contact_id == values["contact_id"])
         db.execute(update(attempts).where(attempts.c.id == attempt_id).values(values))
-        _move_recipient(db, row, _ON_THIS_ATTEMPT, becomes)
+        move_recipient(db, row, ON_THIS_ATTEMPT, becomes)
         if becomes == RecipientState.IN_PROGRESS:
-            _go_on(db, row)
+            go_on(db, row)
         return True
 
 
@@ -136,11 +150,11 @@ def give_back(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, due_a
     Never from `dialing`: the same task may have been delivered twice, and the other copy be on the phone.
     """
     with ledger.write() as db:
-        _hold_run(db, attempt_id)
-        row = _locked(db, attempt_id, fence, AttemptState.QUEUED)
+        hold_run(db, attempt_id)
+        row = locked(db, attempt_id, fence, AttemptState.QUEUED)
         if row is None:
             return False
-        _return(db, row, reason, due_at=due_at)
+        put_back(db, row, reason, due_at=due_at)
         return True
 
 
@@ -151,12 +165,12 @@ def mark_returned(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, d
     unless its recipient has gone on to another attempt meanwhile.
     """
     with ledger.write() as db:
-        _hold_run(db, attempt_id)
-        row = _locked(db, attempt_id, fence, AttemptState.DIALING, AttemptState.UNKNOWN)
-        if row is None or not _still_on(db, row):
+        hold_run(db, attempt_id)
+        row = locked(db, attempt_id, fence, AttemptState.DIALING, AttemptState.UNKNOWN)
+        if row is None or not still_on(db, row):
             return False
-        _return(db, row, reason, due_at=due_at)
-        _go_on(db, row)
+        put_back(db, row, reason, due_at=due_at)
+        go_on(db, row)
         return True
 
 
@@ -166,31 +180,31 @@ def mark_refused(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, no
     A late answer settles unknown → refused.
     """
     with ledger.write() as db:
-        row = _locked(db, attempt_id, fence, AttemptState.DIALING, AttemptState.UNKNOWN)
+        row = locked(db, attempt_id, fence, AttemptState.DIALING, AttemptState.UNKNOWN)
         if row is None:
             return False
         db.execute(
             update(attempts)
             .where(attempts.c.id == attempt_id)
-            .values(state=AttemptState.REFUSED, reason=reason, ended_at=now)
+            .values(state=AttemptState.REFUSED, reason=reason, ended_at=now, settle_at=None)
         )
-        _move_recipient(db, row, _ON_THIS_ATTEMPT, RecipientState.DONE)
+        move_recipient(db, row, ON_THIS_ATTEMPT, RecipientState.DONE)
         return True
 
 
-def mark_unknown(ledger: Ledger, attempt_id: int, fence: int, reason: str) -> bool:
-    """dialing → unknown: it may have rung. Never due again by itself."""
+def mark_unknown(
+    ledger: Ledger, attempt_id: int, fence: int, reason: str, *, now: datetime, settle_at: datetime
+) -> bool:
+    """dialing → unknown: it may have rung. Never due again by itself; searched for from `settle_at` on."""
     with ledger.write() as db:
-        row = _locked(db, attempt_id, fence, AttemptState.DIALING)
-        if row is None:
-            return False
-        db.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt_id)
-            .values(state=AttemptState.UNKNOWN, reason=reason)
+        return bool(
+            db.execute(
+                update(attempts)
+                .where(attempts.c.id == attempt_id, attempts.c.fence == fence)
+                .where(attempts.c.state == AttemptState.DIALING)
+                .values(state=AttemptState.UNKNOWN, reason=reason, unknown_at=now, settle_at=settle_at)
+            ).rowcount
         )
-        _move_recipient(db, row, _ON_THIS_ATTEMPT, RecipientState.HELD)
-        return True
 
 
 def mark_ended(
@@ -198,7 +212,7 @@ def mark_ended(
 ) -> bool:
     """placed → ended. The recipient is due again at `redial_at`, or done."""
     with ledger.write() as db:
-        run_state = _hold_run(db, attempt_id)
+        run_state = hold_run(db, attempt_id)
         row = db.execute(
             update(attempts)
             .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.PLACED)
@@ -210,7 +224,7 @@ def mark_ended(
         values: dict[str, Any] = {"state": RecipientState.DONE}
         if redial_at is not None and run_state != RunState.CANCELLED:
             values = {"state": RecipientState.WAITING, "due_at": redial_at}
-            _go_on(db, row)
+            go_on(db, row)
         db.execute(
             update(recipients)
             .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
@@ -249,7 +263,7 @@ def take_due_follows(
         rows = db.execute(
             select(
                 attempts.c.id,
-                attempts.c.number,
+                (attempts.c.number - never_found).label("rings"),
                 attempts.c.contact_id,
                 attempts.c.placed_at,
                 attempts.c.follows,
@@ -262,7 +276,7 @@ def take_due_follows(
         return [
             Placed(
                 attempt_id=row.id,
-                number=row.number,
+                rings=row.rings,
                 contact_id=row.contact_id,
                 instance_id=campaign.connect.instance_id,
                 placed_at=row.placed_at,
@@ -270,7 +284,7 @@ def take_due_follows(
                 campaign=campaign,
             )
             for row in rows
-            for campaign in [_campaign(ledger, db, row.campaign_id, row.version)]
+            for campaign in [campaign_of(ledger, db, row.campaign_id, row.version)]
         ]
 
 
@@ -282,105 +296,3 @@ def follow_later(ledger: Ledger, attempt_id: int, follow_at: datetime) -> None:
             .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.PLACED)
             .values(follow_at=follow_at)
         )
-
-
-_ON_THIS_ATTEMPT = (RecipientState.IN_PROGRESS, RecipientState.HELD)
-"""Where a recipient is while the latest attempt is under way, or unknown."""
-
-_ATTEMPT = select(
-    attempts.c.id,
-    attempts.c.run_id,
-    attempts.c.recipient_id,
-    attempts.c.number,
-    attempts.c.client_token,
-    attempts.c.state,
-    attempts.c.contact_id,
-    recipients.c.phone,
-    recipients.c.attributes,
-    runs.c.state.label("run_state"),
-    runs.c.exchange,
-    runs.c.campaign_id,
-    campaigns.c.version,
-    select(literal_column("1"))
-    .where(suppressions.c.phone == recipients.c.phone)
-    .exists()
-    .label("suppressed"),
-).select_from(
-    attempts.join(recipients, recipients.c.id == attempts.c.recipient_id)
-    .join(runs, runs.c.id == attempts.c.run_id)
-    .join(campaigns, campaigns.c.id == runs.c.campaign_id)
-)
-
-
-def _return(
-    db: Connection, row: Any, reason: str, *, due_at: datetime, becomes: RecipientState | None = None
-) -> None:
-    db.execute(
-        update(attempts)
-        .where(attempts.c.id == row.id)
-        .values(state=AttemptState.RETURNED, reason=reason, dialing_at=None)
-    )
-    if becomes is None:
-        cancelled = row.run_state == RunState.CANCELLED
-        becomes = RecipientState.CANCELLED if cancelled else RecipientState.WAITING
-    db.execute(
-        update(recipients)
-        .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
-        .where(recipients.c.state.in_(_ON_THIS_ATTEMPT))
-        .values(state=becomes, due_at=due_at)
-    )
-
-
-def _locked(db: Connection, attempt_id: int, fence: int, *states: AttemptState) -> Any:
-    """The attempt, if it is in one of these states under this fence; nobody else moves it meanwhile."""
-    expected = _ATTEMPT.where(
-        attempts.c.id == attempt_id, attempts.c.fence == fence, attempts.c.state.in_(states)
-    )
-    return db.execute(expected.with_for_update(of=attempts)).one_or_none()
-
-
-def _still_on(db: Connection, row: Any) -> bool:
-    """Whether the attempt is its recipient's latest."""
-    number = select(recipients.c.attempts).where(recipients.c.id == row.recipient_id)
-    return bool(db.execute(number).scalar_one() == row.number)
-
-
-def _go_on(db: Connection, row: Any) -> None:
-    """A run that had finished has somebody to dial, or to follow, again."""
-    db.execute(
-        update(runs)
-        .where(runs.c.id == row.run_id, runs.c.state == RunState.FINISHED)
-        .values(state=RunState.RUNNING, finished_at=None)
-    )
-
-
-def _move_recipient(
-    db: Connection, row: Any, states: tuple[RecipientState, ...], becomes: RecipientState
-) -> None:
-    # The number keeps a late answer to an old attempt away from a recipient who is on a newer one.
-    db.execute(
-        update(recipients)
-        .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
-        .where(recipients.c.state.in_(states))
-        .values(state=becomes)
-    )
-
-
-def _hold_run(db: Connection, attempt_id: int) -> str | None:
-    """The state of an attempt's run, which stays as it is until the end of the transaction.
-
-    Otherwise somebody could be made to wait in a run while it is being cancelled, and would wait for ever.
-    """
-    # Before anything else is locked: cancelling too goes from the run to its attempts and recipients.
-    # Not shared: `_go_on` may write the run, and two holders of a shared lock would wait for each other.
-    of_attempt = select(runs.c.state).join(attempts).where(attempts.c.id == attempt_id)
-    return db.execute(of_attempt.with_for_update(key_share=True, of=runs)).scalar()
-
-
-def _campaign(ledger: Ledger, db: Connection, campaign_id: int, version: int) -> Campaign:
-    """A campaign's choices, read once for each of its versions."""
-    known = ledger.campaigns.get((campaign_id, version))
-    if known is None:
-        choices = db.execute(select(campaigns.c.choices).where(campaigns.c.id == campaign_id)).scalar_one()
-        known = ledger.campaigns[campaign_id, version] = Campaign.model_validate(choices)
-    return known

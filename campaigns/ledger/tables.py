@@ -38,6 +38,10 @@ def instant(since_1970: int) -> datetime:
     return _EPOCH + timedelta(microseconds=since_1970)
 
 
+AT_ONCE = instant(0)
+"""When somebody is due who need not wait for any time."""
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware datetime in Python, microseconds since 1970 in the table."""
 
@@ -162,6 +166,9 @@ attempts = Table(
     Column("contact_id", String(256)),
     Column("outcome", String(20)),
     Column("reason", Text),  # why it was returned or refused, or is unknown
+    Column("unknown_at", Instant),  # since when nobody could tell; stays when it is settled
+    Column("settle_at", Instant),  # the next search for it; NULL when nobody searches (any more)
+    Column("evidence", Text),  # what the last search has shown
     UniqueConstraint("recipient_id", "number"),
     Index(
         "ix_attempts_lease",
@@ -175,6 +182,18 @@ attempts = Table(
         "follow_at",
         sqlite_where=text("state = 'placed'"),
         postgresql_where=text("state = 'placed'"),
+    ),
+    Index(
+        "ix_attempts_settle",
+        "settle_at",
+        sqlite_where=text("state = 'unknown'"),
+        postgresql_where=text("state = 'unknown'"),
+    ),
+    Index(
+        "ix_attempts_contact_id",
+        "contact_id",
+        sqlite_where=text("contact_id IS NOT NULL"),
+        postgresql_where=text("contact_id IS NOT NULL"),
     ),
     Index("ix_attempts_run_state", "run_id", "state", "outcome"),
     Index("ix_attempts_run_dialing_at", "run_id", "dialing_at"),

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import socket
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -169,6 +170,10 @@ def test_the_same_command_twice_is_no_failure(loaded: Dialer) -> None:
         ([["cancel", "reminders", "--yes"]], ["load", "campaign.toml", "list.csv"], "give the campaign file"),
         ([], ["start", "reminder"], "there is no campaign 'reminder'; did you mean reminders?"),
         ([], ["status", "xyz"], "there is no campaign 'xyz'; there are: reminders"),
+        ([], ["explain", "reminders"], "say either whose story: dialer explain reminders +14155550101, or"),
+        ([], ["explain", "reminders", "+14155550101", "--unknown"], "say either whose story"),
+        ([], ["explain", "reminders", "+14155550109"], "nobody in reminders has the number +14155550109"),
+        ([], ["explain", "reminders", "Ana"], "nobody in reminders has the key 'Ana'; as a number it"),
         ([], ["export", "reminders", "-o", "."], ".: is a directory; name a file"),
         ([], ["export", "reminders", "-o", "no/where.csv"], "no/where.csv: cannot be written"),
     ],
@@ -206,6 +211,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
         (["status"], "there is no ledger at .dialer/ledger.sqlite yet; load a list first"),
         (["start", "reminders"], "there is no ledger"),
         (["export", "reminders"], "there is no ledger"),
+        (["explain", "reminders", "+14155550101"], "there is no ledger"),
     ],
 )
 def test_a_wrong_input_is_said_in_one_line(dialer: Dialer, command: list[str], words: str) -> None:
@@ -230,7 +236,7 @@ def test_asking_makes_no_ledger(dialer: Dialer) -> None:
 def test_status_has_its_contract_in_json(loaded: Dialer) -> None:
     """`status NAME --json` prints one object with the promised keys; every state is among them."""
     status = loaded("status", "reminders", "--json").json
-    assert {"name", "state", "reason", "recipients", "attempts", "outcomes"} <= status.keys()
+    assert {"name", "state", "reason", "recipients", "attempts", "outcomes", "unknowns"} <= status.keys()
     assert status["recipients"] == {
         "total": 2,
         "waiting": 2,
@@ -243,6 +249,7 @@ def test_status_has_its_contract_in_json(loaded: Dialer) -> None:
     }
     assert set(status["attempts"].values()) == {0}
     assert status["outcomes"] == {}
+    assert status["unknowns"] == {"searched": 0, "held": 0, "not_found": 0}
     assert status["reason"] == "not started; start it with: dialer start reminders"
 
 
@@ -279,6 +286,50 @@ def test_a_campaign_that_paused_itself_says_why(loaded: Dialer) -> None:
     assert loaded("status", "reminders", "--json").json["state"] == "paused"
     loaded("resume", "reminders")
     assert loaded("status", "reminders", "--json").json["state"] == "running"
+
+
+@pytest.mark.parametrize("command", [["status"], ["status", "reminders", "--json"], ["explain", "x", "y"]])
+def test_a_ledger_that_is_gone_is_said_in_one_line(
+    dialer: Dialer, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No traceback and no password: one line, and exit code 1, because nothing was asked wrongly."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, but not listening
+        port = nobody.getsockname()[1]
+        url = f"postgresql://dialer:secret@127.0.0.1:{port}/dialer"
+        monkeypatch.setenv("DIALER_DATABASE_URL", url)
+        said = dialer(*command)
+    assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
+    assert said.err.startswith("dialer: the ledger's database does not answer: ")
+    assert "refused" in said.err
+    assert "secret" not in said.err
+
+
+def test_explain_tells_one_recipients_story(loaded: Dialer) -> None:
+    """By the number or the key, in words or as one JSON object."""
+    said = loaded("explain", "reminders", "+1 (415) 555-0102")
+    assert (said.code, said.err) == (0, "")
+    head, line, comes_next = said.out.splitlines()
+    assert head == "+14155550102: waiting"
+    assert line.endswith("  loaded from line 3 of list.csv")
+    assert comes_next == (
+        "  next, due now: attempt 1 is dialed, once the campaign is started: dialer start reminders"
+    )
+    found = loaded("explain", "reminders", "+14155550102", "--json").json
+    assert found["name"] == "reminders"
+    assert [(each["key"], each["line"], each["attempts"]) for each in found["recipients"]] == [
+        ("+14155550102", 3, [])
+    ]
+
+
+def test_explain_all_in_doubt(loaded: Dialer) -> None:
+    """Where there is none, it says so, and the JSON object is empty."""
+    said = loaded("explain", "reminders", "--unknown")
+    assert said == Said(0, "reminders: there is no call of which nobody can tell whether it rang\n", "")
+    assert loaded("explain", "reminders", "--unknown", "--json").json == {
+        "name": "reminders",
+        "recipients": [],
+    }
 
 
 def test_export_has_a_row_for_every_accepted_row(loaded: Dialer) -> None:

@@ -9,6 +9,7 @@ import pytest
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.export import COLUMNS, export
 from campaigns.ledger.lists import Rejections, put_list
+from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.mistake import Mistake
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def test_a_row_tells_what_became_of_a_person(desk: "Desk") -> None:
         (AttemptState.PLACED, ["in_progress", "", "1", "contact", ""]),
         (AttemptState.ENDED, ["done", "answered", "1", "contact", ""]),
         (AttemptState.REFUSED, ["done", "refused", "1", "", "DestinationNotAllowed"]),
-        (AttemptState.UNKNOWN, ["held", "unknown", "1", "", "no answer in time"]),
+        (AttemptState.UNKNOWN, ["in_progress", "unknown", "1", "", "no answer in time"]),
     ],
 )
 def test_every_state_is_told_honestly(desk: "Desk", state: AttemptState, expected: list[str]) -> None:
@@ -88,6 +89,50 @@ def test_every_state_is_told_honestly(desk: "Desk", state: AttemptState, expecte
         found["last_error"],
     ] == expected
     assert found["client_token"] == claimed.client_token
+
+
+def test_a_call_that_was_found_has_its_outcome_and_no_error(desk: "Desk") -> None:
+    """Unknown, found, ended: the row has the contact and how it ended; the doubt is no error any more."""
+    desk.started(1)
+    (one,) = desk.claim()
+    desk.bring(one, AttemptState.UNKNOWN)
+    assert mark_found(
+        desk.ledger,
+        one.attempt_id,
+        one.fence,
+        "c-1",
+        placed_at=desk.noon,
+        follow_at=desk.noon,
+        evidence="found among Connect's calls",
+    )
+    _, row = exported(desk)
+    assert row[3:8] == ["in_progress", "", "1", "c-1", "c-1"]
+    desk.ended(one, Outcome.BUSY)
+    _, row = exported(desk)
+    assert row[3:10] == ["done", "busy", "1", "c-1", "c-1", one.client_token, ""]
+
+
+def test_a_call_that_was_never_found_makes_room_for_the_next(desk: "Desk") -> None:
+    """The row is that of the latest attempt; held, it says that it is unknown, and why."""
+    desk.started(1)
+    for redial in (True, False):
+        (claimed,) = desk.claim()
+        desk.bring(claimed, AttemptState.UNKNOWN)
+        assert mark_not_found(
+            desk.ledger,
+            claimed.attempt_id,
+            claimed.fence,
+            redial=redial,
+            now=desk.noon,
+            evidence="never found",
+        )
+        _, row = exported(desk)
+        state, number = ("waiting", "1") if redial else ("held", "2")
+        assert row[3:10] == [
+            *(state, "unknown", number, "", ""),
+            claimed.client_token,
+            "no answer in time",
+        ]
 
 
 def test_whoever_was_never_called_has_a_row_too(desk: "Desk") -> None:

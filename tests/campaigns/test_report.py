@@ -6,11 +6,14 @@ import pytest
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.ledger import runs
+from campaigns.ledger.claims import Claim
 from campaigns.ledger.health import beat
 from campaigns.ledger.moves import mark_unknown
 from campaigns.ledger.runs import finish
+from campaigns.ledger.unknowns import mark_not_found
 from campaigns.mistake import Mistake
 from campaigns.report import Status, every_status, status
+from campaigns.status_view import in_words
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -52,9 +55,9 @@ def test_the_numbers_add_up(desk: "Desk") -> None:
     assert states.pop("total") == 10 == sum(states.values())
     assert states == {
         "waiting": 3,
-        "in_progress": 3,
+        "in_progress": 4,
         "done": 2,
-        "held": 1,
+        "held": 0,
         "suppressed": 1,
         "expired": 0,
         "cancelled": 0,
@@ -76,6 +79,17 @@ def test_pace_and_end(desk: "Desk") -> None:
     )
     assert now(desk, 500).as_json()["finishes_at"] is None
     assert not found.over
+
+
+def test_no_end_is_promised_while_nobody_is_due(desk: "Desk") -> None:
+    """Whoever waits for a redial in ten minutes will not have been dialed in a second, whatever the pace."""
+    desk.started(2)
+    alive(desk, *EVERY_ROLE)
+    for i, claimed in enumerate(desk.claim()):
+        desk.dial(claimed, now=desk.noon + timedelta(seconds=i))
+        desk.placed(claimed)
+        desk.ended(claimed, Outcome.BUSY, redial_at=desk.noon + timedelta(minutes=10))
+    assert (now(desk, 2).calls_per_second, now(desk, 2).finishes_at) == (0.5, None)
 
 
 def test_a_single_call_is_no_pace_yet(desk: "Desk") -> None:
@@ -158,20 +172,76 @@ def test_why_not_when_nobody_is_due(desk: "Desk") -> None:
     assert now(desk).reason == f"the next call is due at {local:%Y-%m-%d %H:%M:%S %Z}"
 
 
+def not_found(desk: "Desk", claimed: Claim, *, redial: bool) -> None:
+    """A search for an unknown attempt is over, and has shown nothing."""
+    assert mark_not_found(
+        desk.ledger, claimed.attempt_id, claimed.fence, redial=redial, now=desk.noon, evidence="never found"
+    )
+
+
 def test_why_not_when_it_is_over(desk: "Desk") -> None:
     """A finished campaign needs no reason, unless somebody is held; neither does a cancelled one."""
     desk.started(2)
     one, two = desk.claim()
     desk.bring(one, AttemptState.ENDED)
-    desk.dial(two)
-    mark_unknown(desk.ledger, two.attempt_id, two.fence, "no answer in time")
+    desk.bring(two, AttemptState.UNKNOWN)
+    assert not now(desk).over
+    not_found(desk, two, redial=False)
     assert (now(desk).over, now(desk).reason) == (True, None)
     finish(desk.ledger, desk.noon)
-    assert now(desk).reason == "1 held: a call to them may have rung and nobody can tell"
+    assert now(desk).reason == (
+        "1 held: a call to them may have rung and nobody can tell; see: dialer explain reminders --unknown"
+    )
     desk.placed(two, follow_at=None)
     assert now(desk).reason is None
     desk.cancel()
     assert (now(desk).as_json()["state"], now(desk).reason) == ("cancelled", None)
+
+
+def test_why_not_when_only_unknowns_are_left(desk: "Desk") -> None:
+    """Nothing dials while the last ones are searched for: the reason says so. A fault comes first."""
+    desk.started(2)
+    one, two = desk.claim()
+    for claimed, seconds in ((one, 30), (two, 20)):
+        desk.dial(claimed)
+        settle_at = desk.noon + timedelta(seconds=seconds)
+        mark_unknown(
+            desk.ledger, claimed.attempt_id, claimed.fence, "no answer", now=desk.noon, settle_at=settle_at
+        )
+    assert "no worker is dialing" in str(now(desk).reason)
+    alive(desk, *EVERY_ROLE)
+    assert now(desk).reason == (
+        "unknown: 2 may have rung and are searched for in Connect, the next time at "
+        f"{(desk.noon + timedelta(seconds=20)).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    )
+    assert in_words(now(desk)).count(f"  {now(desk).reason}") == 1
+    not_found(desk, two, redial=True)
+    assert now(desk).reason is None
+    desk.bring(desk.claim()[0], AttemptState.PLACED)
+    assert now(desk).reason is None
+
+
+def test_unknowns_are_told_by_what_becomes_of_them(desk: "Desk") -> None:
+    """Searched for, held, and never found and so dialed again; each is counted once, in words and in JSON."""
+    desk.started(6)
+    alive(desk, *EVERY_ROLE)
+    claims = desk.claim(5)
+    for claimed in claims[:4]:
+        desk.bring(claimed, AttemptState.UNKNOWN)
+    assert now(desk).as_json()["unknowns"] == {"searched": 4, "held": 0, "not_found": 0}
+    not_found(desk, claims[0], redial=False)
+    not_found(desk, claims[1], redial=True)
+    assert now(desk).as_json()["unknowns"] == {"searched": 2, "held": 1, "not_found": 1}
+    at = f"{desk.noon.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    lines = [
+        f"  unknown: 2 may have rung and are searched for in Connect, the next time at {at}",
+        "  1 held: a call to them may have rung and nobody can tell; see: dialer explain reminders --unknown",
+        "  unknown: 1 call was never found in Connect and dialed again",
+    ]
+    assert [line for line in in_words(now(desk)) if line in lines] == lines
+    (again,) = [claimed for claimed in desk.claim(10) if claimed.attempt_id > claims[-1].attempt_id][:1]
+    desk.bring(again, AttemptState.ENDED)
+    assert now(desk).as_json()["unknowns"] == {"searched": 2, "held": 1, "not_found": 1}
 
 
 def test_all_campaigns_by_name(desk: "Desk") -> None:

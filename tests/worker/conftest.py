@@ -260,7 +260,14 @@ def clock(_time: Clock) -> Clock:
 def exchange(_time: Clock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     """A sandbox on the tests' clock that no rate slows down."""
     journal = tmp_path_factory.mktemp("exchange") / "journal.jsonl"
-    options = SandboxOptions(port=0, calls_per_second=1e6, burst=10**6, describe_burst=10**6, journal=journal)
+    options = SandboxOptions(
+        port=0,
+        calls_per_second=1e6,
+        burst=10**6,
+        describe_burst=10**6,
+        search_burst=10**6,
+        journal=journal,
+    )
     with running_sandbox(options, _time) as url:
         yield Exchange(url, journal)
 
@@ -355,6 +362,7 @@ def make_dialer(
             send_within_seconds=15.0,
             replay_window_seconds=replay_window_seconds,
             follow_after=timedelta(seconds=65),
+            search_after=timedelta(seconds=10),
         )
         usual: dict[str, Any] = {
             "ledger": dial_ledger,

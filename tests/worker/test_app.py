@@ -66,7 +66,7 @@ def test_celery_never_sends_a_task_again_by_itself(program: SimpleNamespace) -> 
     assert conf.result_backend is None
     assert conf.broker_transport_options["visibility_timeout"] == 3600
     program.app.finalize()
-    for task in ("dial", "feed", "follow", "rescue"):
+    for task in ("dial", "feed", "follow", "settle", "rescue"):
         assert not hasattr(program.app.tasks[f"dialer.{task}"], "autoretry_for")
 
 
@@ -125,6 +125,7 @@ def test_schedule_is_the_control_queues(program: SimpleNamespace) -> None:
     assert {name: (entry["schedule"], entry["options"]["queue"]) for name, entry in schedule.items()} == {
         "feed": (1.0, "control-sandbox"),
         "follow": (1.0, "control-sandbox"),
+        "settle": (2.0, "control-sandbox"),
         "rescue": (5.0, "control-sandbox"),
     }
     assert program.app.conf.task_default_queue == "control-sandbox"

@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
@@ -18,7 +18,7 @@ import botocore.exceptions as aws
 import pytest
 
 from campaigns.campaign import ConnectOptions
-from worker.connect import CallOrder, CallReport, Connect, request_of
+from worker.connect import CallOrder, CallReport, Connect, Listed, SearchPage, request_of
 from worker.connect_errors import (
     Ambiguous,
     ConnectError,
@@ -830,6 +830,53 @@ def test_describing_fails_like_placing(
     wire = serve(answer)
     with pytest.raises(kind):
         connect.describe(INSTANCE, "c-1")
+    assert len(wire.requests) == 1
+
+
+# --- search -----------------------------------------------------------------------------------------------
+
+THEN = datetime(2026, 3, 2, 12, 0, 0, 700_000, tzinfo=UTC)
+
+
+def test_search_asks_for_the_calls_of_a_time(serve: Callable[..., Wire], connect: Connect) -> None:
+    """Voice calls of the API, earliest first, a second more than asked for; and the next page."""
+    rows = [
+        {"Id": "c-1", "InitiationTimestamp": 1_700_000_000},
+        {"Id": "c-2", "InitiationTimestamp": 1_700_000_001},
+    ]
+    wire = serve(http(200, {"Contacts": rows, "NextToken": "more"}))
+    page = connect.search(INSTANCE, THEN, THEN + timedelta(minutes=1))
+    first = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert page == SearchPage([Listed("c-1", first), Listed("c-2", first + timedelta(seconds=1))], "more")
+    connect.search(INSTANCE, THEN, THEN, "more")
+    one, two = wire.requests
+    assert (one["method"], one["path"]) == ("POST", "/search-contacts")
+    since = int(THEN.timestamp())
+    assert one["body"] == {
+        "InstanceId": INSTANCE,
+        "TimeRange": {"Type": "INITIATION_TIMESTAMP", "StartTime": since, "EndTime": since + 61},
+        "SearchCriteria": {"InitiationMethods": ["API"], "Channels": ["VOICE"]},
+        "Sort": {"FieldName": "INITIATION_TIMESTAMP", "Order": "ASCENDING"},
+        "MaxResults": 100,
+    }
+    assert two["body"]["NextToken"] == "more"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (http(429, {"message": "Rate exceeded"}, "ThrottlingException"), Throttled),
+        (http(403, {"Message": "no"}, "AccessDeniedException"), Misconfigured),
+        (http(200, {"TotalCount": 0}), Ambiguous),
+    ],
+)
+def test_searching_fails_like_placing(
+    serve: Callable[..., Wire], connect: Connect, answer: Answer, kind: type[ConnectError]
+) -> None:
+    """One request and the same classes; an answer without a list is not taken for an empty one."""
+    wire = serve(answer)
+    with pytest.raises(kind):
+        connect.search(INSTANCE, THEN, THEN)
     assert len(wire.requests) == 1
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def test_without_following_the_recipient_is_done(
     """Where nobody will ask for the outcome, a placed call is the end of the matter."""
     claim = claimed(book, 0)
     usual = make_dialer()
-    timing = type(usual.timing)(LEASE, 15.0, 5.0, None)
+    timing = replace(usual.timing, follow_after=None)
     assert make_dialer(timing=timing).dial(claim) == "placed"
     assert book.standing() == ("placed", "done")
 
@@ -160,7 +161,7 @@ def test_message_that_rescue_overtook_rings_never(
     """A task whose claim was taken back is stale; its successor rings, with the same token."""
     late = claimed(book, 0)
     clock.now += 31
-    assert rescue(book.ledger, clock.utc()) == Rescued(returned=1, unknown=0)
+    assert rescue(book.ledger, clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(returned=1, unknown=0)
     dialer = make_dialer()
     assert dialer.dial(late) == "stale"
     assert exchange.requests(late.client_token) == []
@@ -220,7 +221,7 @@ def test_ledger_gone_before_dialing_sends_nothing(
     assert exchange.requests(claim.client_token) == []
     book.ledger.away = False
     clock.now += 31
-    assert rescue(book.ledger, clock.utc()) == Rescued(returned=1, unknown=0)
+    assert rescue(book.ledger, clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(returned=1, unknown=0)
     assert book.standing() == ("returned", "waiting")
 
 
@@ -297,7 +298,9 @@ def test_worker_that_stood_still_after_dialing_sends_nothing(
 
     def stand_still() -> None:
         clock.now += 300
-        assert rescue(book.ledger, clock.utc()) == Rescued(returned=0, unknown=1)
+        assert rescue(book.ledger, clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(
+            returned=0, unknown=1
+        )
 
     make_dialer(connect=seam(stand_still)).dial(claim)
     assert exchange.requests(claim.client_token) == []
@@ -502,7 +505,7 @@ def test_without_a_window_one_request_decides(
     claim = claimed(book, last_digits)
     assert make_dialer(replay_window_seconds=0.0).dial(claim) == "unknown"
     assert len(exchange.requests(claim.client_token)) == 1
-    assert book.standing() == ("unknown", "held")
+    assert book.standing() == ("unknown", "in_progress")
     assert book.claim() == []
 
 
@@ -514,7 +517,7 @@ def test_busy_trap_without_a_window_rings_once(
     dialer = make_dialer(replay_window_seconds=0.0)
     assert dialer.dial(claim) == "unknown"
     clock.now += 3600
-    rescue(book.ledger, clock.utc())
+    rescue(book.ledger, clock.utc(), lease=LEASE, search_after=LEASE)
     assert book.claim() == []
     assert dialer.dial(claim) == "stale"
     assert exchange.rings(claim.client_token) == 1
@@ -539,7 +542,7 @@ def test_repetitions_end_with_the_window(
     times = [request["epoch"] - began for request in exchange.requests(claim.client_token)]
     assert len(times) > 1
     assert max(times) <= 5.0
-    assert book.standing() == ("unknown", "held")
+    assert book.standing() == ("unknown", "in_progress")
 
 
 def test_repetition_whose_slot_lies_beyond_the_window_is_not_sent(
@@ -607,7 +610,7 @@ def test_answer_that_comes_too_late_is_unknown(
     assert make_dialer(connect=Impatient()).dial(claim) == "unknown"
     assert len(exchange.requests(claim.client_token)) == 1
     assert exchange.rings(claim.client_token) == 1
-    assert book.standing() == ("unknown", "held")
+    assert book.standing() == ("unknown", "in_progress")
     assert book.attempt().reason.startswith("ReadTimeoutError: ")
 
 
@@ -632,7 +635,7 @@ def test_doubt_outweighs_every_later_answer(
     assert make_dialer(connect=connect).dial(claim) == "unknown"
     assert len(connect.orders) >= 2
     assert exchange.rings(claim.client_token) == 1
-    assert book.standing() == ("unknown", "held")
+    assert book.standing() == ("unknown", "in_progress")
     assert book.attempt().reason.startswith("InternalServiceException: AWS did not say")
     assert book.run(name).state == "running"
     assert book.claim() == []
@@ -651,7 +654,7 @@ def test_unforeseen_exception_leaves_it_unknown(
     with nullcontext() if isinstance(error, Exception) else pytest.raises(type(error)):
         make_dialer(connect=seam(error)).dial(claim)
     assert PERSON not in caplog.text
-    assert book.standing() == ("unknown", "held")
+    assert book.standing() == ("unknown", "in_progress")
     assert book.attempt().reason == f"{type(error).__name__} in the dialer itself"
     assert book.claim() == []
 
@@ -696,8 +699,8 @@ def test_contact_id_stands_in_the_log_when_the_ledger_stays_away(
     book.ledger.away = False
     clock.now += 5
     assert book.attempt().state == "dialing"
-    assert rescue(book.ledger, clock.utc()) == Rescued(returned=0, unknown=1)
-    assert book.standing() == ("unknown", "held")
+    assert rescue(book.ledger, clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(returned=0, unknown=1)
+    assert book.standing() == ("unknown", "in_progress")
     assert book.claim() == []
     assert exchange.rings(claim.client_token) == 1
 
@@ -710,7 +713,9 @@ def test_answer_that_rescue_overtook_settles_the_unknown(
 
     def stand_still() -> None:
         clock.now += 300
-        assert rescue(book.ledger, clock.utc()) == Rescued(returned=0, unknown=1)
+        assert rescue(book.ledger, clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(
+            returned=0, unknown=1
+        )
 
     assert make_dialer(connect=seam(after=stand_still)).dial(claim) == "placed"
     assert book.standing() == ("placed", "in_progress")
@@ -725,7 +730,7 @@ def test_throttle_that_rescue_overtook_settles_the_attempt(
 
     def late_throttle() -> None:
         clock.now += 300
-        rescue(book.ledger, clock.utc())
+        rescue(book.ledger, clock.utc(), lease=LEASE, search_after=LEASE)
         raise Throttled("TooManyRequestsException", "too many requests a second")
 
     assert make_dialer(connect=seam(late_throttle)).dial(claim) == "returned"

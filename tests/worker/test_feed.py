@@ -8,6 +8,7 @@ import pytest
 
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.claims import Claim, Rescued
+from campaigns.ledger.unknowns import mark_not_found
 from worker.dial import Dialer
 from worker.feed import QueueUnavailable, feed, keep_queued
 from worker.rescue import rescue
@@ -107,7 +108,7 @@ def test_other_exchanges_runs_are_left_alone(book: Any, feeder: Callable[..., in
     book.load(*phones(10))
     assert feeder() == 6
     book.clock.now += 31
-    rescue(book.ledger, book.clock.utc())
+    rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE)
     assert feeder(exchange="connect") == 0
     assert feeder() == 6
 
@@ -176,9 +177,11 @@ def test_death_between_claiming_and_sending_loses_nobody(
     died_with = book.claim(keep_queued=6)
     assert feeder() == 0
     book.clock.now += 30
-    assert rescue(book.ledger, book.clock.utc()) == Rescued(0, 0)
+    assert rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(0, 0)
     book.clock.now += 0.001
-    assert rescue(book.ledger, book.clock.utc()) == Rescued(returned=4, unknown=0)
+    assert rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(
+        returned=4, unknown=0
+    )
     assert feeder() == 4
     expected = {(claim.client_token, claim.fence + 1) for claim in died_with}
     assert {(claim.client_token, claim.fence) for claim in queue.claims} == expected
@@ -209,7 +212,9 @@ def test_ledger_that_goes_while_handing_back_loses_nobody(
         )
     book.ledger.away = False
     book.clock.now += 31
-    assert rescue(book.ledger, book.clock.utc()) == Rescued(returned=3, unknown=0)
+    assert rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(
+        returned=3, unknown=0
+    )
     assert feeder() == 3
 
 
@@ -226,13 +231,18 @@ def test_run_that_is_over_is_closed(
     assert book.run(name).state == "finished"
 
 
-def test_held_recipients_do_not_keep_a_run_open(
+def test_unknown_keeps_a_run_open_until_it_is_held(
     book: Any, feeder: Callable[..., int], queue: Queue, make_dialer: Callable[..., Dialer]
 ) -> None:
-    """Whether an unknown attempt rang is for the operator to settle; there is nothing left to dial."""
+    """While an attempt is searched for its run goes on; once only a person can tell, the run is over."""
     name = book.load("+14155550195")
     feeder()
     assert make_dialer(replay_window_seconds=0.0).dial(queue.claims[0]) == "unknown"
+    feeder()
+    assert book.run(name).state == "running"
+    (claim,) = queue.claims
+    this = (book.ledger, claim.attempt_id, claim.fence)
+    assert mark_not_found(*this, redial=False, now=book.clock.utc(), evidence="never found")
     feeder()
     assert book.run(name).state == "finished"
     assert [row.state for row in book.recipients()] == ["held"]

@@ -27,19 +27,23 @@ def test_nothing_is_taken_before_its_lease_has_passed(book: Any) -> None:
     first, _ = book.claim()
     dialing(book, first)
     book.clock.now += 30
-    assert rescue(book.ledger, book.clock.utc()) == Rescued(returned=0, unknown=0)
+    assert rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(
+        returned=0, unknown=0
+    )
     assert [row.state for row in book.attempts()] == ["dialing", "queued"]
 
 
 def test_queued_is_due_again_and_dialing_is_unknown(book: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Only what never rang for certain is due again; what may have rung is held, and the log says so."""
+    """Only what never rang for certain is due again; the rest is searched for, and the log says so."""
     book.load("+14155550100", "+14155550101", "+14155550102")
     first, _, _ = book.claim()
     dialing(book, first)
     book.clock.now += 31
-    assert rescue(book.ledger, book.clock.utc()) == Rescued(returned=2, unknown=1)
+    assert rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(
+        returned=2, unknown=1
+    )
     assert [row.state for row in book.attempts()] == ["unknown", "returned", "returned"]
-    assert [row.state for row in book.recipients()] == ["held", "waiting", "waiting"]
+    assert [row.state for row in book.recipients()] == ["in_progress", "waiting", "waiting"]
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (logging.WARNING, "2 queued attempts did not reach a worker in time; they are due again"),
         (logging.ERROR, "1 attempts were cut off while dialing; they may have rung"),
@@ -53,9 +57,11 @@ def test_lease_of_dialing_counts_from_dialing(book: Any) -> None:
     book.clock.now += 29
     dialing(book, claim)
     book.clock.now += 29
-    assert rescue(book.ledger, book.clock.utc()) == Rescued(0, 0)
+    assert rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(0, 0)
     book.clock.now += 2
-    assert rescue(book.ledger, book.clock.utc()) == Rescued(returned=0, unknown=1)
+    assert rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(
+        returned=0, unknown=1
+    )
 
 
 def test_unknown_stays_unknown(book: Any) -> None:
@@ -64,10 +70,10 @@ def test_unknown_stays_unknown(book: Any) -> None:
     (claim,) = book.claim()
     dialing(book, claim)
     book.clock.now += 31
-    rescue(book.ledger, book.clock.utc())
+    rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE)
     book.clock.now += 86_400
-    assert rescue(book.ledger, book.clock.utc()) == Rescued(0, 0)
-    assert book.standing() == ("unknown", "held")
+    assert rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(0, 0)
+    assert book.standing() == ("unknown", "in_progress")
     assert book.claim() == []
 
 
@@ -76,7 +82,7 @@ def test_two_rescues_find_everything_once(book: Any) -> None:
     book.load("+14155550100", "+14155550101")
     book.claim()
     book.clock.now += 31
-    found = [rescue(book.ledger, book.clock.utc()) for _ in range(2)]
+    found = [rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE) for _ in range(2)]
     assert found == [Rescued(returned=2, unknown=0), Rescued(0, 0)]
 
 
@@ -88,6 +94,8 @@ def test_cancelled_campaigns_people_are_not_due_again(book: Any) -> None:
     with book.ledger.write() as db:
         assert runs.cancel(db, runs.find(db, name), book.clock.utc()) == 1
     book.clock.now += 31
-    assert rescue(book.ledger, book.clock.utc()) == Rescued(returned=0, unknown=1)
-    assert [row.state for row in book.recipients()] == ["held", "cancelled"]
+    assert rescue(book.ledger, book.clock.utc(), lease=LEASE, search_after=LEASE) == Rescued(
+        returned=0, unknown=1
+    )
+    assert [row.state for row in book.recipients()] == ["in_progress", "cancelled"]
     assert book.claim() == []

@@ -22,6 +22,7 @@ from worker.feed import QueueUnavailable
 from worker.rescue import rescue
 
 PHONE = "+14155550100"
+LEASE = timedelta(seconds=30)
 
 
 @contextmanager
@@ -146,7 +147,8 @@ def test_redis_that_forgets_everything_loses_nobody(
     with working(program, "dial-sandbox"):
         program.tasks.feed_task()
         assert states(loaded) == ["queued"] * 5
-        assert rescue(loaded.ledger, later) == Rescued(returned=5, unknown=0)
+        rescued = rescue(loaded.ledger, later, lease=LEASE, search_after=LEASE)
+        assert rescued == Rescued(returned=5, unknown=0)
         program.tasks.feed_task()
         until(lambda: states(loaded) == ["placed"] * 5, "all placed")
     assert [exchange.rings(row.client_token) for row in loaded.attempts()] == [1] * 5

@@ -41,6 +41,11 @@ def throttled() -> Answer:
     return error_answer(429, "ThrottlingException", "Rate exceeded")
 
 
+def failed() -> Answer:
+    """Any other operation that fails on request."""
+    return error_answer(500, "InternalServiceException", _INSIDE)
+
+
 def before(fault: Fault | None) -> Answer | None:
     """The answer where nothing is placed."""
     match fault:

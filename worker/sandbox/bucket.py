@@ -12,11 +12,21 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """Whether a request at `now` (seconds, any origin) is within the rate."""
-        # A clock that was set back gives nothing and takes nothing.
-        passed = max(0.0, now - self._filled_at)
-        self._tokens = min(self._burst, self._tokens + passed * self._per_second)
-        self._filled_at = now
+        self._fill(now)
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0
         return True
+
+    def change(self, per_second: float, burst: int, now: float) -> None:
+        """Another rate from `now` on; what is in the bucket stays, as far as it still fits."""
+        self._fill(now)
+        self._per_second = per_second
+        self._burst = float(burst)
+        self._tokens = min(self._burst, self._tokens)
+
+    def _fill(self, now: float) -> None:
+        # A clock that was set back gives nothing and takes nothing.
+        passed = max(0.0, now - self._filled_at)
+        self._tokens = min(self._burst, self._tokens + passed * self._per_second)
+        self._filled_at = now

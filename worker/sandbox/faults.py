@@ -21,6 +21,10 @@ class FaultRates(BaseModel):
     drop_before: float = Rate
     drop_after: float = Rate
     slow_after: float = Rate
+    describe_error: float = Rate
+    """Of DescribeContact's requests, which throw dice of their own: it is not counted into the sum."""
+    search_error: float = Rate
+    """Of SearchContacts' requests, likewise."""
     slow_seconds: float = Field(default=15.0, ge=0.0, le=3600.0)
     """Real seconds until a slow answer comes; boto3 as the dialer sets it gives up after 10."""
     seed: int = 0
@@ -32,7 +36,7 @@ class FaultRates(BaseModel):
         return self
 
     def shares(self) -> list[tuple[Fault, float]]:
-        """Fault → its share, in a fixed order."""
+        """StartOutboundVoiceContact's faults and their shares, in a fixed order."""
         return [
             (Fault.THROTTLE, self.throttle),
             (Fault.ERROR_BEFORE, self.error_before),
@@ -53,7 +57,12 @@ class Faults:
     def set(self, rates: FaultRates) -> None:
         """Use these rates from now on, with the same choices again for the same seed."""
         self.rates = rates
+        # Each operation has dice of its own, so that looking at calls does not change which ones fail.
         self._chance = random.Random(rates.seed)  # noqa: S311 - a test's dice, not a secret
+        self._others = {
+            "DescribeContact": (rates.describe_error, random.Random(rates.seed)),  # noqa: S311 - likewise
+            "SearchContacts": (rates.search_error, random.Random(rates.seed)),  # noqa: S311 - likewise
+        }
 
     def of_number(self, script: Script, attempt: str) -> Fault | None:
         """The fault that the number asks for. `attempt` is the client token, or the number without one."""
@@ -75,6 +84,11 @@ class Faults:
                 return fault
             left -= rate
         return None
+
+    def fails(self, operation: str) -> bool:
+        """A throw of the dice for one request of another operation."""
+        rate, chance = self._others.get(operation, (0.0, None))
+        return chance is not None and chance.random() < rate
 
     def remember(self, attempt: str) -> None:
         """An earlier life of the sandbox gave this attempt its number's fault."""

@@ -5,9 +5,10 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
+from typing import TypeVar
 from uuid import uuid4
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -16,8 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from worker.sandbox.answers import Answer, error_answer
 from worker.sandbox.faults import FaultRates
-from worker.sandbox.options import SandboxOptions
+from worker.sandbox.options import SandboxOptions, StartQuota
 from worker.sandbox.switchboard import Switchboard
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 HANG_UP = "hang_up"
 """The key under which the server's connections offer to close themselves (see server.Line)."""
@@ -76,13 +79,20 @@ def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) 
         return StreamingResponse(_batched(switchboard.call_lines()), media_type="application/x-ndjson")
 
     async def faults(request: Request) -> Response:
-        if request.method == "POST":
-            try:
-                switchboard.faults.set(FaultRates.model_validate_json(await request.body()))
-            except ValidationError as error:
-                reasons = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-                return JSONResponse({"Message": "; ".join(reasons)}, 400)
+        rates = await _posted(request, FaultRates)
+        if isinstance(rates, Response):
+            return rates
+        if rates:
+            switchboard.faults.set(rates)
         return JSONResponse(switchboard.faults.rates.model_dump())
+
+    async def quota(request: Request) -> Response:
+        wanted = await _posted(request, StartQuota)
+        if isinstance(wanted, Response):
+            return wanted
+        if wanted:
+            switchboard.change_quota(wanted)
+        return JSONResponse(switchboard.quota.model_dump())
 
     async def unknown(request: Request, _: Exception) -> Response:
         said = f"The sandbox does not know {request.method} {request.url.path}"
@@ -100,12 +110,24 @@ def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) 
             Route("/_sandbox/stats", stats, methods=["GET"]),
             Route("/_sandbox/calls", calls, methods=["GET"]),
             Route("/_sandbox/faults", faults, methods=["GET", "POST"]),
+            Route("/_sandbox/quota", quota, methods=["GET", "POST"]),
         ],
         exception_handlers={404: unknown, 405: unknown, ClientDisconnect: gone},
     )
     app.state.switchboard = switchboard
     app.state.stopping = stopping
     return app
+
+
+async def _posted(request: Request, model: type[_Model]) -> _Model | Response | None:
+    """What was posted; 400 with the reasons if it cannot be; None for a GET."""
+    if request.method != "POST":
+        return None
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        reasons = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        return JSONResponse({"Message": "; ".join(reasons)}, 400)
 
 
 async def _happens(event: asyncio.Event, within_seconds: float) -> bool:

@@ -10,6 +10,8 @@ from worker.sandbox.describe import arn
 from worker.sandbox.exchange import Call, Exchange
 
 _EIGHT_WEEKS = 8 * 7 * 86_400
+# Contact search shows the first 10,000 results of a query and no more (admin guide).
+_MOST_RESULTS = 10_000
 _FROM = "from-"
 
 
@@ -80,27 +82,35 @@ def check(body: bytes) -> SearchRequest:
 
 
 def search(
-    exchange: Exchange, asked: SearchRequest, now: float, *, delay_seconds: float = 0.0
+    exchange: Exchange,
+    asked: SearchRequest,
+    now: float,
+    *,
+    delay_seconds: float = 0.0,
+    only_ended: bool = False,
 ) -> dict[str, Any]:
     """One page of what matches, newest first unless asked otherwise. Raises ApiError for a strange NextToken.
 
-    Calls placed less than `delay_seconds` ago are not found yet.
+    Calls placed (with `only_ended`: ended) less than `delay_seconds` ago are not found yet. `TotalCount`
+    counts every match, but the pages hold the first 10,000 of them only.
     """
+    until = now - delay_seconds
     found = [
         index
-        for index in _in_time(exchange, asked, now - delay_seconds)
-        if _matches(exchange.calls[index], asked)
+        for index in _in_time(exchange, asked, until)
+        if _matches(exchange.calls[index], asked) and not (only_ended and exchange.calls[index].alive(until))
     ]
     descending = asked.sort.order == "DESCENDING"
     if descending:
         found.reverse()
+    total, found = len(found), found[:_MOST_RESULTS]
     # The token names the index at which the next page begins, so calls placed meanwhile shift nothing.
     begin = _position(asked.next_token)
     rest = found if begin is None else [i for i in found if (i <= begin if descending else i >= begin)]
     page, more = rest[: asked.max_results], rest[asked.max_results :]
     answer: dict[str, Any] = {
         "Contacts": [_row(exchange, index, now) for index in page],
-        "TotalCount": len(found),
+        "TotalCount": total,
     }
     if more:
         answer["NextToken"] = f"{_FROM}{more[0]}"

@@ -8,7 +8,7 @@ from typing import Any
 from campaigns.mistake import Mistake
 from campaigns.recipient import masked
 from worker.sandbox import checks
-from worker.sandbox.answers import Answer, after, before, error_answer, throttled, too_many
+from worker.sandbox.answers import Answer, after, before, error_answer, failed, throttled, too_many
 from worker.sandbox.bucket import TokenBucket
 from worker.sandbox.checks import ApiError, CallRequest
 from worker.sandbox.describe import contact_view
@@ -16,7 +16,7 @@ from worker.sandbox.exchange import Call, Exchange
 from worker.sandbox.faults import Faults
 from worker.sandbox.journal import START, STOP, Entry, Journal
 from worker.sandbox.numbers import OVER_QUOTA, Fault, script_for
-from worker.sandbox.options import SandboxOptions
+from worker.sandbox.options import SandboxOptions, StartQuota
 from worker.sandbox.search import check, search
 from worker.sandbox.tally import Tally
 
@@ -34,6 +34,7 @@ class Switchboard:
         self.exchange = Exchange(speed=options.speed, max_active_calls=options.max_active_calls)
         self._tally = Tally()
         now = clock()
+        self.quota = StartQuota(calls_per_second=options.calls_per_second, burst=options.burst)
         self._start_rate = TokenBucket(options.calls_per_second, options.burst, now)
         self._rates = {
             "DescribeContact": TokenBucket(options.describe_per_second, options.describe_burst, now),
@@ -58,7 +59,11 @@ class Switchboard:
         except ApiError as error:
             return self._refuse(error_answer(error.status, error.code, error.message), body, now)
 
-        script = script_for(asked.destination, ring_timeout_seconds=asked.ring_timeout_seconds)
+        script = script_for(
+            asked.destination,
+            ring_timeout_seconds=asked.ring_timeout_seconds,
+            call_seconds=self._options.call_seconds,
+        )
         fault = self.faults.of_number(script, asked.client_token or asked.destination)
         of_number = fault is not None
         fault = fault or self.faults.by_chance()
@@ -82,8 +87,8 @@ class Switchboard:
     def describe(self, instance_id: str, contact_id: str) -> Answer:
         """DescribeContact."""
         now = self._clock()
-        if not self._allowed("DescribeContact", now):
-            return throttled()
+        if refusal := self._refusal("DescribeContact", now):
+            return refusal
         index = self.exchange.find(instance_id, contact_id)
         if index is None:
             return error_answer(404, "ResourceNotFoundException", "The contact does not exist")
@@ -92,8 +97,8 @@ class Switchboard:
     def stop(self, body: bytes) -> Answer:
         """StopContact."""
         now = self._clock()
-        if not self._allowed("StopContact", now):
-            return throttled()
+        if refusal := self._refusal("StopContact", now):
+            return refusal
         try:
             instance_id, contact_id = checks.stop_contact(body)
         except ApiError as error:
@@ -109,14 +114,24 @@ class Switchboard:
     def search(self, body: bytes) -> Answer:
         """SearchContacts."""
         now = self._clock()
-        if not self._allowed("SearchContacts", now):
-            return throttled()
+        if refusal := self._refusal("SearchContacts", now):
+            return refusal
         try:
-            asked = check(body)
-            delay = self._options.search_delay_seconds
-            return Answer(200, search(self.exchange, asked, now, delay_seconds=delay))
+            page = search(
+                self.exchange,
+                check(body),
+                now,
+                delay_seconds=self._options.search_delay_seconds,
+                only_ended=self._options.search_only_ended,
+            )
         except ApiError as error:
             return error_answer(error.status, error.code, error.message)
+        return Answer(200, page)
+
+    def change_quota(self, quota: StartQuota) -> None:
+        """From now on StartOutboundVoiceContact has this rate; a restart has that of the options again."""
+        self._start_rate.change(quota.calls_per_second, quota.burst, self._clock())
+        self.quota = quota
 
     def stats(self) -> dict[str, Any]:
         """The figures of /_sandbox/stats."""
@@ -146,10 +161,14 @@ class Switchboard:
         if self._journal:
             self._journal.close()
 
-    def _allowed(self, operation: str, now: float) -> bool:
+    def _refusal(self, operation: str, now: float) -> Answer | None:
+        """Above the rate, or a fault that was asked for."""
         allowed = self._rates[operation].take(now)
-        self._tally.count_other(operation, throttled=not allowed)
-        return allowed
+        fails = allowed and self.faults.fails(operation)
+        self._tally.count_other(operation, throttled=not allowed, failed=fails)
+        if not allowed:
+            return throttled()
+        return failed() if fails else None
 
     def _refuse(self, answer: Answer, body: bytes, now: float) -> Answer:
         destination, token = checks.destination_of(body)

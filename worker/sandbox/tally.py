@@ -14,6 +14,7 @@ class Tally:
         self._errors: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
         self._others_throttled: Counter[str] = Counter()
+        self._others_failed: Counter[str] = Counter()
         self._first: float | None = None
         self._last: float | None = None
 
@@ -32,10 +33,11 @@ class Tally:
             self._counts["placed"] += 1
             self._counts["over_quota"] += not entry.rang
 
-    def count_other(self, operation: str, *, throttled: bool) -> None:
-        """Take in a request of another operation."""
+    def count_other(self, operation: str, *, throttled: bool, failed: bool) -> None:
+        """Take in a request of another operation. `failed`: by a fault that was asked for."""
         self._others[operation] += 1
         self._others_throttled[operation] += throttled
+        self._others_failed[operation] += failed
 
     def figures(self) -> dict[str, Any]:
         """What /_sandbox/stats says, but for the active calls. Moments are seconds since 1970."""
@@ -47,4 +49,5 @@ class Tally:
             "last_request_at": self._last,
             "other_requests": dict(self._others),
             "other_throttled": {name: n for name, n in self._others_throttled.items() if n},
+            "other_failed": {name: n for name, n in self._others_failed.items() if n},
         }

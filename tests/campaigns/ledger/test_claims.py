@@ -10,10 +10,16 @@ from sqlalchemy import insert, text, update
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.client_token import client_token
 from campaigns.ledger import Ledger
-from campaigns.ledger.claims import Rescued, hand_back, take_back_expired, take_back_queued
-from campaigns.ledger.moves import NotNow, Order, mark_returned, take_due_follows
+from campaigns.ledger.claims import (
+    Rescued,
+    bring_forward,
+    hand_back,
+    take_back_expired,
+    take_back_queued,
+)
+from campaigns.ledger.moves import NotNow, Order, give_back, mark_returned, take_due_follows
 from campaigns.ledger.runs import finish
-from campaigns.ledger.tables import attempts, recipients
+from campaigns.ledger.tables import AT_ONCE, attempts, recipients
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -256,7 +262,7 @@ def test_rescue_leaves_alone_what_is_within_its_lease(desk: "Desk") -> None:
 
 
 def test_rescue_returns_the_queued_and_never_the_dialing(desk: "Desk") -> None:
-    """Past the lease `queued` never rang and is due at once; `dialing` may have rung and is held."""
+    """Past the lease `queued` never rang and is due at once; `dialing` may have rung and is searched for."""
     desk.started(7)
     claims = desk.claim()
     for claimed, state in zip(claims, AttemptState, strict=True):
@@ -272,7 +278,15 @@ def test_rescue_returns_the_queued_and_never_the_dialing(desk: "Desk") -> None:
         "refused",
         "unknown",
     ]
-    assert desk.states() == ["waiting", "waiting", "held", "in_progress", "done", "done", "held"]
+    assert desk.states() == [
+        "waiting",
+        "waiting",
+        "in_progress",
+        "in_progress",
+        "done",
+        "done",
+        "in_progress",
+    ]
     assert desk.attempt(claims[0]).reason == "its task did not arrive in time"
     assert desk.attempt(claims[2]).reason == "its worker stopped before it recorded an answer"
     assert {c.attempt_id for c in desk.claim(now=late)} == {claims[0].attempt_id, claims[1].attempt_id}
@@ -290,7 +304,7 @@ def test_rescue_after_a_cancellation_gives_up(desk: "Desk") -> None:
         db.execute(update(attempts).where(attempts.c.state == "returned").values(state="queued"))
         db.execute(update(recipients).where(recipients.c.state == "cancelled").values(state="in_progress"))
     assert desk.rescue(desk.noon + desk.lease + SECOND) == (1, 1)
-    assert desk.states() == ["held", "cancelled"]
+    assert desk.states() == ["in_progress", "cancelled"]
 
 
 def test_when_the_workers_stop_the_queued_are_taken_back(desk: "Desk") -> None:
@@ -315,7 +329,7 @@ def test_handing_back_counts_what_was_still_there(desk: "Desk") -> None:
     assert hand_back(desk.ledger, claims, "Redis is away", due_at=later) == 2
     assert [(row.state, row.due_at) for row in desk.recipients()] == [
         ("waiting", later),
-        ("in_progress", desk.noon),
+        ("in_progress", AT_ONCE),
         ("waiting", later),
     ]
     assert hand_back(desk.ledger, [], "", due_at=later) == 0
@@ -361,8 +375,11 @@ def test_the_frequent_statements_use_the_partial_indexes(
     """Feeding, rescuing, finishing and following look at what is open, not at what is done."""
     desk.started(6_000)
     know_the_tables(desk)
-    (due, *_) = [plan for plan in plans(desk.ledger, lambda: desk.claim(5)) if "due_at <=" in plan]
-    assert "ix_recipients_due" in due
+    looks = [
+        plan for plan in plans(desk.ledger, lambda: desk.claim(5)) if "ORDER BY recipients.due_at" in plan
+    ]
+    assert len(looks) == 2
+    assert [plan for plan in looks if "ix_recipients_due" not in plan] == []
     desk.wipe()
     nearly_done(desk)
     know_the_tables(desk)
@@ -370,7 +387,9 @@ def test_the_frequent_statements_use_the_partial_indexes(
 
     def a_round() -> None:
         assert len(desk.claim(keep_queued=10)) == 10
-        assert take_back_expired(desk.ledger, late) == Rescued(10, 0)
+        assert take_back_expired(desk.ledger, late, longest_lease=desk.lease, settle_at=late) == Rescued(
+            10, 0
+        )
         assert finish(desk.ledger, late) == 0
         assert len(take_due_follows(desk.ledger, exchange="connect", limit=100, now=late, until=late)) == 10
 
@@ -389,6 +408,61 @@ def test_the_frequent_statements_use_the_partial_indexes(
         assert plans_of, statement
         assert [plan for plan in plans_of if index not in plan] == [], "\n\n".join(plans_of)
 
-    use("FROM recipients", "due_at <=", "ix_recipients_")
+    use("FROM recipients", "ORDER BY recipients.due_at", "ix_recipients_")
     use("lease_until <", "ix_attempts_lease")
     use("follow_at <=", "ix_attempts_follow")
+
+
+def test_who_has_a_time_is_not_kept_waiting_by_a_long_list(desk: "Desk") -> None:
+    """A redial that is due is dialed before people who were never called."""
+    desk.load(desk.campaign(redial={"max_attempts": 2, "busy": "10m"}), desk.people(50))
+    desk.start()
+    (first,) = desk.claim(keep_queued=1)
+    desk.bring(first, AttemptState.PLACED)
+    assert desk.ended(first, Outcome.BUSY, redial_at=desk.noon + timedelta(minutes=10))
+    before, at_last = (
+        desk.person(desk.claim(keep_queued=keep, now=desk.noon + timedelta(minutes=minutes))[0]).id
+        for keep, minutes in ((1, 9), (2, 10))
+    )
+    assert (before != desk.person(first).id, at_last) == (True, desk.person(first).id)
+
+
+@pytest.mark.parametrize(("hours", "returned"), [(1, 1), (0, 0)])
+def test_a_lease_of_another_time_is_no_lease(desk: "Desk", hours: int, returned: int) -> None:
+    """What was claimed by a clock an hour ahead does not wait an hour when the clock is put back."""
+    desk.started(2)
+    ahead = desk.noon + timedelta(hours=hours)
+    queued, called = desk.claim(now=ahead)
+    desk.dial(called, now=ahead)
+    assert desk.rescue(desk.noon) == (returned, returned)
+    assert desk.attempt(queued).state == ("returned" if returned else "queued")
+    assert desk.attempt(called).state == ("unknown" if returned else "dialing")
+
+
+def test_what_a_clock_of_another_time_put_off_is_due(desk: "Desk") -> None:
+    """What was returned "for a second" by a clock an hour ahead is due now; a redial keeps its time."""
+    desk.started(2)
+    back, redialed = desk.claim()
+    an_hour_ahead = desk.noon + timedelta(hours=1)
+    assert give_back(desk.ledger, back.attempt_id, back.fence, "no slot", due_at=an_hour_ahead)
+    desk.bring(redialed, AttemptState.PLACED)
+    assert desk.ended(redialed, Outcome.BUSY, redial_at=an_hour_ahead)
+    assert desk.claim() == []
+    assert bring_forward(desk.ledger, desk.noon) == 1
+    assert [claimed.attempt_id for claimed in desk.claim()] == [back.attempt_id]
+    assert bring_forward(desk.ledger, desk.noon) == 0
+
+
+def test_a_short_delay_is_kept(desk: "Desk") -> None:
+    """Ten seconds after a quota of the instance was used up are ten seconds."""
+    desk.started(1)
+    (claimed,) = desk.claim()
+    assert give_back(
+        desk.ledger,
+        claimed.attempt_id,
+        claimed.fence,
+        "no capacity",
+        due_at=desk.noon + timedelta(seconds=10),
+    )
+    assert bring_forward(desk.ledger, desk.noon) == 0
+    assert desk.claim() == []

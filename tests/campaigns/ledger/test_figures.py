@@ -3,8 +3,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from campaigns.attempt import AttemptState, Outcome
-from campaigns.ledger.figures import Figures, figures, lines
-from campaigns.ledger.moves import mark_refused
+from campaigns.ledger.figures import Figures, Unknowns, figures, lines
+from campaigns.ledger.moves import mark_refused, mark_unknown
+from campaigns.ledger.unknowns import mark_not_found
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -58,6 +59,30 @@ def test_the_next_due_is_the_first_of_the_waiting(desk: "Desk") -> None:
         desk.bring(claimed, AttemptState.PLACED)
         desk.ended(claimed, Outcome.BUSY, redial_at=desk.noon + timedelta(minutes=minutes))
     assert counted(desk).next_due == desk.noon + timedelta(minutes=4)
+
+
+def test_what_is_unknown_is_counted_by_what_becomes_of_it(desk: "Desk") -> None:
+    """Searched for, or never found and dialed again; held ones, and those of another run, are neither."""
+    desk.started(5)
+    desk.started(1, name="another")
+    assert counted(desk).unknowns == Unknowns()
+    mine = desk.run().id
+    claims = [c for c in desk.claim() if desk.attempt(c).run_id == mine]
+    for seconds, claimed in enumerate(claims[:4]):
+        desk.dial(claimed)
+        settle_at = desk.noon + timedelta(seconds=seconds)
+        assert mark_unknown(
+            desk.ledger, claimed.attempt_id, claimed.fence, "no answer", now=desk.noon, settle_at=settle_at
+        )
+    assert counted(desk).unknowns == Unknowns(searched=4, next_search=desk.noon)
+    for claimed, redial in ((claims[0], True), (claims[1], False)):
+        assert mark_not_found(
+            desk.ledger, claimed.attempt_id, claimed.fence, redial=redial, now=desk.noon, evidence="no"
+        )
+    then = desk.noon + timedelta(seconds=2)
+    assert counted(desk).unknowns == Unknowns(searched=2, not_found=1, next_search=then)
+    desk.claim()
+    assert counted(desk).unknowns == Unknowns(searched=2, not_found=1, next_search=then)
 
 
 def test_the_last_refusal_is_the_latest(desk: "Desk") -> None:

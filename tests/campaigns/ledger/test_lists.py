@@ -19,7 +19,7 @@ from campaigns.ledger.engine import Errand
 from campaigns.ledger.figures import list_columns
 from campaigns.ledger.lists import Loaded, Rejections, put_list
 from campaigns.ledger.runs import finish
-from campaigns.ledger.tables import loads, metadata, recipients
+from campaigns.ledger.tables import AT_ONCE, loads, metadata, recipients
 from campaigns.mistake import Mistake
 from campaigns.recipient import Recipient
 
@@ -107,7 +107,7 @@ def test_a_new_recipient_waits_and_is_due(desk: "Desk") -> None:
         person.attributes,
         person.row,
     )
-    assert (row.state, row.due_at, row.attempts) == ("waiting", desk.noon, 0)
+    assert (row.state, row.due_at, row.attempts) == ("waiting", AT_ONCE, 0)
 
 
 def test_the_same_list_again_adds_nobody(desk: "Desk") -> None:

@@ -26,6 +26,7 @@ from campaigns.ledger.moves import (
     take_due_follows,
 )
 from campaigns.ledger.tables import recipients
+from campaigns.ledger.unknowns import mark_found
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -56,7 +57,14 @@ def refused(desk: "Desk", attempt_id: int, fence: int) -> bool:
 
 
 def unknown(desk: "Desk", attempt_id: int, fence: int) -> bool:
-    return mark_unknown(desk.ledger, attempt_id, fence, "no answer")
+    return mark_unknown(desk.ledger, attempt_id, fence, "no answer", now=desk.noon, settle_at=desk.noon)
+
+
+def found(desk: "Desk", attempt_id: int, fence: int) -> bool:
+    contact_id = f"contact-found-{attempt_id}"
+    return mark_found(
+        desk.ledger, attempt_id, fence, contact_id, placed_at=desk.noon, follow_at=desk.noon, evidence="found"
+    )
 
 
 def ended(desk: "Desk", attempt_id: int, _fence: int) -> bool:
@@ -71,7 +79,8 @@ MOVES: dict[Move, tuple[dict[AttemptState, AttemptState], RecipientState]] = {
     given_back: ({Q: R}, RecipientState.WAITING),
     returned: ({D: R, U: R}, RecipientState.WAITING),
     refused: ({D: X, U: X}, RecipientState.DONE),
-    unknown: ({D: U}, RecipientState.HELD),
+    unknown: ({D: U}, RecipientState.IN_PROGRESS),
+    found: ({U: P}, RecipientState.IN_PROGRESS),
     ended: ({P: E}, RecipientState.WAITING),
 }
 
@@ -218,11 +227,12 @@ def test_a_call_that_nobody_follows_is_done(desk: "Desk", state: AttemptState) -
 
 
 def test_a_late_answer_settles_an_unknown(desk: "Desk") -> None:
-    """An answer after rescue gave the attempt up is evidence: placed, and no longer held."""
+    """An answer after the attempt was given up is evidence: placed, and no longer held."""
     desk.started(1)
     (claimed,) = desk.claim()
     desk.dial(claimed)
     assert desk.rescue(desk.noon + desk.lease + timedelta(seconds=1)) == (0, 1)
+    assert desk.not_found(claimed, redial=False)
     assert desk.states() == ["held"]
     assert desk.placed(claimed)
     assert (desk.attempt(claimed).state, desk.states()) == ("placed", ["in_progress"])
@@ -236,6 +246,7 @@ def test_a_late_no_settles_an_unknown_too(desk: "Desk", move: Move) -> None:
     desk.started(1)
     (claimed,) = desk.claim()
     desk.bring(claimed, U)
+    assert desk.not_found(claimed, redial=False)
     assert runs.finish(desk.ledger, desk.noon) == 1
     assert move(desk, claimed.attempt_id, claimed.fence)
     if move is refused:
@@ -392,6 +403,11 @@ class Life(RuleBasedStateMachine):
     def rescue(self) -> None:
         self.desk.rescue(self.now)
 
+    @rule(which=st.integers(0, 20), redial=st.booleans())
+    def search_in_vain(self, which: int, redial: bool) -> None:
+        if self.claims:
+            self.desk.not_found(self.claims[which % len(self.claims)], redial=redial, now=self.now)
+
     @rule()
     def pause(self) -> None:
         self.desk.pause()
@@ -450,12 +466,12 @@ class Life(RuleBasedStateMachine):
             assert all(row.state in (E, X, U, P) for row in mine[:-1])
             last = mine[-1].state if mine else None
             allowed: dict[str, set[Any]] = {
-                "waiting": {None, R, E},
-                "in_progress": {Q, D, P},
+                "waiting": {None, R, E, U},
+                "in_progress": {Q, D, P, U},
                 "done": {E, X},
                 "held": {U},
                 "suppressed": {R},
-                "cancelled": {None, R, E},
+                "cancelled": {None, R, E, U},
             }
             assert last in allowed[person.state], f"{person.state} with {last}"
             assert not (cancelled and (person.state == "waiting" or last == Q))

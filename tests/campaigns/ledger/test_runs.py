@@ -112,7 +112,7 @@ def test_a_cancelled_campaign_gives_up_all_who_were_not_called(desk: "Desk") -> 
     assert desk.states() == [
         "in_progress",
         "in_progress",
-        "held",
+        "in_progress",
         "done",
         "cancelled",
         "cancelled",
@@ -223,7 +223,7 @@ def test_a_load_into_a_run_that_is_cancelled_meanwhile(
         (AttemptState.PLACED, False),
         (AttemptState.ENDED, True),
         (AttemptState.REFUSED, True),
-        (AttemptState.UNKNOWN, True),
+        (AttemptState.UNKNOWN, False),
     ],
 )
 def test_a_run_finishes_when_nobody_is_waiting_or_in_progress(
@@ -244,6 +244,7 @@ def test_a_late_answer_reopens_a_finished_run(desk: "Desk") -> None:
     desk.started(1)
     (claimed,) = desk.claim()
     desk.bring(claimed, AttemptState.UNKNOWN)
+    assert desk.not_found(claimed, redial=False)
     assert finish(desk.ledger, desk.noon) == 1
     assert desk.placed(claimed)
     assert (desk.run().state, desk.states()) == (RunState.RUNNING, ["in_progress"])

@@ -61,11 +61,15 @@ class Sandbox:
         figures: dict[str, Any] = json.loads(self.get("/_sandbox/stats"))
         return figures
 
-    def set_faults(self, **rates: float) -> None:
-        """POST the rates of faults."""
-        request = urllib.request.Request(self.url + "/_sandbox/faults", json.dumps(rates).encode())
+    def post(self, path: str, content: dict[str, Any]) -> None:
+        """POST to one of the sandbox's own pages. Raises HTTPError."""
+        request = urllib.request.Request(self.url + path, json.dumps(content).encode())
         with urllib.request.urlopen(request) as response:
             assert response.status == 200
+
+    def set_faults(self, **rates: float) -> None:
+        """POST the rates of faults."""
+        self.post("/_sandbox/faults", rates)
 
 
 @pytest.fixture(scope="session")

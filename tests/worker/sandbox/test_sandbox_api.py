@@ -1,11 +1,16 @@
 """The API as boto3 sees it."""
 
+import contextlib
+import json
+import urllib.error
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from worker.sandbox import search
 
 INSTANCE = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
 
@@ -304,3 +309,85 @@ def test_an_operation_that_is_not_imitated_says_so(sandbox: Any) -> None:
     with pytest.raises(ClientError, match="does not know GET") as refused:
         sandbox.client.describe_instance(InstanceId=INSTANCE)
     assert _code(refused) == (404, "UnknownOperationException")
+
+
+def test_calls_last_as_long_as_asked_for_over_http(run_sandbox: Callable[..., Any]) -> None:
+    """With call_seconds, also the number that nobody answers and the short and long ones end in time."""
+    sandbox = run_sandbox(call_seconds=(6, 8))
+    ids = [sandbox.start(f"+141555501{digits}", digits) for digits in ("00", "70", "87", "88")]
+    assert [sandbox.stats()["active_now"]] == [4]
+    sandbox.clock.now += 5.9
+    assert [sandbox.stats()["active_now"]] == [4]
+    sandbox.clock.now += 2.2
+    reasons = [sandbox.describe(contact_id)["DisconnectReason"] for contact_id in ids]
+    assert reasons == ["CUSTOMER_DISCONNECT", "TELECOM_TIMEOUT", "CUSTOMER_DISCONNECT", "CUSTOMER_DISCONNECT"]
+
+
+def test_search_may_find_calls_only_once_they_are_over(run_sandbox: Callable[..., Any]) -> None:
+    """A call in progress is missing from the answer, as in Connect, and so is one that has just ended."""
+    sandbox = run_sandbox(search_only_ended=True, search_delay_seconds=30.0, call_seconds=(20, 20))
+    begin = sandbox.clock.now
+    window = {"Type": "INITIATION_TIMESTAMP", "StartTime": begin, "EndTime": begin}
+    sandbox.start("+14155550100", "answered, over after 20 s")
+    sandbox.start("+14155550175", "busy, over after 2 s")
+    counts = []
+    for later in (31.0, 32.0, 49.0, 51.0):
+        sandbox.clock.now = begin + later
+        found = sandbox.client.search_contacts(InstanceId=INSTANCE, TimeRange=window)
+        counts.append((found["TotalCount"], len(found["Contacts"])))
+    assert counts == [(0, 0), (1, 1), (1, 1), (2, 2)]
+
+
+def test_search_gives_the_first_ten_thousand(sandbox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paging on beyond the most that a query gives finds nothing more; the total still counts it."""
+    assert search._MOST_RESULTS == 10_000
+    monkeypatch.setattr(search, "_MOST_RESULTS", 3)
+    ids = [sandbox.start("+14155550100", f"t{n}") for n in range(5)]
+    window = {"Type": "INITIATION_TIMESTAMP", "StartTime": sandbox.clock.now, "EndTime": sandbox.clock.now}
+    pages = list(
+        sandbox.client.get_paginator("search_contacts").paginate(
+            InstanceId=INSTANCE, TimeRange=window, PaginationConfig={"PageSize": 2}
+        )
+    )
+    assert [[ids[4], ids[3]], [ids[2]]] == [[row["Id"] for row in page["Contacts"]] for page in pages]
+    assert {page["TotalCount"] for page in pages} == {5}
+
+
+def test_the_quota_changes_while_it_runs(run_sandbox: Callable[..., Any]) -> None:
+    """Strangers who use half of the account's quota are played by halving it; GET tells what is in force."""
+    sandbox = run_sandbox(calls_per_second=2.0, burst=5)
+
+    def accepted(requests: int) -> int:
+        before = sandbox.stats()["placed"]
+        for _ in range(requests):
+            with contextlib.suppress(ClientError):
+                sandbox.start("+14155550100", ClientToken=None)
+        return int(sandbox.stats()["placed"] - before)
+
+    assert accepted(7) == 5
+    sandbox.post("/_sandbox/quota", {"calls_per_second": 10, "burst": 3})
+    assert json.loads(sandbox.get("/_sandbox/quota")) == {"calls_per_second": 10.0, "burst": 3}
+    assert accepted(1) == 0
+    sandbox.clock.now += 0.125
+    assert accepted(2) == 1
+    sandbox.clock.now += 60
+    assert accepted(5) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ({"calls_per_second": 0, "burst": 5}, "calls_per_second"),
+        ({"calls_per_second": 10, "burst": 0}, "burst"),
+        ({"calls_per_second": 10}, "burst"),
+        ({"calls_per_second": 10, "burst": 5, "bursts": 5}, "bursts"),
+    ],
+)
+def test_a_quota_that_makes_no_sense_is_refused(sandbox: Any, content: dict[str, Any], names: str) -> None:
+    """The reason names the field, and the old quota stays."""
+    before = sandbox.get("/_sandbox/quota")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        sandbox.post("/_sandbox/quota", content)
+    with refused.value:
+        assert (refused.value.code, names in refused.value.read().decode()) == (400, True)
+    assert before == sandbox.get("/_sandbox/quota")

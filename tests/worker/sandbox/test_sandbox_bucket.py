@@ -28,3 +28,14 @@ def test_never_more_than_burst_plus_rate(gaps: list[float], rate: float, burst: 
         now += gap
         taken += bucket.take(now)
         assert taken <= burst + rate * now + 1e-6
+
+
+def test_a_changed_rate_keeps_what_still_fits() -> None:
+    """The old rate counts up to the change, the new one from there, and the new burst caps what was saved."""
+    bucket = TokenBucket(2.0, 5, now=0.0)
+    assert all(bucket.take(0.0) for _ in range(5))
+    bucket.change(1.0, 2, now=0.5)
+    assert [bucket.take(0.5), bucket.take(0.5), bucket.take(1.5)] == [True, False, True]
+    bucket.change(100.0, 50, now=1.5)
+    bucket.change(1.0, 3, now=10.0)
+    assert [bucket.take(10.0) for _ in range(4)] == [True] * 3 + [False]

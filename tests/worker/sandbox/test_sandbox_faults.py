@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
+INSTANCE = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
+
 
 def _figures(sandbox: Any, *names: str) -> tuple[Any, ...]:
     stats = sandbox.stats()
@@ -118,3 +120,25 @@ def test_rates_that_make_no_sense_are_refused(sandbox: Any, rates: dict[str, flo
     with refused.value:
         assert refused.value.code == 400
     assert json.loads(sandbox.get("/_sandbox/faults"))["throttle"] == 0.0
+
+
+def test_looking_at_calls_fails_on_request(sandbox: Any) -> None:
+    """The shares of failing DescribeContact and SearchContacts are their own, and change no call's fault."""
+    contact_id = sandbox.start("+14155550188")
+    window = {"Type": "INITIATION_TIMESTAMP", "StartTime": sandbox.clock.now, "EndTime": sandbox.clock.now}
+    sandbox.set_faults(throttle=1.0, describe_error=0.5, search_error=1.0, seed=3)
+
+    def outcome(operation: str, **asked: Any) -> str:
+        try:
+            getattr(sandbox.client, operation)(InstanceId=INSTANCE, **asked)
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "ok"
+
+    described = [outcome("describe_contact", ContactId=contact_id) for _ in range(40)]
+    assert {"ok", "InternalServiceException"} == set(described)
+    assert 10 < described.count("ok") < 30
+    assert outcome("search_contacts", TimeRange=window) == "InternalServiceException"
+    assert outcome("stop_contact", ContactId=contact_id) == "ok"
+    failed = {"DescribeContact": 40 - described.count("ok"), "SearchContacts": 1}
+    assert _figures(sandbox, "other_failed", "other_throttled") == (failed, {})

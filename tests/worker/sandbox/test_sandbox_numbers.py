@@ -54,3 +54,21 @@ def test_the_table_in_the_docs_is_the_table_in_the_code() -> None:
             assert ("always" in when) == script.every_time, digits
             seen.append(digits)
     assert list(range(100)) == sorted(seen)
+
+
+def test_calls_that_ring_last_as_long_as_asked_for() -> None:
+    """Answered or not, from placing to the end, within both bounds, near both; the ring is a part of it."""
+    spans = []
+    for digits in range(100):
+        for area in range(1, 10):
+            number = f"+1{area}155550{digits + 100}"
+            script = script_for(number, call_seconds=(6, 30))
+            if script.ending is NO_ANSWER or script.ending.connects:
+                spans.append(script.ring_seconds + script.talk_seconds)
+                assert script.ending is NO_ANSWER or 1 <= script.ring_seconds < min(spans[-1], 15)
+                assert script == script_for(number, call_seconds=(6, 30))
+            else:
+                assert script == script_for(number)
+    assert (min(spans), max(spans)) == pytest.approx((6, 30), abs=0.5)
+    assert sum(spans) / len(spans) == pytest.approx(18, abs=1)
+    assert len(set(spans)) > len(spans) / 3

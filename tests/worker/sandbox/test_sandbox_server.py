@@ -2,6 +2,7 @@
 
 import http.client
 import logging
+import math
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from campaigns.mistake import Mistake
+from worker.sandbox.options import call_seconds_from
 from worker.sandbox.server import SandboxOptions, running_sandbox, serve
 
 ROOT = Path(__file__).parents[3]
@@ -87,12 +90,29 @@ def test_a_host_that_is_none_is_a_mistake(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"speed": 0}, {"burst": 0}, {"latency_seconds": -1}, {"max_active_calls": -1}]
+    "wrong",
+    [
+        {"speed": 0},
+        {"burst": 0},
+        {"calls_per_second": math.inf},
+        {"latency_seconds": -1},
+        {"max_active_calls": -1},
+        {"call_seconds": (0, 30)},
+        {"call_seconds": (30, 6)},
+    ],
 )
-def test_options_that_cannot_work_are_mistakes(wrong: dict[str, float]) -> None:
+def test_options_that_cannot_work_are_mistakes(wrong: dict[str, Any]) -> None:
     """Each names itself."""
     with pytest.raises(Mistake, match=next(iter(wrong))):
-        SandboxOptions(**wrong)  # type: ignore[arg-type]
+        SandboxOptions(**wrong)
+
+
+def test_a_span_of_seconds_as_it_is_written() -> None:
+    """6-30 is the least and the most; anything else is a mistake that shows how to write it."""
+    assert call_seconds_from("6-30") == (6.0, 30.0)
+    for wrong in ("6", "six-30", "", "-6-30"):
+        with pytest.raises(Mistake, match="such as 6-30"):
+            call_seconds_from(wrong)
 
 
 def test_latency_delays_every_answer() -> None:

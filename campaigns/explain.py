@@ -1,0 +1,293 @@
+"""One recipient's whole story: every attempt, the rule that applied, and what comes next.
+
+The rules are the campaign's present choices; where what happened differs from them, they were others then.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.campaign import RedialOptions
+from campaigns.ledger import Ledger
+from campaigns.ledger.runs import Run, campaign_of, find
+from campaigns.ledger.stories import (
+    Record,
+    campaigns_with,
+    records,
+    records_in_doubt,
+    suppression,
+)
+from campaigns.mistake import Mistake
+from campaigns.phone_number import e164
+from campaigns.redial import MOST_NOT_FOUND, RedialAt, dial_again_unfound, next_step
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, or is to come."""
+
+    at: datetime | None
+    """None where nobody wrote the time down, or there is none."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStory:
+    """One attempt, what became of it, and the rule that this calls for."""
+
+    row: Any
+    """A row of `attempts`."""
+    events: Sequence[Event]
+    rule: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for machines."""
+        row = self.row
+        return {
+            "number": row.number,
+            "state": row.state,
+            "client_token": row.client_token,
+            "contact_id": row.contact_id,
+            "outcome": row.outcome,
+            "reason": row.reason,
+            "evidence": row.evidence,
+            "queued_at": _iso(row.queued_at),
+            "dialed_at": _iso(row.dialing_at),
+            "unknown_at": _iso(row.unknown_at),
+            "next_search_at": _iso(row.settle_at),
+            "placed_at": _iso(row.placed_at),
+            "next_look_at": _iso(row.follow_at),
+            "ended_at": _iso(row.ended_at),
+            "rule": self.rule,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One recipient from the list to what comes next."""
+
+    record: Record
+    exchange: str | None
+    attempts: Sequence[AttemptStory]
+    comes_next: Event
+
+    @property
+    def in_doubt(self) -> AttemptStory | None:
+        """The latest attempt of which nobody can tell whether it rang."""
+        unknown = [each for each in self.attempts if each.row.state == AttemptState.UNKNOWN]
+        return unknown[-1] if unknown else None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for machines."""
+        person = self.record.recipient
+        return {
+            "key": person.key,
+            "phone": person.phone,
+            "file": person.file_name,
+            "line": person.line,
+            "loaded_at": _iso(person.loaded_at),
+            "state": person.state,
+            "suppressed_at": _iso(person.suppressed_at),
+            "suppressed_because": person.suppressed_because,
+            "exchange": self.exchange,
+            "attempts": [each.as_json() for each in self.attempts],
+            "next": {"what": self.comes_next.what, "at": _iso(self.comes_next.at)},
+        }
+
+
+def explain(ledger: Ledger, name: str, text: str) -> list[Story]:
+    """The stories of the recipients with this number, as their list may write it, or with this key.
+
+    Raises Mistake if there are none, saying where else to look.
+    """
+    with ledger.read() as db:
+        run = find(db, name)
+        campaign = campaign_of(db, run.id)
+        phone, problem = None, ""
+        try:
+            phone = e164(text, campaign.list.default_region)
+        except ValueError as error:
+            problem = str(error)
+        found = records(db, run.id, key=text.strip(), phone=phone)
+        if not found and phone is None:
+            raise Mistake(f"nobody in {name} has the key {text.strip()!r}; as a number it {problem}")
+        if not found and phone is not None:
+            where = campaigns_with(db, phone)
+            there = f"it is in: {', '.join(where)}" if where else "look for it among the list's rejected rows"
+            barred = "; it is on the suppression list" if suppression(db, phone) is not None else ""
+            raise Mistake(f"nobody in {name} has the number {phone}{barred}; {there}")
+    return [story(record, run, campaign.redial) for record in found]
+
+
+def explain_unknown(ledger: Ledger, name: str) -> list[Story]:
+    """The stories of all recipients of whom nobody can tell: searched for in Connect, or held."""
+    with ledger.read() as db:
+        run = find(db, name)
+        rules = campaign_of(db, run.id).redial
+        doubtful = records_in_doubt(db, run.id)
+    return [each for each in (story(record, run, rules) for record in doubtful) if each.in_doubt]
+
+
+def story(record: Record, run: Run, rules: RedialOptions) -> Story:
+    """Tell one recipient's story by what the ledger has and what the campaign says."""
+    tries = [AttemptStory(row, _events(row), _rule(row, record, run, rules)) for row in record.attempts]
+    return Story(record, run.exchange, tries, _comes_next(record, run))
+
+
+def span(time: timedelta) -> str:
+    """A wait as the campaign's file says it: `30s`, `10m`, `2h`, `1d`."""
+    seconds = round(time.total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def _events(row: Any) -> list[Event]:
+    """What happened to an attempt, one after the other."""
+    again = f", for the {_nth(row.fence)} time" if row.fence > 1 else ""
+    events = [Event(row.queued_at, f"queued{again}")]
+    if row.state == AttemptState.RETURNED:
+        return [*events, Event(None, f"returned, nothing is charged for it: {row.reason}")]
+    if row.dialing_at is None or row.state == AttemptState.QUEUED:
+        return events
+    sending = row.state == AttemptState.DIALING
+    events.append(Event(row.dialing_at, "dialing, the request may have left" if sending else "dialed"))
+    # An attempt that came back from `unknown`, and was dialed again, is not in doubt for that any more.
+    doubted = row.unknown_at is not None and row.unknown_at >= row.dialing_at
+    called = row.state in (AttemptState.PLACED, AttemptState.ENDED)
+    # An answer that comes late takes the place of the reason; a search that finds the call leaves it.
+    found = doubted and called and row.reason is not None
+    if doubted:
+        why = f": {row.reason}" if found or row.state == AttemptState.UNKNOWN else ""
+        events.append(Event(row.unknown_at, f"unknown, it may have rung{why}"))
+    if row.state == AttemptState.UNKNOWN:
+        events.append(Event(None, row.evidence or "not searched for yet"))
+    if called:
+        how = f", {row.evidence}" if found else ", by an answer that came late" if doubted else ""
+        events.append(Event(row.placed_at, f"placed: contact {row.contact_id}{how}"))
+    if row.state == AttemptState.ENDED:
+        events.append(Event(row.ended_at, f"ended: {row.outcome}"))
+    if row.state == AttemptState.REFUSED:
+        events.append(Event(row.ended_at, f"refused by Connect, it did not ring: {row.reason}"))
+    return events
+
+
+def _rule(row: Any, record: Record, run: Run, rules: RedialOptions) -> str | None:
+    """What the campaign has to say after this attempt."""
+    person = record.recipient
+    latest = row.number == person.attempts
+    followed = not latest or person.state == RecipientState.WAITING
+    match row.state:
+        case AttemptState.REFUSED:
+            return "a call that Connect refuses is not dialed again"
+        case AttemptState.UNKNOWN if followed:
+            return "a call that is never found counts as never placed, and is dialed again"
+        case AttemptState.UNKNOWN if row.settle_at is not None or person.state != RecipientState.HELD:
+            return f"if it is never found, it is {_if_not_found(record, row, run, rules)}"
+        case AttemptState.UNKNOWN:
+            not_found = _if_not_found(record, row, run, rules)
+            return not_found if not_found.startswith("held") else "held: no search could tell whether it rang"
+        case AttemptState.ENDED:
+            in_vain = [
+                a for a in record.attempts if a.state == AttemptState.UNKNOWN and a.number < row.number
+            ]
+            rings = row.number - len(in_vain)
+            step = next_step(
+                row.outcome, rings, after=rules.after, max_attempts=rules.max_attempts, now=row.ended_at
+            )
+            if isinstance(step, RedialAt):
+                wait = span(step.due_at - row.ended_at)
+                by_rule = (
+                    f"{row.outcome} is dialed again after {wait}, "
+                    f"as attempt {rings + 1} of {rules.max_attempts}"
+                )
+            else:
+                by_rule = step.reason
+            differs = isinstance(step, RedialAt) != followed
+            if differs and run.state == RunState.CANCELLED:
+                return f"{by_rule}; but the campaign is cancelled"
+            # Suppressed and expired people are told of in what comes next.
+            if differs and (followed or person.state == RecipientState.DONE):
+                return f"{by_rule}; but the campaign said otherwise when it ended"
+            return by_rule
+        case _:
+            return None
+
+
+def _if_not_found(record: Record, row: Any, run: Run, rules: RedialOptions) -> str:
+    """What becomes of an attempt that is searched for in vain."""
+    before = sum(1 for a in record.attempts if a.state == AttemptState.UNKNOWN and a.number != row.number)
+    if dial_again_unfound(rules.when_unknown, before):
+        if run.state == RunState.CANCELLED:
+            return "not dialed again: the campaign is cancelled"
+        return f"dialed again, as attempt {row.number + 1}"
+    if rules.when_unknown == "hold":
+        return 'held, as the campaign says: when_unknown = "hold"'
+    return f"held: {MOST_NOT_FOUND} attempts were not found, so a person has to look at it"
+
+
+def _comes_next(record: Record, run: Run) -> Event:
+    person = record.recipient
+    last = record.attempts[-1] if record.attempts else None
+    match person.state:
+        case RecipientState.WAITING:
+            return _next_dialing(record, run, last)
+        case RecipientState.IN_PROGRESS if last is not None:
+            return _next_in_progress(last)
+        case RecipientState.HELD:
+            held = "nobody can tell whether it rang, and it is not dialed again by itself"
+            if last is not None and last.settle_at is not None:
+                return Event(last.settle_at, f"it is searched for in Connect again; until then {held}")
+            return Event(None, f"{held}; look for the call in Connect's contact search")
+        case RecipientState.SUPPRESSED:
+            return Event(None, "nothing: the number is on the suppression list")
+        case RecipientState.CANCELLED:
+            return Event(None, "nothing: the campaign is cancelled")
+        case RecipientState.EXPIRED:
+            return Event(None, "nothing: its time to be called has passed")
+        case _ if last is not None and last.state == AttemptState.PLACED:
+            return Event(None, "nothing: nobody asks Connect how calls end (DIALER_FOLLOW_SECONDS=0)")
+        case _:
+            return Event(None, "nothing")
+
+
+def _next_dialing(record: Record, run: Run, last: Any) -> Event:
+    person = record.recipient
+    if person.suppressed_at is not None:
+        return Event(None, "it is not dialed: the number is on the suppression list by now")
+    if last is not None and last.state == AttemptState.RETURNED:
+        what = f"attempt {last.number} is dialed, with the same token"
+    else:
+        what = f"attempt {person.attempts + 1} is dialed"
+    match run.state:
+        case RunState.LOADED:
+            what += f", once the campaign is started: dialer start {run.name}"
+        case RunState.PAUSED:
+            what += f", once the campaign goes on: dialer resume {run.name} (paused: {run.reason})"
+    return Event(person.due_at, what)
+
+
+def _next_in_progress(last: Any) -> Event:
+    match last.state:
+        case AttemptState.QUEUED:
+            return Event(None, "a worker dials it when it gets a slot")
+        case AttemptState.DIALING:
+            return Event(last.lease_until, "it is unknown, unless Connect's answer comes before")
+        case AttemptState.PLACED:
+            return Event(last.follow_at, "Connect is asked how the call ended")
+        case AttemptState.UNKNOWN:
+            return Event(last.settle_at, "it is searched for in Connect")
+        case _:
+            return Event(None, f"it moves on from {last.state}")
+
+
+def _nth(count: int) -> str:
+    tail = "th" if 10 <= count % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
+    return f"{count}{tail}"
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return instant.isoformat(timespec="milliseconds") if instant else None

@@ -1,0 +1,68 @@
+"""A story in words, for people. Instants are in local time; numbers are in full, as in the export."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from campaigns.attempt import RecipientState
+from campaigns.explain import AttemptStory, Event, Story
+
+
+def told(story: Story, now: datetime) -> list[str]:
+    """One recipient's whole story, line by line."""
+    person = story.record.recipient
+    trial = " (in the sandbox)" if story.exchange == "sandbox" else ""
+    lines = [
+        f"{who(story)}: {person.state.replace('_', ' ')}{trial}",
+        f"  {at(person.loaded_at)}  loaded from line {person.line} of {person.file_name}",
+    ]
+    if person.suppressed_at is not None:
+        lines.append(f"  {at(person.suppressed_at)}  on the suppression list: {person.suppressed_because}")
+    for attempt in story.attempts:
+        lines += _attempt(attempt)
+    return [*lines, f"  {_to_come('next', story.comes_next, now)}"]
+
+
+def in_doubt(name: str, stories: Sequence[Story], now: datetime) -> list[str]:
+    """Everybody of whom nobody can tell, one block each."""
+    if not stories:
+        return [f"{name}: there is no call of which nobody can tell whether it rang"]
+    held = sum(story.record.recipient.state == RecipientState.HELD for story in stories)
+    lines = [f"{name}: {len(stories) - held:,} searched for in Connect, {held:,} held"]
+    for story in stories:
+        person = story.record.recipient
+        lines.append(f"{who(story)}, line {person.line} of {person.file_name}: {_state(story)}")
+        if story.in_doubt is not None:
+            lines += _attempt(story.in_doubt)
+        lines.append(f"  {_to_come('next', story.comes_next, now)}")
+    return lines
+
+
+def who(story: Story) -> str:
+    """`+14155550100`, and the key where that is something else."""
+    person = story.record.recipient
+    return str(person.phone) if person.key == person.phone else f"{person.phone}, key {person.key}"
+
+
+def at(instant: datetime) -> str:
+    """An instant in local time."""
+    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _state(story: Story) -> str:
+    return "held" if story.record.recipient.state == RecipientState.HELD else "searched for"
+
+
+def _attempt(attempt: AttemptStory) -> list[str]:
+    lines = [f"  attempt {attempt.row.number}, client token {attempt.row.client_token}"]
+    lines += [
+        f"    {at(event.at)}  {event.what}" if event.at is not None else f"    {event.what}"
+        for event in attempt.events
+    ]
+    return [*lines, f"    rule: {attempt.rule}"] if attempt.rule else lines
+
+
+def _to_come(title: str, event: Event, now: datetime) -> str:
+    if event.at is None:
+        return f"{title}: {event.what}"
+    # What a list brings is due since 1970, and what is late is due as well.
+    return f"{title}, {'due now' if event.at <= now else at(event.at)}: {event.what}"

@@ -1,0 +1,131 @@
+"""Where an attempt stands, held still for a move; and how its recipient and its run go along."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, literal_column, select, update
+
+from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.campaign import Campaign
+from campaigns.ledger.engine import Ledger
+from campaigns.ledger.tables import attempts, campaigns, recipients, runs, suppressions
+
+ON_THIS_ATTEMPT = (RecipientState.IN_PROGRESS, RecipientState.HELD)
+"""Where a recipient is while the latest attempt is under way, or unknown."""
+
+_ATTEMPT = select(
+    attempts.c.id,
+    attempts.c.run_id,
+    attempts.c.recipient_id,
+    attempts.c.number,
+    attempts.c.client_token,
+    attempts.c.state,
+    attempts.c.contact_id,
+    recipients.c.phone,
+    recipients.c.attributes,
+    runs.c.state.label("run_state"),
+    runs.c.exchange,
+    runs.c.campaign_id,
+    campaigns.c.version,
+    select(literal_column("1"))
+    .where(suppressions.c.phone == recipients.c.phone)
+    .exists()
+    .label("suppressed"),
+).select_from(
+    attempts.join(recipients, recipients.c.id == attempts.c.recipient_id)
+    .join(runs, runs.c.id == attempts.c.run_id)
+    .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+)
+
+
+_other = attempts.alias("other")
+never_found = (
+    select(func.count())
+    .where(_other.c.recipient_id == attempts.c.recipient_id, _other.c.id != attempts.c.id)
+    .where(_other.c.state == literal_column("'unknown'"))
+    .scalar_subquery()
+)
+"""How many other attempts for the same recipient were searched for in vain: they count as never placed."""
+
+
+def put_back(
+    db: Connection, row: Any, reason: str, *, due_at: datetime, becomes: RecipientState | None = None
+) -> None:
+    """→ returned, and the recipient waits again, unless the run is cancelled."""
+    db.execute(
+        update(attempts)
+        .where(attempts.c.id == row.id)
+        .values(
+            state=AttemptState.RETURNED,
+            reason=reason,
+            dialing_at=None,
+            unknown_at=None,
+            settle_at=None,
+            evidence=None,
+        )
+    )
+    if becomes is None:
+        cancelled = row.run_state == RunState.CANCELLED
+        becomes = RecipientState.CANCELLED if cancelled else RecipientState.WAITING
+    db.execute(
+        update(recipients)
+        .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
+        .where(recipients.c.state.in_(ON_THIS_ATTEMPT))
+        .values(state=becomes, due_at=due_at)
+    )
+
+
+def locked(db: Connection, attempt_id: int, fence: int, *states: AttemptState) -> Any:
+    """The attempt, if it is in one of these states under this fence; nobody else moves it meanwhile."""
+    expected = _ATTEMPT.where(
+        attempts.c.id == attempt_id, attempts.c.fence == fence, attempts.c.state.in_(states)
+    )
+    return db.execute(expected.with_for_update(of=attempts)).one_or_none()
+
+
+def still_on(db: Connection, row: Any) -> bool:
+    """Whether the attempt is its recipient's latest."""
+    number = select(recipients.c.attempts).where(recipients.c.id == row.recipient_id)
+    return bool(db.execute(number).scalar_one() == row.number)
+
+
+def go_on(db: Connection, row: Any) -> None:
+    """A run that had finished has somebody to dial, or to follow, again."""
+    db.execute(
+        update(runs)
+        .where(runs.c.id == row.run_id, runs.c.state == RunState.FINISHED)
+        .values(state=RunState.RUNNING, finished_at=None)
+    )
+
+
+def move_recipient(
+    db: Connection, row: Any, states: tuple[RecipientState, ...], becomes: RecipientState
+) -> None:
+    """The recipient goes along, if this is still the latest attempt."""
+    # The number keeps a late answer to an old attempt away from a recipient who is on a newer one.
+    db.execute(
+        update(recipients)
+        .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
+        .where(recipients.c.state.in_(states))
+        .values(state=becomes)
+    )
+
+
+def hold_run(db: Connection, attempt_id: int) -> str | None:
+    """The state of an attempt's run, which stays as it is until the end of the transaction.
+
+    Otherwise somebody could be made to wait in a run while it is being cancelled, and would wait for ever.
+    """
+    # Before anything else is locked: cancelling too goes from the run to its attempts and recipients.
+    # Not shared: `go_on` may write the run, and two holders of a shared lock would wait for each other.
+    of_attempt = select(runs.c.state).join(attempts).where(attempts.c.id == attempt_id)
+    return db.execute(of_attempt.with_for_update(key_share=True, of=runs)).scalar()
+
+
+def campaign_of(ledger: Ledger, db: Connection, campaign_id: int, version: int) -> Campaign:
+    """A campaign's choices, read once for each of its versions."""
+    known = ledger.campaigns.get((campaign_id, version))
+    if known is None:
+        choices = db.execute(select(campaigns.c.choices).where(campaigns.c.id == campaign_id)).scalar_one()
+        known = ledger.campaigns[campaign_id, version] = Campaign.model_validate(choices)
+    return known

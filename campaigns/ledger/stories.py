@@ -1,0 +1,92 @@
+"""What the ledger knows of single recipients. Nothing here changes anything, and no read is long."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, literal_column, or_, select
+
+from campaigns.attempt import RecipientState
+from campaigns.ledger.tables import attempts, campaigns, loads, recipients, runs, suppressions
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One recipient, with all attempts."""
+
+    recipient: Any
+    """A row of `recipients` without the list's own columns; `file_name` and `loaded_at` of its list; and
+    `suppressed_at` and `suppressed_because` if its number is on the suppression list."""
+    attempts: Sequence[Any]
+    """Its rows of `attempts`, by number."""
+
+
+def records(db: Connection, run_id: int, *, key: str, phone: str | None) -> list[Record]:
+    """The recipients of a run who have this key, or this number (E.164)."""
+    mine = recipients.c.key == key
+    return _records(db, recipients.c.run_id == run_id, mine if phone is None else or_(mine, _has(phone)))
+
+
+def records_in_doubt(db: Connection, run_id: int) -> list[Record]:
+    """The recipients of a run of whom nobody can tell: searched for in Connect, or held."""
+    doubtful = (
+        select(attempts.c.recipient_id)
+        .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
+        .where(attempts.c.run_id == run_id, attempts.c.state == literal_column("'unknown'"))
+        .where(
+            or_(
+                attempts.c.settle_at.is_not(None),
+                and_(recipients.c.state == RecipientState.HELD, recipients.c.attempts == attempts.c.number),
+            )
+        )
+    )
+    return _records(db, recipients.c.id.in_(doubtful))
+
+
+def campaigns_with(db: Connection, phone: str) -> list[str]:
+    """The names of the campaigns that have this number (E.164)."""
+    query = select(campaigns.c.name).select_from(recipients.join(runs).join(campaigns)).where(_has(phone))
+    return list(db.execute(query.distinct().order_by(campaigns.c.name)).scalars())
+
+
+def suppression(db: Connection, phone: str) -> Any:
+    """The row of `suppressions` for this number (E.164), or None."""
+    return db.execute(select(suppressions).where(suppressions.c.phone == phone)).one_or_none()
+
+
+def _has(phone: str) -> Any:
+    return recipients.c.phone == phone
+
+
+def _records(db: Connection, *these: Any) -> list[Record]:
+    people = db.execute(
+        select(
+            recipients.c.id,
+            recipients.c.run_id,
+            recipients.c.line,
+            recipients.c.key,
+            recipients.c.phone,
+            recipients.c.state,
+            recipients.c.due_at,
+            recipients.c.attempts,
+            loads.c.file_name,
+            loads.c.loaded_at,
+            suppressions.c.added_at.label("suppressed_at"),
+            suppressions.c.reason.label("suppressed_because"),
+        )
+        .select_from(
+            recipients.join(loads, loads.c.id == recipients.c.load_id).outerjoin(
+                suppressions, suppressions.c.phone == recipients.c.phone
+            )
+        )
+        .where(*these)
+        .order_by(recipients.c.id)
+    ).all()
+    tries: dict[int, list[Any]] = {}
+    # By the same conditions, and not by ids, of which there may be more than a statement takes.
+    of_them = attempts.c.recipient_id.in_(select(recipients.c.id).where(*these))
+    for row in db.execute(
+        select(attempts).where(of_them).order_by(attempts.c.recipient_id, attempts.c.number)
+    ):
+        tries.setdefault(row.recipient_id, []).append(row)
+    return [Record(person, tries.get(person.id, [])) for person in people]

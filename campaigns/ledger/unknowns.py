@@ -1,0 +1,244 @@
+"""Attempts of which nobody can tell whether they rang: taken for a search, and settled by what it shows."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, literal_column, select, update
+
+from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.campaign import Campaign
+from campaigns.ledger.engine import Errand, Ledger
+from campaigns.ledger.standing import (
+    ON_THIS_ATTEMPT,
+    campaign_of,
+    go_on,
+    hold_run,
+    locked,
+    move_recipient,
+    never_found,
+    still_on,
+)
+from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+
+# As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
+_UNKNOWN = attempts.c.state == literal_column("'unknown'")
+_PIECE = 500  # parameters a statement, well under what the databases allow
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An attempt that may have rung."""
+
+    attempt_id: int
+    fence: int
+    phone: str
+    dialing_at: datetime
+    """The request left after this, if it left."""
+    lease_until: datetime
+    """And before this."""
+    unknown_at: datetime
+    not_found: int
+    """How many earlier attempts for this recipient were searched for in vain."""
+    campaign: Campaign
+
+
+def take_due_unknowns(
+    ledger: Ledger, *, exchange: str, now: datetime, until: datetime, within: timedelta, limit: int
+) -> list[Unknown]:
+    """The unknown attempt whose search is most due, and its neighbours in time, which the same search shows.
+
+    They are of one instance, and taken until then; if this process dies they are due again. Attempts that
+    nobody searches for any more are not among them. `within`: how long before or after it its neighbours
+    were dialed.
+    """
+    with ledger.read() as db:
+        first = db.execute(_searched(exchange).where(attempts.c.settle_at <= now).limit(1)).one_or_none()
+        if first is None:
+            return []
+        neighbours = _searched(exchange).where(
+            attempts.c.dialing_at.between(first.dialing_at - within, first.dialing_at + within)
+        )
+        rows = db.execute(neighbours.limit(limit)).all()
+        instance = _campaign(ledger, db, first).connect.instance_id
+        unknowns = [
+            Unknown(
+                attempt_id=row.id,
+                fence=row.fence,
+                phone=row.phone,
+                dialing_at=row.dialing_at,
+                lease_until=row.lease_until,
+                unknown_at=row.unknown_at,
+                not_found=row.not_found,
+                campaign=campaign,
+            )
+            for row in (first, *(row for row in rows if row.id != first.id))
+            for campaign in [_campaign(ledger, db, row)]
+            if campaign.connect.instance_id == instance
+        ]
+    with ledger.write() as db:
+        db.execute(
+            update(attempts)
+            .where(attempts.c.id.in_([unknown.attempt_id for unknown in unknowns]), _UNKNOWN)
+            .values(settle_at=until)
+        )
+    return unknowns
+
+
+def calls_known_between(
+    ledger: Ledger, *, exchange: str, instance_id: str, since: datetime, until: datetime
+) -> set[str]:
+    """The contact_ids of the calls that were dialed then: a search that is worth believing shows them."""
+    with ledger.read() as db:
+        rows = db.execute(
+            select(attempts.c.contact_id, runs.c.campaign_id, campaigns.c.version)
+            .select_from(attempts.join(runs, runs.c.id == attempts.c.run_id).join(campaigns))
+            .where(runs.c.exchange == exchange, attempts.c.contact_id.is_not(None))
+            .where(attempts.c.dialing_at.between(since, until))
+        ).all()
+        return {
+            row.contact_id for row in rows if _campaign(ledger, db, row).connect.instance_id == instance_id
+        }
+
+
+def already_known(ledger: Ledger, contact_ids: Sequence[str]) -> set[str]:
+    """Those of these contacts that the ledger has."""
+    known: set[str] = set()
+    with ledger.read() as db:
+        for piece in _pieces(contact_ids):
+            found = select(attempts.c.contact_id).where(attempts.c.contact_id.in_(piece))
+            known.update(db.execute(found).scalars())
+    return known
+
+
+def mark_found(
+    ledger: Ledger,
+    attempt_id: int,
+    fence: int,
+    contact_id: str,
+    *,
+    placed_at: datetime,
+    follow_at: datetime | None,
+    evidence: str,
+) -> bool:
+    """unknown → placed: Connect lists the call. Its outcome is asked for from `follow_at` on, if at all.
+
+    Returns False, and moves nothing, when the contact is another attempt's, or may be: one to the same
+    number is `dialing`, and has yet to say which contact is its own.
+    """
+    becomes = RecipientState.DONE if follow_at is None else RecipientState.IN_PROGRESS
+    with ledger.write() as db:
+        # One after the other, or two could take one contact for the attempts of two campaigns.
+        ledger.in_turn(db, Errand.SETTLE)
+        hold_run(db, attempt_id)
+        row = locked(db, attempt_id, fence, AttemptState.UNKNOWN)
+        if row is None:
+            return False
+        # In this order: one that is not `dialing` any more has written its contact down.
+        if _being_dialed(db, row.phone) or _belongs_to_another(db, contact_id):
+            return False
+        db.execute(
+            update(attempts)
+            .where(attempts.c.id == row.id)
+            .values(
+                state=AttemptState.PLACED,
+                contact_id=contact_id,
+                placed_at=placed_at,
+                follow_at=follow_at,
+                settle_at=None,
+                evidence=evidence,
+            )
+        )
+        move_recipient(db, row, ON_THIS_ATTEMPT, becomes)
+        if becomes == RecipientState.IN_PROGRESS and still_on(db, row):
+            go_on(db, row)
+        return True
+
+
+def mark_not_found(
+    ledger: Ledger, attempt_id: int, fence: int, *, redial: bool, now: datetime, evidence: str
+) -> bool:
+    """The search is over and has shown nothing: the recipient is due again for a new attempt, or held.
+
+    The attempt stays `unknown`: should its answer still come, it is recorded. Nobody searches any more.
+    """
+    with ledger.write() as db:
+        hold_run(db, attempt_id)
+        row = locked(db, attempt_id, fence, AttemptState.UNKNOWN)
+        if row is None:
+            return False
+        db.execute(update(attempts).where(attempts.c.id == row.id).values(settle_at=None, evidence=evidence))
+        if not redial:
+            move_recipient(db, row, ON_THIS_ATTEMPT, RecipientState.HELD)
+            return True
+        cancelled = row.run_state == RunState.CANCELLED
+        db.execute(
+            update(recipients)
+            .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
+            .where(recipients.c.state.in_(ON_THIS_ATTEMPT))
+            .values(state=RecipientState.CANCELLED if cancelled else RecipientState.WAITING, due_at=now)
+        )
+        if still_on(db, row):
+            go_on(db, row)
+        return True
+
+
+def search_later(
+    ledger: Ledger, unknowns: Iterable[tuple[Unknown, datetime | None]], *, hold: bool, evidence: str
+) -> None:
+    """Search for each again at its time, or never; until then its recipient is held, or still in progress."""
+    with ledger.write() as db:
+        for unknown, settle_at in unknowns:
+            row = locked(db, unknown.attempt_id, unknown.fence, AttemptState.UNKNOWN)
+            if row is None:
+                continue
+            db.execute(
+                update(attempts).where(attempts.c.id == row.id).values(settle_at=settle_at, evidence=evidence)
+            )
+            if hold:
+                move_recipient(db, row, ON_THIS_ATTEMPT, RecipientState.HELD)
+
+
+def _searched(exchange: str) -> Any:
+    return (
+        select(
+            attempts.c.id,
+            attempts.c.fence,
+            attempts.c.dialing_at,
+            attempts.c.lease_until,
+            attempts.c.unknown_at,
+            recipients.c.phone,
+            runs.c.campaign_id,
+            campaigns.c.version,
+            never_found.label("not_found"),
+        )
+        .select_from(
+            attempts.join(recipients, recipients.c.id == attempts.c.recipient_id)
+            .join(runs, runs.c.id == attempts.c.run_id)
+            .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+        )
+        .where(_UNKNOWN, attempts.c.settle_at.is_not(None), runs.c.exchange == exchange)
+        .order_by(attempts.c.settle_at)
+    )
+
+
+def _being_dialed(db: Connection, phone: str) -> bool:
+    query = (
+        select(attempts.c.id)
+        .select_from(recipients.join(attempts, attempts.c.recipient_id == recipients.c.id))
+        .where(recipients.c.phone == phone, attempts.c.state == AttemptState.DIALING)
+    )
+    return db.execute(query.limit(1)).first() is not None
+
+
+def _belongs_to_another(db: Connection, contact_id: str) -> bool:
+    return db.execute(select(attempts.c.id).where(attempts.c.contact_id == contact_id)).first() is not None
+
+
+def _campaign(ledger: Ledger, db: Connection, row: Any) -> Campaign:
+    return campaign_of(ledger, db, row.campaign_id, row.version)
+
+
+def _pieces(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (values[first : first + _PIECE] for first in range(0, len(values), _PIECE))
