@@ -14,7 +14,7 @@ LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-ha
 	$(ARGS) pyproject.toml --group build --extra local --extra postgres
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test lint format-check types format bench requirements clean
+.PHONY: help set-up demo test lint format-check types format bench chaos requirements clean
 
 help:
 	@echo "make demo          set up, then dial the bundled example through the sandbox"
@@ -23,6 +23,7 @@ help:
 	@echo "make format        ruff's formatter; format-check only looks"
 	@echo "make types         mypy, strict"
 	@echo "make bench         the benchmarks"
+	@echo "make chaos         a campaign under disasters   (ARGS='--kills 1000 --ledger postgresql'; --help)"
 	@echo "make requirements  renew the hashed requirements (needs uv; ARGS=--upgrade takes the newest)"
 	@echo "make clean         remove .venv and caches; .dialer, which holds the ledger, stays"
 	@echo "Set-up makes .venv with $(PYTHON); another one: make PYTHON=python3.12 demo"
@@ -51,6 +52,9 @@ types: .venv/.ready
 
 bench: .venv/.ready
 	@set -e; for each in bench/[!_]*.py; do echo "== $$each"; .venv/bin/python "$$each" $(ARGS); done
+
+chaos: .venv/.ready
+	@.venv/bin/python -m bench.chaos --header $(or $(ARGS),--kills 200 --flushes 5 --redis-restarts 3 --freezes 2)
 
 ifneq ($(READY),yes)
 .PHONY: .venv/.ready

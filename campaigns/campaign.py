@@ -96,6 +96,9 @@ class ConnectOptions(_Table):
     description: str | None = Field(default=None, max_length=4096)
     references: dict[str, Reference] = {}
     related_contact_id: str | None = Field(default=None, min_length=1, max_length=256)
+    search_attribute: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,127}$")
+    """A contact attribute that takes each call's client token. The instance must list it as searchable; then
+    a call whose answer got lost is found at once, and told from every other call to the same number."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -190,6 +193,15 @@ class Campaign(_Table):
     list: ListOptions = ListOptions()
     pacing: PacingOptions = PacingOptions()
     redial: RedialOptions = RedialOptions()
+
+    @model_validator(mode="after")
+    def _token_has_an_attribute_of_its_own(self) -> Self:
+        if self.connect.search_attribute in self.list.attributes:
+            raise ValueError(
+                f"connect.search_attribute: {self.connect.search_attribute} is one of list.attributes; "
+                "name another, such as DialerToken"
+            )
+        return self
 
 
 def read_campaign(path: Path) -> Campaign:

@@ -1,5 +1,6 @@
 """The scheduler: it rings the control queue's doorbell, and not again while nobody has come to the door."""
 
+from datetime import datetime
 from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
@@ -10,6 +11,21 @@ _ENOUGH = 20
 
 class DoorbellScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
     """Celery's scheduler, keeping nothing on disk: what is missed is simply done at the next tick."""
+
+    _seen: datetime | None = None
+    """The clock at the last tick."""
+
+    def tick(self, *arguments: Any, **more: Any) -> Any:
+        """Send what is due. Returns the seconds until the next look."""
+        now = self.app.now()
+        if self._seen is not None and now < self._seen:
+            # The clock was put back. Celery counts by it, and would send nothing until the old time has
+            # come round again.
+            for entry in self.schedule.values():
+                entry.last_run_at = min(entry.last_run_at, now)
+            self._heap = None
+        self._seen = now
+        return super().tick(*arguments, **more)
 
     def apply_async(
         self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **kwargs: Any

@@ -213,7 +213,7 @@ def health(
         raise typer.Exit(1)
     # A rate that Connect has throttled is no reason to restart a container; a Redis that is gone is not
     # mended by one either, but it is what the check is asked to show.
-    broken = [p.problem for p in mine if p.problem and not p.problem.startswith("throttled")]
+    broken = [p.problem for p in mine if p.problem and not p.problem.startswith(("throttled", "no capacity"))]
     if broken:
         say(f"dialer: {broken[0]}")
         raise typer.Exit(1)

@@ -24,7 +24,7 @@ from botocore.awsrequest import (
 from botocore.config import Config
 
 from campaigns.campaign import ConnectOptions
-from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Refused, Stage, judged
+from worker.connect_errors import Ambiguous, Misconfigured, Refused, Stage, Withheld, judged
 
 # --- what goes in and comes out ---------------------------------------------------------------------------
 
@@ -93,11 +93,11 @@ class _Departure:
             try:
                 allowed = self.send_before()
             except Exception as error:
-                raise NeverSent(
+                raise Withheld(
                     "LastLook", f"the last look before sending failed: {type(error).__name__}"
                 ) from error
             if not allowed:
-                raise NeverSent("LastLook", "the last look before sending said no")
+                raise Withheld("LastLook", "the last look before sending said no")
         self.stage = Stage.SENT
 
 
@@ -205,9 +205,17 @@ class Connect:
         return _report(contact)
 
     def search(
-        self, instance_id: str, since: datetime, until: datetime, next_token: str | None = None
+        self,
+        instance_id: str,
+        since: datetime,
+        until: datetime,
+        next_token: str | None = None,
+        *,
+        attribute: tuple[str, Sequence[str]] | None = None,
     ) -> SearchPage:
         """The voice calls that were started through the API in that time, whoever started them.
+
+        `attribute`: only those of which this attribute has one of these values, 20 at most.
 
         A call may appear late (the delay is not documented), perhaps not before it is over. Amazon's console
         shows 10,000 results of a query at most, so ask for less time.
@@ -227,6 +235,12 @@ class Connect:
             "Sort": {"FieldName": "INITIATION_TIMESTAMP", "Order": "ASCENDING"},
             "MaxResults": 100,
         }
+        if attribute is not None:
+            name, values = attribute
+            request["SearchCriteria"]["SearchableContactAttributes"] = {
+                "Criteria": [{"Key": name, "Values": list(values)}],
+                "MatchType": "MATCH_ALL",
+            }
         if next_token:
             request["NextToken"] = next_token
         with _followed(_Departure()):
@@ -304,7 +318,10 @@ def request_of(order: CallOrder) -> dict[str, Any]:
     # Without a token the SDK would invent one, and AWS could not tell a repetition from a new call.
     if not 1 <= len(order.client_token) <= _TOKEN_LENGTH:
         raise Refused("InvalidClientToken", "the client token must have 1 to 500 characters")
-    _check_attributes(order.attributes)
+    attributes = dict(order.attributes)
+    if options.search_attribute is not None:
+        attributes[options.search_attribute] = order.client_token
+    _check_attributes(attributes)
     request: dict[str, Any] = {
         "InstanceId": options.instance_id,
         "ContactFlowId": options.contact_flow_id,
@@ -314,7 +331,7 @@ def request_of(order: CallOrder) -> dict[str, Any]:
     optional: dict[str, Any] = {
         "SourcePhoneNumber": options.source_phone_number,
         "QueueId": options.queue_id,
-        "Attributes": dict(order.attributes) or None,
+        "Attributes": attributes or None,
         "RingTimeoutInSeconds": options.ring_timeout_seconds,
         "TrafficType": options.traffic_type,
         "CampaignId": options.campaign_id,

@@ -36,6 +36,10 @@ class NeverSent(ConnectError):
     """The request has not left this machine. The same attempt may be sent again at any time."""
 
 
+class Withheld(NeverSent):
+    """It was not let go: no slot, a look too late, a worker that stops. Nothing is wrong with the way out."""
+
+
 class Throttled(ConnectError):
     """Too many requests a second. It did not ring; slow down, and send the same attempt again later."""
 
@@ -139,6 +143,8 @@ _BY_STATUS: dict[int, tuple[type[ConnectError], str]] = {
 }
 # These answers repeat the request's headers, and the hint says all there is to do.
 _TELLTALE = {"IncompleteSignature", "InvalidSignature", "SignatureDoesNotMatch"}
+# Refusals of this one call, unless they name only what all calls of the campaign share.
+_REFUSALS = {"InvalidParameter", "InvalidRequest", "Validation"}
 # Parameters that are the same for all calls of a campaign, and those that are this call's own.
 _CAMPAIGNS_OWN = re.compile(
     r"instance|flow|source|queue|traffic|answer.?machine|ring.?timeout", re.IGNORECASE
@@ -175,7 +181,7 @@ def judged_answer(status: int, code: str, message: str, phone: str = "") -> Conn
     if status >= 500 and kind is not Throttled:
         # Whoever answers 5xx does not know what he did, whatever he calls it.
         kind, hint = Ambiguous, _MAYBE
-    if key == "InvalidParameter" and _CAMPAIGNS_OWN.search(message) and not _CALLS_OWN.search(message):
+    if key in _REFUSALS and _CAMPAIGNS_OWN.search(message) and not _CALLS_OWN.search(message):
         # Not this person's fault: the next thousand would be refused as well, and lost.
         kind, hint = Misconfigured, "check the [connect] table of the campaign file"
     said = "" if key in _TELLTALE else _clean(message, phone)

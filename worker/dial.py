@@ -24,7 +24,15 @@ from campaigns.ledger.moves import (
 from campaigns.ledger.runs import pause, pause_if_all_refused
 from campaigns.recipient import masked
 from worker.connect import CallOrder, Connect
-from worker.connect_errors import ConnectError, Misconfigured, NeverSent, NoCapacity, Refused, Throttled
+from worker.connect_errors import (
+    ConnectError,
+    Misconfigured,
+    NeverSent,
+    NoCapacity,
+    Refused,
+    Throttled,
+    Withheld,
+)
 from worker.pacer import Pacer, PacerUnavailable
 from worker.placing import Placing
 
@@ -69,6 +77,8 @@ class Dialer:
     sleep: Callable[[float], None]
     stopping: Callable[[], bool]
     """Whether this process has been told to stop: then what has not left is given back."""
+    report_problem: Callable[[str | None], None] = lambda _: None
+    """Told what keeps calls from being placed though nothing is wrong with them, or None."""
 
     def dial(self, claim: Claim) -> Dialed:
         """Place one claimed attempt's call, at most once, and record what came of it.
@@ -128,6 +138,7 @@ class Dialer:
     def _record_placed(self, order: Order, contact_id: str) -> Dialed:
         # Before anything else, so that not even a ledger that is lost loses the call.
         log.info("attempt %d: %s is contact %s", order.attempt_id, masked(order.phone), contact_id)
+        self.report_problem(None)
         now = self.clock()
         follow_at = now + self.timing.follow_after if self.timing.follow_after is not None else None
         recorded = self._recorded(
@@ -148,8 +159,11 @@ class Dialer:
                 self._slow_down()
                 return self._take_back(order, reason, seconds=1)
             case NoCapacity():
+                self.report_problem(f"no capacity: {reason}")
                 return self._take_back(order, reason, seconds=10)
             case NeverSent():
+                if not isinstance(error, Withheld):
+                    self.report_problem(f"no call gets through: {reason}")
                 return self._take_back(order, reason, seconds=5)
             case Misconfigured():
                 # The campaign stops before the attempt is due again, or it would be the next to fail.

@@ -136,6 +136,7 @@ class Machine:
             # Not the sleep that ends with the process: what has been answered must still be written down.
             sleep=time.sleep,
             stopping=self.stopping.is_set,
+            report_problem=lambda problem: self.note("dial", problem),
         )
 
     def sleep(self, seconds: float) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
 from worker.connect import CallOrder, Connect
-from worker.connect_errors import Ambiguous, ConnectError, NeverSent
+from worker.connect_errors import Ambiguous, ConnectError, NeverSent, Withheld
 from worker.pacer import Pacer, PacerUnavailable, Slot
 
 _TRIES = 3
@@ -69,7 +69,7 @@ class Placing:
             slot, self.slot = self.slot or self._another_slot(), None
             self.pacer.until(slot)
             if self.stopping():  # which ends every sleep, also before the slot has opened
-                raise NeverSent("Stopping", "the worker is stopping")
+                raise Withheld("Stopping", "the worker is stopping")
             asked = self.monotonic()
             late = False
 
@@ -95,9 +95,9 @@ class Placing:
         try:
             slot = self.pacer.wait(max(0.0, self._left()))
         except PacerUnavailable as error:
-            raise NeverSent("PacerUnavailable", str(error)) from error
+            raise Withheld("PacerUnavailable", str(error)) from error
         if slot is None or self.stopping():
-            raise NeverSent("NoSlot", "no slot within the time that is left for sending")
+            raise Withheld("NoSlot", "no slot within the time that is left for sending")
         return slot
 
     def _left(self) -> float:

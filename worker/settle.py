@@ -6,7 +6,7 @@ that would ring a second time.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -60,6 +60,17 @@ class Stranger:
     contact_id: str
     initiated_at: datetime
     phone: str | None
+    attributes: Mapping[str, str]
+
+    def may_be(self, unknown: Unknown) -> bool:
+        """Whether this can be the attempt's call: to its number, at its time, without another's token."""
+        name = unknown.campaign.connect.search_attribute
+        token = self.attributes.get(name) if name else None
+        return (
+            self.phone == unknown.phone
+            and unknown.dialing_at - _CLOCKS <= self.initiated_at <= unknown.lease_until + _CLOCKS
+            and token in (None, unknown.client_token)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,13 @@ class Sweep:
     strangers: Sequence[Stranger]
     complete: bool
     """Whether Connect could tell whom each stranger called."""
+
+
+Attribute = tuple[str, Sequence[str]]
+"""A contact attribute's name, and the values of which it is to have one."""
+
+_MOST_VALUES = 20
+"""Values a criterion takes (API reference, SearchableContactAttributesCriteria)."""
 
 
 class Interrupted(Exception):
@@ -88,14 +106,28 @@ def next_search(age: timedelta, patience: timedelta) -> timedelta | None:
     return wait if age < patience + _GIVEN_UP_AFTER else None
 
 
+def _tokens(unknowns: Sequence[Unknown], last: bool) -> Sequence[Attribute | None]:
+    """What to search by: the attempts' tokens where their campaigns have an attribute for them, else only by
+    time. The last search goes by time alone: an attribute that is not searchable after all finds nothing."""
+    if last or any(unknown.campaign.connect.search_attribute is None for unknown in unknowns):
+        return [None]
+    by_name: dict[str, list[str]] = {}
+    for unknown in unknowns:
+        by_name.setdefault(str(unknown.campaign.connect.search_attribute), []).append(unknown.client_token)
+    return [
+        (name, tokens[first : first + _MOST_VALUES])
+        for name, tokens in by_name.items()
+        for first in range(0, len(tokens), _MOST_VALUES)
+    ]
+
+
 def matched(unknowns: Iterable[Unknown], strangers: Iterable[Stranger]) -> dict[int, Stranger]:
     """attempt_id → the call that must be it: to its number, nearest in time, each call for one attempt."""
     pairs = sorted(
         (abs(stranger.initiated_at - unknown.dialing_at), unknown.attempt_id, stranger.contact_id, stranger)
         for unknown in unknowns
         for stranger in strangers
-        if stranger.phone == unknown.phone
-        and unknown.dialing_at - _CLOCKS <= stranger.initiated_at <= unknown.lease_until + _CLOCKS
+        if stranger.may_be(unknown)
     )
     found: dict[int, Stranger] = {}
     taken: set[str] = set()
@@ -141,7 +173,9 @@ class Settling:
         since = min(unknown.dialing_at for unknown in unknowns) - around
         until = min(max(unknown.lease_until for unknown in unknowns) + around, began + around)
         try:
-            sweep = self._sweep(unknowns[0].campaign.connect.instance_id, since, until)
+            sweep = self._sweep(
+                unknowns[0].campaign.connect.instance_id, since, until, _tokens(unknowns, last)
+            )
         except (ConnectError, PacerUnavailable, Interrupted) as error:
             log.warning("what is unknown cannot be searched for now: %s", error)
             if not isinstance(error, Throttled | Interrupted):
@@ -151,9 +185,13 @@ class Settling:
         self.report_problem(None)
         return self._judge(unknowns, sweep, began)
 
-    def _sweep(self, instance_id: str, since: datetime, until: datetime) -> Sweep:
-        """Everything that Connect lists, and whom those called that we do not know. Raises ConnectError."""
-        listed = self._listed(instance_id, since, until)
+    def _sweep(
+        self, instance_id: str, since: datetime, until: datetime, tokens: Sequence[Attribute | None]
+    ) -> Sweep:
+        """What Connect lists, and whom those called that we do not know. Raises ConnectError."""
+        listed: dict[str, Listed] = {}
+        for attribute in tokens:
+            listed |= self._listed(instance_id, since, until, attribute)
         unfamiliar = sorted(listed.keys() - already_known(self.ledger, list(listed)))
         strangers: list[Stranger] = []
         complete = True
@@ -166,17 +204,24 @@ class Settling:
                 raise
             complete = complete and report is not None and report.phone is not None
             strangers.append(
-                Stranger(contact_id, listed[contact_id].initiated_at, report.phone if report else None)
+                Stranger(
+                    contact_id,
+                    listed[contact_id].initiated_at,
+                    report.phone if report else None,
+                    report.attributes if report else {},
+                )
             )
         return Sweep(frozenset(listed), strangers, complete)
 
-    def _listed(self, instance_id: str, since: datetime, until: datetime) -> dict[str, Listed]:
+    def _listed(
+        self, instance_id: str, since: datetime, until: datetime, attribute: Attribute | None
+    ) -> dict[str, Listed]:
         listed: dict[str, Listed] = {}
         shown, token = 0, None
         while True:
             self._wait(self.search_pacer)
             try:
-                page = self.connect.search(instance_id, since, until, token)
+                page = self.connect.search(instance_id, since, until, token, attribute=attribute)
             except Throttled:
                 self.search_pacer.throttled()
                 raise

@@ -195,6 +195,9 @@ def _postgresql(url: URL) -> Engine:
             cursor.execute("SHOW synchronous_commit")
             if cursor.fetchone()[0] == "off":
                 cursor.execute("SET synchronous_commit TO on")
+            # A process that is stopped in the middle of a transaction, or whose machine is gone, would keep
+            # its rows locked, and with them the feed of everybody.
+            cursor.execute("SET idle_in_transaction_session_timeout TO '15s'")
         dbapi.commit()
 
     return engine

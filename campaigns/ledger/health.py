@@ -44,6 +44,8 @@ def leave(ledger: Ledger, process: str, now: datetime) -> None:
 
 def alive(ledger: Ledger, now: datetime) -> list[Heartbeat]:
     """The processes that have reported lately."""
-    query = select(heartbeats).where(heartbeats.c.seen_at > now - MISSED).order_by(heartbeats.c.process)
+    # Nor is who died under a clock that was ahead, and has been put back since, alive until then.
+    lately = (heartbeats.c.seen_at > now - MISSED, heartbeats.c.seen_at < now + MISSED)
+    query = select(heartbeats).where(*lately).order_by(heartbeats.c.process)
     with ledger.read() as db:
         return [Heartbeat(**row._mapping) for row in db.execute(query)]

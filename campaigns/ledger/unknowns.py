@@ -33,6 +33,7 @@ class Unknown:
 
     attempt_id: int
     fence: int
+    client_token: str
     phone: str
     dialing_at: datetime
     """The request left after this, if it left."""
@@ -66,6 +67,7 @@ def take_due_unknowns(
             Unknown(
                 attempt_id=row.id,
                 fence=row.fence,
+                client_token=row.client_token,
                 phone=row.phone,
                 dialing_at=row.dialing_at,
                 lease_until=row.lease_until,
@@ -205,6 +207,7 @@ def _searched(exchange: str) -> Any:
         select(
             attempts.c.id,
             attempts.c.fence,
+            attempts.c.client_token,
             attempts.c.dialing_at,
             attempts.c.lease_until,
             attempts.c.unknown_at,

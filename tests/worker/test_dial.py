@@ -24,7 +24,15 @@ from campaigns.client_token import client_token
 from campaigns.ledger import LedgerUnavailable, open_ledger, runs
 from campaigns.ledger.claims import Claim, Rescued, hand_back
 from worker.connect import Connect
-from worker.connect_errors import Ambiguous, ConnectError, Misconfigured, NeverSent, Refused, Throttled
+from worker.connect_errors import (
+    Ambiguous,
+    ConnectError,
+    Misconfigured,
+    NeverSent,
+    NoCapacity,
+    Refused,
+    Throttled,
+)
 from worker.dial import Dialer
 from worker.pacer import Pacer, Rate, bucket_name
 from worker.rescue import rescue
@@ -452,6 +460,34 @@ def test_request_that_never_left_goes_through_on_the_next_try(
     assert make_dialer(connect=connect).dial(claim) == "placed"
     assert len(connect.orders) == 2
     assert exchange.rings(claim.client_token) == 1
+
+
+def test_what_keeps_calls_from_being_placed_is_reported_until_one_is(
+    book: Any, make_dialer: MakeDialer, seam: Callable[..., Any]
+) -> None:
+    """The status can say that the network or a quota is in the way, and that it no longer is."""
+    problems: list[str | None] = []
+    no_way = [NeverSent("EndpointConnectionError", "no connection")] * 3
+    for happenings in (no_way, [NoCapacity("LimitExceededException", "a quota is used up")], [None]):
+        claim = claimed(book, 0)
+        make_dialer(connect=seam(*happenings), report_problem=problems.append).dial(claim)
+    assert problems == [
+        "no call gets through: EndpointConnectionError: no connection",
+        "no capacity: LimitExceededException: a quota is used up",
+        None,
+    ]
+
+
+def test_call_that_was_withheld_is_no_problem_of_the_way_out(
+    book: Any, make_dialer: MakeDialer, slots: Any
+) -> None:
+    """A worker that is stopping gives its attempt back without alarming anybody."""
+    problems: list[str | None] = []
+    claim = claimed(book, 0)
+    looks = iter([False, True, True])
+    dialer = make_dialer(stopping=lambda: next(looks, True), report_problem=problems.append)
+    assert dialer.dial(claim) == "returned"
+    assert problems == []
 
 
 def test_answer_that_it_did_not_ring_waits_for_the_ledger(

