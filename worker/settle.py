@@ -97,12 +97,13 @@ class Interrupted(Exception):
 def next_search(age: timedelta, patience: timedelta) -> timedelta | None:
     """How long to wait after a search that settled nothing: as long as the attempt has been unknown.
 
-    The one at the end of `patience` decides. Beyond it, which is where evidence could not be had, the waits
-    grow to an hour; None after a day.
+    The one at the end of `patience` decides. Beyond it, which is where evidence could not be had, another
+    comes after the same time, and the waits grow slowly to an hour; None after a day.
     """
-    wait = min(max(age, min(_SHORTEST_WAIT, patience)), _LONGEST_WAIT)
+    wait = max(age, min(_SHORTEST_WAIT, patience))
     if age < patience:
         return min(wait, patience - age)
+    wait = min(max(patience, age / 4), _LONGEST_WAIT)
     return wait if age < patience + _GIVEN_UP_AFTER else None
 
 
