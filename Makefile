@@ -4,6 +4,8 @@
 PYTHON ?= python3
 UV ?= uv
 ARGS ?=
+# Tests at the same time. They wait more than they compute; but they measure time, so no more than cores.
+JOBS ?= 2
 
 # "yes" if .venv was set up completely, in this folder, and its Python still starts. Anything else is made anew.
 READY := $(shell .venv/bin/python -c "" 2>/dev/null && [ "`cat .venv/.ready 2>/dev/null`" = "`pwd -P`" ] && echo yes)
@@ -35,7 +37,7 @@ demo: .venv/.ready
 	@.venv/bin/python -m worker.cli demo $(ARGS)
 
 test: .venv/.ready
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: .venv/.ready
 	@.venv/bin/python -m ruff check $(ARGS) .

@@ -210,7 +210,7 @@ class Desk:
             "contact_flow_id": "b0b8f2dd-ed1b-4c44-af36-ce189a178181",
             "source_phone_number": "+14155550199",
         }
-        return Campaign.model_validate({"name": name, "connect": connect, **tables})
+        return Campaign.model_validate({"name": name, "connect": connect} | tables)
 
     def people(self, count: int, first: int = 1) -> list[Recipient]:
         """Recipients whose keys, numbers and lines follow each other."""

@@ -340,7 +340,7 @@ def test_pause_stops_the_ringing_and_resume_goes_on(office: Office, empty_postgr
 
     The ledger is in PostgreSQL here: then nothing of it is kept in a file.
     """
-    numbers = answered(100)
+    numbers = answered(300)
     office.list(numbers)
     office.environment["DIALER_DATABASE_URL"] = empty_postgres_url
     office.environment["DIALER_CALLS_PER_SECOND"] = "20"

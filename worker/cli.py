@@ -211,9 +211,10 @@ def health(
     if not mine:
         say(f"dialer: no {role} process of this host has reported lately")
         raise typer.Exit(1)
-    # A rate that Connect has throttled is no reason to restart a container; a Redis that is gone is not
-    # mended by one either, but it is what the check is asked to show.
-    broken = [p.problem for p in mine if p.problem and not p.problem.startswith(("throttled", "no capacity"))]
+    # What Connect does not grant is no reason to restart a container; a Redis that is gone is not mended by
+    # one either, but it is what the check is asked to show.
+    granted = ("throttled", "no capacity", "unknown calls", "outcomes")
+    broken = [p.problem for p in mine if p.problem and not p.problem.startswith(granted)]
     if broken:
         say(f"dialer: {broken[0]}")
         raise typer.Exit(1)

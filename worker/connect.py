@@ -115,7 +115,8 @@ class _Watched:
 
     def request(self, *args: Any, **more: Any) -> Any:
         departure = _departure.get()
-        if departure is not None:
+        # While the request is being prepared, credentials may be asked for over connections like this one.
+        if departure is not None and departure.stage is not Stage.PREPARING:
             if self.sock is None:
                 self.connect()  # type: ignore[attr-defined] # urllib3's
             departure.leave()
@@ -246,7 +247,7 @@ class Connect:
         with _followed(_Departure()):
             answer = client.search_contacts(**request)
         contacts = answer.get("Contacts")
-        if not isinstance(contacts, list):
+        if not isinstance(contacts, list) or not all(isinstance(contact, dict) for contact in contacts):
             raise Ambiguous(
                 "NoContacts", "the answer lists no contacts; something between us and AWS changed it"
             )

@@ -43,6 +43,8 @@ _BY_DISCONNECT_REASON = {
     "TELECOM_POTENTIAL_BLOCKING": Outcome.BLOCKED,
 }
 
+_LEAST_LOOKS = 3
+
 _UNASKABLE = timedelta(hours=1)
 """How long after placing a call that Connect refuses to tell about is given up."""
 
@@ -132,7 +134,8 @@ def _apply(
     """Write down what a look has shown. Returns whether the call has ended."""
     outcome = outcome_of(report) if report is not None else None
     if outcome is None:
-        if report is not None or now - call.placed_at < patience:
+        # One that a search found long after it was placed has a few looks all the same.
+        if report is not None or now - call.placed_at < patience or call.follows < _LEAST_LOOKS:
             follow_later(ledger, call.attempt_id, now + next_look(first, call.follows))
             return False
         outcome = Outcome.NO_OUTCOME

@@ -6,14 +6,16 @@ that would ring a second time.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from campaigns.ledger import Ledger
+from campaigns.ledger import Ledger, LedgerUnavailable
 from campaigns.ledger.unknowns import (
     Unknown,
     already_known,
+    anything_searched_for,
     calls_known_between,
     mark_found,
     mark_not_found,
@@ -22,7 +24,7 @@ from campaigns.ledger.unknowns import (
 )
 from campaigns.redial import dial_again_unfound
 from worker.connect import Connect, Listed
-from worker.connect_errors import ConnectError, Throttled
+from worker.connect_errors import Ambiguous, ConnectError, Refused, Throttled
 from worker.pacer import Pacer, PacerUnavailable
 
 log = logging.getLogger(__name__)
@@ -44,8 +46,9 @@ _HELD_FOR = timedelta(minutes=5)
 """How long attempts that are searched for stay taken; if this process dies they are due again after it."""
 
 _SHORTEST_WAIT = timedelta(seconds=5)
-_LONGEST_WAIT = timedelta(hours=1)
-_GIVEN_UP_AFTER = timedelta(days=1)
+_LONGEST_WAIT = timedelta(days=1)
+_GIVEN_UP_AFTER = timedelta(days=30)
+_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 _SLOT_SECONDS = 30.0
 """How long one request waits for its turn: the quotas are small, and others use them too."""
 
@@ -63,13 +66,14 @@ class Stranger:
     attributes: Mapping[str, str]
 
     def may_be(self, unknown: Unknown) -> bool:
-        """Whether this can be the attempt's call: to its number, at its time, without another's token."""
+        """Whether this can be the attempt's call: by its token, or else to its number and at its time."""
         name = unknown.campaign.connect.search_attribute
         token = self.attributes.get(name) if name else None
+        if token is not None:
+            return token == unknown.client_token
         return (
             self.phone == unknown.phone
             and unknown.dialing_at - _CLOCKS <= self.initiated_at <= unknown.lease_until + _CLOCKS
-            and token in (None, unknown.client_token)
         )
 
 
@@ -98,9 +102,9 @@ def next_search(age: timedelta, patience: timedelta) -> timedelta | None:
     """How long to wait after a search that settled nothing: as long as the attempt has been unknown.
 
     The one at the end of `patience` decides. Beyond it, which is where evidence could not be had, another
-    comes after the same time, and the waits grow slowly to an hour; None after a day.
+    comes after the same time, and the waits grow slowly to a day; None after a month.
     """
-    wait = max(age, min(_SHORTEST_WAIT, patience))
+    wait = max(age, min(_SHORTEST_WAIT, patience))  # also where a clock that was put back makes it negative
     if age < patience:
         return min(wait, patience - age)
     wait = min(max(patience, age / 4), _LONGEST_WAIT)
@@ -168,6 +172,8 @@ class Settling:
             limit=200,
         )
         if not unknowns:
+            if not anything_searched_for(self.ledger, self.exchange):
+                self.report_problem(None)
             return 0
         last = any(began - unknown.unknown_at >= self.patience for unknown in unknowns)
         around = _CLOCKS if last else _NEAR
@@ -178,13 +184,22 @@ class Settling:
                 unknowns[0].campaign.connect.instance_id, since, until, _tokens(unknowns, last)
             )
         except (ConnectError, PacerUnavailable, Interrupted) as error:
-            log.warning("what is unknown cannot be searched for now: %s", error)
-            if not isinstance(error, Throttled | Interrupted):
-                self.report_problem(f"unknown calls cannot be searched for: {error}")
-            self._try_later(unknowns, f"no search was possible: {error}", at_most=timedelta(minutes=1))
+            self._failed(unknowns, str(error), alarm=not isinstance(error, Throttled | Interrupted))
+            return 0
+        except LedgerUnavailable:
+            raise  # then nothing can be written down either; they are due again by themselves
+        except Exception as error:
+            # Its name only: what nobody foresaw may hold a number.
+            self._failed(unknowns, f"{type(error).__name__} in the dialer itself", alarm=True)
             return 0
         self.report_problem(None)
         return self._judge(unknowns, sweep, began)
+
+    def _failed(self, unknowns: Sequence[Unknown], why: str, *, alarm: bool) -> None:
+        log.warning("what is unknown cannot be searched for now: %s", why)
+        if alarm:
+            self.report_problem(f"unknown calls cannot be searched for: {why}")
+        self._try_later(unknowns, f"no search was possible: {why}", at_most=timedelta(minutes=1))
 
     def _sweep(
         self, instance_id: str, since: datetime, until: datetime, tokens: Sequence[Attribute | None]
@@ -203,7 +218,11 @@ class Settling:
             except Throttled:
                 self.describe_pacer.throttled()
                 raise
-            complete = complete and report is not None and report.phone is not None
+            except (Ambiguous, Refused) as error:
+                # Perhaps only this one's fault, so the others must not wait behind it.
+                log.warning("contact %s cannot be described now: %s", contact_id, error)
+                report = None
+            complete = complete and report is not None and _E164.fullmatch(report.phone or "") is not None
             strangers.append(
                 Stranger(
                     contact_id,
@@ -231,7 +250,10 @@ class Settling:
             if token is None and shown < _MOST_RESULTS:
                 return listed
             if token is None:
-                since, shown = max(call.initiated_at for call in listed.values()), 0
+                latest = max(call.initiated_at for call in listed.values())
+                if latest - since < timedelta(seconds=1):
+                    raise Interrupted("more calls within a second than a search shows")
+                since, shown = latest, 0
 
     def _wait(self, pacer: Pacer) -> None:
         if pacer.wait(_SLOT_SECONDS) is None:
@@ -319,11 +341,13 @@ class Settling:
         for hold in (False, True):
             these = [u for u in unknowns if (now - u.unknown_at >= self.patience) == hold]
             waits = [next_search(now - unknown.unknown_at, self.patience) for unknown in these]
+            # A search that failed has not been one: whoever comes back after a month has one to begin with.
+            last = None if at_most == _LONGEST_WAIT else now + at_most
             if these:
                 search_later(
                     self.ledger,
                     [
-                        (unknown, None if wait is None else now + min(wait, at_most))
+                        (unknown, last if wait is None else now + min(wait, at_most))
                         for unknown, wait in zip(these, waits, strict=True)
                     ],
                     hold=hold,

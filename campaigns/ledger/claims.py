@@ -112,8 +112,8 @@ def bring_forward(ledger: Ledger, now: datetime) -> int:
     put_off = (
         select(recipients.c.id)
         .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
-        .join(runs, runs.c.id == attempts.c.run_id)
-        .where(runs.c.state == RunState.RUNNING, attempts.c.state == AttemptState.RETURNED)
+        .where(attempts.c.run_id.in_(select(runs.c.id).where(runs.c.state == RunState.RUNNING)))
+        .where(attempts.c.state == literal_column("'returned'"))
         .where(recipients.c.state == RecipientState.WAITING, recipients.c.due_at > now + LONGEST_PUT_OFF)
     )
     with ledger.read() as db:

@@ -15,6 +15,7 @@ from campaigns.campaign import Campaign, ConnectOptions
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.standing import (
     ON_THIS_ATTEMPT,
+    called_after_all,
     campaign_of,
     go_on,
     hold_run,
@@ -138,7 +139,7 @@ def _mark_placed_late(
             # has found the call meanwhile.
             return bool(row.contact_id == values["contact_id"])
         db.execute(update(attempts).where(attempts.c.id == attempt_id).values(values))
-        move_recipient(db, row, ON_THIS_ATTEMPT, becomes)
+        called_after_all(db, row, becomes)
         if becomes == RecipientState.IN_PROGRESS:
             go_on(db, row)
         return True

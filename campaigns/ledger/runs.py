@@ -53,6 +53,11 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
             f"{campaign.name}: {', '.join(sorted(same_people))} cannot change once people are loaded: "
             "the same people would count as new and be called again; put it back, or use another name"
         )
+    if "connect.instance_id" in changed and _has_open_calls(db, known.id):
+        raise Mistake(
+            f"{campaign.name}: connect.instance_id cannot change while calls of the campaign are open: what "
+            "became of them is asked for there; pause the campaign, and wait until nobody is in progress"
+        )
     if changed:
         db.execute(
             update(campaigns)
@@ -290,6 +295,16 @@ def _first_turn(db: Connection) -> float:
     # Starting from zero it would take every slot until it had caught up with all that they ever dialed.
     lowest = select(func.min(runs.c.turn)).where(runs.c.state == RunState.RUNNING)
     return float(db.execute(lowest).scalar_one() or 0.0)
+
+
+def _has_open_calls(db: Connection, campaign_id: int) -> bool:
+    """Whether Connect is still to be asked about any of its calls."""
+    of_campaign = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == campaign_id))
+    dialing = attempts.c.state == AttemptState.DIALING
+    followed = (attempts.c.state == AttemptState.PLACED) & attempts.c.follow_at.is_not(None)
+    searched = (attempts.c.state == AttemptState.UNKNOWN) & attempts.c.settle_at.is_not(None)
+    asked = select(attempts.c.id).where(of_campaign, dialing | followed | searched).limit(1)
+    return db.execute(asked).first() is not None
 
 
 def _has_recipients(db: Connection, campaign_id: int) -> bool:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, literal_column, select, update
+from sqlalchemy import Connection, delete, func, literal_column, select, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
@@ -109,6 +109,27 @@ def move_recipient(
         .where(recipients.c.state.in_(states))
         .values(state=becomes)
     )
+
+
+def called_after_all(db: Connection, row: Any, becomes: RecipientState) -> None:
+    """The recipient of a call that was placed, though it had passed for never placed.
+
+    Nobody dials them once more for it: who waits for the next attempt does so no longer, and a next attempt
+    that has not been dialed is withdrawn. One that is `dialing` cannot be called back.
+    """
+    undialed = attempts.c.state.in_((AttemptState.QUEUED, AttemptState.RETURNED))
+    withdrawn = db.execute(
+        delete(attempts).where(
+            attempts.c.recipient_id == row.recipient_id, attempts.c.number == row.number + 1, undialed
+        )
+    ).rowcount
+    if withdrawn:
+        db.execute(
+            update(recipients)
+            .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number + 1)
+            .values(attempts=row.number)
+        )
+    move_recipient(db, row, (*ON_THIS_ATTEMPT, RecipientState.WAITING), becomes)
 
 
 def hold_run(db: Connection, attempt_id: int) -> str | None:

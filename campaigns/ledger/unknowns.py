@@ -12,6 +12,7 @@ from campaigns.campaign import Campaign
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.standing import (
     ON_THIS_ATTEMPT,
+    called_after_all,
     campaign_of,
     go_on,
     hold_run,
@@ -80,12 +81,21 @@ def take_due_unknowns(
             if campaign.connect.instance_id == instance
         ]
     with ledger.write() as db:
-        db.execute(
-            update(attempts)
-            .where(attempts.c.id.in_([unknown.attempt_id for unknown in unknowns]), _UNKNOWN)
-            .values(settle_at=until)
-        )
-    return unknowns
+        take = update(attempts).where(_UNKNOWN).values(settle_at=until).returning(attempts.c.id)
+        # Somebody else may have taken it since it was read; then the neighbours are theirs as well.
+        if not db.execute(take.where(attempts.c.id == first.id, attempts.c.settle_at <= now)).all():
+            return []
+        others = [unknown.attempt_id for unknown in unknowns if unknown.attempt_id != first.id]
+        # Not what has been settled meanwhile: nobody searches for that any more.
+        found = db.execute(take.where(attempts.c.id.in_(others), attempts.c.settle_at.is_not(None)))
+        taken = {first.id, *found.scalars()}
+    return [unknown for unknown in unknowns if unknown.attempt_id in taken]
+
+
+def anything_searched_for(ledger: Ledger, exchange: str) -> bool:
+    """Whether any attempt of an exchange is still searched for."""
+    with ledger.read() as db:
+        return db.execute(_searched(exchange).limit(1)).first() is not None
 
 
 def calls_known_between(
@@ -152,7 +162,7 @@ def mark_found(
                 evidence=evidence,
             )
         )
-        move_recipient(db, row, ON_THIS_ATTEMPT, becomes)
+        called_after_all(db, row, becomes)
         if becomes == RecipientState.IN_PROGRESS and still_on(db, row):
             go_on(db, row)
         return True
@@ -190,8 +200,9 @@ def search_later(
     ledger: Ledger, unknowns: Iterable[tuple[Unknown, datetime | None]], *, hold: bool, evidence: str
 ) -> None:
     """Search for each again at its time, or never; until then its recipient is held, or still in progress."""
-    with ledger.write() as db:
-        for unknown, settle_at in unknowns:
+    # Each in a transaction of its own: two hundred in one would keep SQLite from the dialing for a second.
+    for unknown, settle_at in unknowns:
+        with ledger.write() as db:
             row = locked(db, unknown.attempt_id, unknown.fence, AttemptState.UNKNOWN)
             if row is None:
                 continue
@@ -222,7 +233,7 @@ def _searched(exchange: str) -> Any:
             .join(campaigns, campaigns.c.id == runs.c.campaign_id)
         )
         .where(_UNKNOWN, attempts.c.settle_at.is_not(None), runs.c.exchange == exchange)
-        .order_by(attempts.c.settle_at)
+        .order_by(attempts.c.settle_at, attempts.c.id)
     )
 
 

@@ -201,7 +201,7 @@ def test_wrong_setting_stops_the_start_in_one_line(
     """Exit 2, the variable's name, and no traceback; a password stays unsaid."""
     settings_environment.setenv(name, value)
     process = celery("worker", "-Q", "dial-sandbox", "-P", "threads", "--loglevel", "WARNING")
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 2, output
     lines = [line for line in output.splitlines() if line.strip()]
     assert len(lines) == 1, output
@@ -219,7 +219,7 @@ def test_process_reports_and_leaves(
     now = program.parts.now
     until(lambda: [found.role for found in alive(dial_ledger, now())] == [role], "it reports")
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert alive(dial_ledger, now()) == []

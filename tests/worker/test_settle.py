@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from campaigns.ledger.moves import NotNow, mark_dialing, mark_placed
 from campaigns.ledger.unknowns import Unknown
 from worker.connect import CallReport, Connect, Listed, SearchPage
 from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Throttled
@@ -74,8 +75,11 @@ class Searched:
         error: Exception | None = None,
         hidden: Sequence[str] = (),
         nobody: bool = False,
+        indescribable: str = "",
+        plus: bool = True,
     ) -> None:
         self._connect, self.error, self.hidden, self.nobody = connect, error, hidden, nobody
+        self.indescribable, self.plus = indescribable, plus
         self.searches: list[tuple[datetime, datetime]] = []
         self.attributes: list[Any] = []
         self.described: list[str] = []
@@ -98,7 +102,12 @@ class Searched:
 
     def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
         self.described.append(contact_id)
-        return None if self.nobody else self._connect.describe(instance_id, contact_id)
+        if contact_id == self.indescribable:
+            raise Ambiguous("InternalServiceException", "HTTP 500")
+        report = self._connect.describe(instance_id, contact_id)
+        if self.nobody or report is None:
+            return None
+        return report if self.plus else replace(report, phone=(report.phone or "").lstrip("+"))
 
 
 def test_lost_answer_is_found_and_the_call_followed(
@@ -348,14 +357,115 @@ def test_search_that_died_is_due_again(
 def test_nobody_searches_for_ever(
     book: Any, dial: Callable[[], list[str]], settle: Callable[..., int], connect: Connect
 ) -> None:
-    """Evidence that cannot be had for a day is not asked for any more; the recipient stays held."""
-    book.load(NEVER)
+    """What a month of searches could not tell is not asked for any more; the recipient stays held."""
+    book.load(NEVER, ANSWERED)
     dial()
-    blind = Searched(connect, error=Misconfigured("AccessDeniedException", "allow connect:SearchContacts"))
-    book.clock.now += 86_400 + 300
+    blind = Searched(connect, hidden=[book.attempts()[1].contact_id])
+    book.clock.now += 30 * 86_400 + 300
     settle(connect=blind)
+    assert book.recipients()[0].state == "held"
+    assert book.attempts()[0].settle_at is None
+
+
+def test_search_that_failed_has_not_been_one(
+    book: Any, dial: Callable[[], list[str]], settle: Callable[..., int], connect: Connect
+) -> None:
+    """However long the dialer was down: a hiccup of its first search does not end the searching."""
+    book.load(LOST)
+    dial()
+    book.clock.now += 40 * 86_400
+    assert settle(connect=Searched(connect, error=Throttled("ThrottlingException", "too many"))) == 0
     assert book.standing() == ("unknown", "held")
-    assert book.attempt().settle_at is None
+    book.clock.now += 60
+    assert settle() == 1
+    assert book.standing() == ("placed", "in_progress")
+
+
+def test_one_contact_that_cannot_be_described_hides_nobody_else(
+    book: Any, dial: Callable[[], list[str]], settle: Callable[..., int], connect: Connect
+) -> None:
+    """Its error keeps the search from deciding on those it may be; the others are found all the same."""
+    book.load(LOST, "+12125550196")
+    assert dial() == ["unknown", "unknown"]
+    (bad, _) = _listed(connect, book)
+    book.clock.now += 300
+    assert settle(connect=Searched(connect, indescribable=bad)) == 1
+    assert sorted(row.state for row in book.attempts()) == ["placed", "unknown"]
+    assert sorted(person.state for person in book.recipients()) == ["held", "in_progress"]
+
+
+def test_problem_is_over_when_nothing_is_searched_for_any_more(
+    book: Any,
+    dial: Callable[[], list[str]],
+    settle: Callable[..., int],
+    connect: Connect,
+    problems: list[str | None],
+) -> None:
+    """A search that failed is no alarm for ever: the answer may come after all."""
+    book.load(LOST)
+    dial()
+    book.clock.now += 10
+    settle(connect=Searched(connect, error=NeverSent("EndpointConnectionError", "no connection")))
+    settle()
+    assert len(problems) == 1
+    attempt = book.attempt()
+    now = book.clock.utc()
+    assert mark_placed(book.ledger, attempt.id, attempt.fence, "the-contact", now=now, follow_at=now)
+    settle()
+    assert problems[1:] == [None]
+
+
+def test_unforeseen_error_is_seen_and_the_search_goes_on(
+    book: Any,
+    dial: Callable[[], list[str]],
+    settle: Callable[..., int],
+    connect: Connect,
+    problems: list[str | None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A fault of our own is reported by its name alone, and tried again; nobody stays in progress for it."""
+    book.load(LOST)
+    dial()
+    book.clock.now += 300
+    assert settle(connect=Searched(connect, error=AttributeError(LOST))) == 0
+    assert problems == ["unknown calls cannot be searched for: AttributeError in the dialer itself"]
+    assert book.standing() == ("unknown", "held")
+    assert LOST not in caplog.text
+    book.clock.now += 60
+    assert settle() == 1
+
+
+def test_number_that_is_not_written_as_ours_decides_nothing(
+    book: Any, dial: Callable[[], list[str]], settle: Callable[..., int], connect: Connect
+) -> None:
+    """A contact whose address cannot be compared may be the call, whatever its form."""
+    book.load(LOST)
+    dial()
+    book.clock.now += 300
+    assert settle(connect=Searched(connect, plus=False)) == 0
+    assert book.standing() == ("unknown", "held")
+
+
+def test_nobody_is_dialed_again_whose_call_turns_up_late(
+    book: Any, dial: Callable[[], list[str]], settle: Callable[..., int]
+) -> None:
+    """Passed for never placed, waiting for the next attempt or queued for it: an answer in hand ends that."""
+    name = book.load(NEVER, "+12125550194")
+    dial()
+    book.clock.now += 300
+    assert settle() == 2
+    first, second = book.attempts()
+    (queued,) = book.claim(keep_queued=1)
+    now = book.clock.utc()
+    for each in (first, second):
+        assert mark_placed(book.ledger, each.id, each.fence, f"contact-{each.id}", now=now, follow_at=now)
+    assert [(row.number, row.state) for row in book.attempts()] == [(1, "placed"), (1, "placed")]
+    assert [(row.state, row.attempts) for row in book.recipients()] == [("in_progress", 1)] * 2
+    assert dial() == []
+    # Its task may still come: it finds nothing.
+    this = (book.ledger, queued.attempt_id, queued.fence)
+    assert isinstance(mark_dialing(*this, exchange="sandbox", now=now, lease=PATIENCE), NotNow)
+    assert book.run(name).state == "running"
 
 
 def test_more_results_than_a_query_shows_are_asked_for_in_parts(
@@ -416,8 +526,9 @@ def _listed(connect: Connect, book: Any) -> list[str]:
         (300, 300),
         (900, 300),
         (2000, 500),
-        (20_000, 3600),
-        (86_800, None),
+        (20_000, 5000),
+        (400_000, 86_400),
+        (2_600_000, None),
     ],
 )
 def test_waits_between_searches(age: int, wait: int | None) -> None:

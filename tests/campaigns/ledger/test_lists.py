@@ -284,6 +284,22 @@ def test_what_makes_people_the_same_cannot_change(desk: "Desk", key: str, value:
         assert runs.campaign_of(db, desk.run().id) == desk.campaign()
 
 
+def test_the_instance_stays_while_its_calls_are_open(desk: "Desk") -> None:
+    """Another instance knows nothing of them: a call in doubt would pass for never placed, and ring again."""
+    desk.started(2)
+    here = desk.campaign().connect
+    elsewhere = desk.campaign(
+        connect={**here.model_dump(exclude_none=True), "instance_id": "20a4c4eb-f57e-4d4c-b602-bf39176ced08"}
+    )
+    called, doubtful = desk.claim()
+    desk.bring(called, AttemptState.ENDED)
+    desk.bring(doubtful, AttemptState.UNKNOWN)
+    with pytest.raises(Mistake, match=r"connect\.instance_id cannot change while calls .* are open"):
+        desk.load(elsewhere, [])
+    assert desk.not_found(doubtful, redial=False)
+    assert desk.load(elsewhere, []).changed == ("connect.instance_id",)
+
+
 def test_the_refusal_comes_before_the_list_is_read(desk: "Desk") -> None:
     """Nobody waits for a million rows to be read to be told that the campaign cannot take them."""
     desk.load(desk.campaign(), desk.people(2))

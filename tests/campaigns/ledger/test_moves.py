@@ -294,7 +294,7 @@ def test_only_its_own_exchange_follows_a_call(desk: "Desk") -> None:
 
 
 def test_a_late_answer_leaves_a_newer_attempt_alone(desk: "Desk") -> None:
-    """What is heard of attempt 1 moves attempt 1, and not the recipient who is on attempt 2 by now."""
+    """What is heard of attempt 1 moves attempt 1, and not the recipient whose attempt 2 is on the wire."""
     desk.started(1)
     (old,) = desk.claim()
     desk.bring(old, U)
@@ -303,6 +303,7 @@ def test_a_late_answer_leaves_a_newer_attempt_alone(desk: "Desk") -> None:
         db.execute(update(recipients).values(state="waiting"))
     (new,) = desk.claim()
     assert (desk.attempt(new).number, new.client_token) != (1, old.client_token)
+    desk.dial(new)
     before = (desk.attempt(new), desk.person(new))
     assert desk.placed(old)
     assert desk.attempt(old).state == "placed"
@@ -340,7 +341,7 @@ def test_due_calls_are_followed_once(desk: "Desk", second_desk: "Desk") -> None:
     second = take_due_follows(second_desk.ledger, exchange="connect", limit=9, now=now, until=until)
     assert [call.attempt_id for call in (*first, *second)] == [claims[1].attempt_id, claims[0].attempt_id]
     assert take_due_follows(desk.ledger, exchange="connect", limit=9, now=now, until=until) == []
-    assert (first[0].contact_id, first[0].number, first[0].follows, first[0].placed_at) == (
+    assert (first[0].contact_id, first[0].rings, first[0].follows, first[0].placed_at) == (
         f"contact-{claims[1].attempt_id}",
         1,
         1,

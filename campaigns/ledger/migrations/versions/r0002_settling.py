@@ -25,7 +25,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("contact_id IS NOT NULL"),
         postgresql_where=sa.text("contact_id IS NOT NULL"),
     )
-    # What was unknown before anybody could search is searched for now.
+    # What was unknown before anybody could search is searched for now; but nobody is called again in a
+    # campaign that was over.
     op.execute(
-        "UPDATE attempts SET unknown_at = lease_until, settle_at = lease_until WHERE state = 'unknown'"
+        "UPDATE attempts SET unknown_at = lease_until, settle_at = lease_until WHERE state = 'unknown' "
+        "AND run_id IN (SELECT id FROM runs WHERE state IN ('running', 'paused'))"
     )
