@@ -186,7 +186,8 @@ def own_redis_url() -> Iterator[str]:
 
 
 def test_frozen_redis_dials_nobody_and_says_so(office: Office, own_redis_url: str) -> None:
-    """While Redis does not answer nothing rings, and status and health say why; then it goes on by itself."""
+    """While Redis does not answer nothing rings, status and health say why, and workers can be stopped all
+    the same; then it goes on by itself."""
     office.environment["DIALER_REDIS_URL"] = own_redis_url
     run, numbers = while_ringing(office)
     with closing(redis.Redis.from_url(own_redis_url)) as client:
@@ -196,6 +197,12 @@ def test_frozen_redis_dials_nobody_and_says_so(office: Office, own_redis_url: st
         office.until(lambda: "Redis does not answer" in (office.status()["reason"] or ""), "the reason")
         for role in ("dial", "control", "beat"):
             assert "Redis does not answer" in unhealthy(office, role)
+        for words in ("-n dial1-", "-n control-"):
+            (process,) = office.processes(words)
+            os.kill(process, signal.SIGTERM)
+            told = time.monotonic()
+            office.until(lambda pid=process: not Path(f"/proc/{pid}").exists(), f"the end of {words}")
+            assert time.monotonic() - told < CONTAINERS_PATIENCE_SECONDS, words
         ended = time.time()
     assert rang_between(office, began, ended) == 0
     rings_again(office, ended)
