@@ -1,6 +1,6 @@
 """How long until telephones ring again after a fault of Redis, of the ledger, or of one of our processes?
 
-    python bench/recovery.py [--rounds 3] [--faults redis-flushed …] [--calls-per-second 2]
+    python bench/recovery.py [--rounds 1] [--faults redis-flushed …] [--calls-per-second 2]
 
 Runs `dialer up --sandbox` with default settings, brings each fault about in the middle of the dialing, and
 reads in the sandbox's journal when telephones rang. Everything is real but Amazon Connect. Prints a table
@@ -205,7 +205,7 @@ def main() -> None:
     """Print the table."""
     everything = {fault.__name__.replace("_", "-"): fault for fault in IN_SQLITE + ON_OWN_REDIS + IN_POSTGRES}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--calls-per-second", type=float, default=2.0)
     parser.add_argument("--faults", nargs="+", choices=list(everything), default=list(everything))
     options = parser.parse_args()
