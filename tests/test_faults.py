@@ -384,7 +384,8 @@ def can_be_written(office: Office) -> bool:
     with closing(sqlite3.connect(office.home / ".dialer" / "ledger.sqlite", timeout=3)) as ledger:
         ledger.isolation_level = None
         try:
-            ledger.execute("BEGIN IMMEDIATE")
+            # IMMEDIATE would be granted beside a reader, who keeps everybody from committing all the same.
+            ledger.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError:
             return False
         ledger.execute("ROLLBACK")
