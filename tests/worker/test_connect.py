@@ -833,6 +833,26 @@ def test_describing_fails_like_placing(
     assert len(wire.requests) == 1
 
 
+def test_credentials_that_cannot_be_had_are_no_call(
+    serve: Callable[..., Wire], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's credentials are asked for over connections like ours; an outage is no call in doubt."""
+    soon = (datetime.now(UTC) + timedelta(seconds=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    made_up = {"AccessKeyId": "a", "SecretAccessKey": "b", "Token": "c", "Expiration": soon}
+    answers = [http(200, made_up)]
+    wire = serve(lambda wire: (answers.pop() if answers else http(500, {}))(wire))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://localhost:{wire.port}/credentials")
+    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
+    looks: list[str] = []
+    with pytest.raises(Misconfigured):
+        connect.place(ORDER, send_before=lambda: looks.append("a look") is None)
+    assert looks == []
+    assert {(request["method"], request["path"]) for request in wire.requests} == {("GET", "/credentials")}
+    assert len(wire.requests) > 1
+
+
 # --- search -----------------------------------------------------------------------------------------------
 
 THEN = datetime(2026, 3, 2, 12, 0, 0, 700_000, tzinfo=UTC)
