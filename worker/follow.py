@@ -44,6 +44,7 @@ _BY_DISCONNECT_REASON = {
 }
 
 _LEAST_LOOKS = 3
+"""So often a call is looked at before it is given up, however long ago it was placed."""
 
 _UNASKABLE = timedelta(hours=1)
 """How long after placing a call that Connect refuses to tell about is given up."""
