@@ -56,6 +56,8 @@ class Outcome(StrEnum):
     INVALID_NUMBER = "invalid_number"
     BLOCKED = "blocked"
     FAX = "fax"
+    STOPPED = "stopped"
+    """It was hung up from our side before anybody had picked up."""
     NO_OUTCOME = "no_outcome"
 
 

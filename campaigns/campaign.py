@@ -3,7 +3,8 @@
 import difflib
 import re
 import tomllib
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    PlainValidator,
     ValidationError,
     field_validator,
     model_validator,
@@ -23,6 +25,7 @@ from pydantic import (
 from campaigns import connect_ids
 from campaigns.attempt import Outcome
 from campaigns.mistake import Mistake
+from campaigns.redial import Done, RedialAt, Ring, Rule, next_step
 
 # In the file format, but not acted upon by this version. Ringing outside the calling hours that somebody
 # wrote down would be worse than not ringing, so these are refused instead of being ignored.
@@ -67,6 +70,32 @@ Duration = Annotated[
     PlainSerializer(_in_seconds, when_used="json"),
 ]
 E164 = Annotated[str, AfterValidator(_e164)]
+
+
+def _rule(value: object) -> Rule:
+    """`"10m"`, or `{ wait = "10m", max_redials = 2 }`."""
+    if isinstance(value, Rule):
+        return value
+    if not isinstance(value, dict):
+        return Rule(duration(value))
+    unknown = sorted(value.keys() - {"wait", "max_redials"})
+    if unknown:
+        raise ValueError(f'unknown key {unknown[0]}; expected {{ wait = "10m", max_redials = 2 }}')
+    if "wait" not in value:
+        raise ValueError('wait is missing; expected { wait = "10m", max_redials = 2 }')
+    most = value.get("max_redials")
+    # A bool is an int to Python, and nobody means one.
+    if most is not None and (not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= 100):
+        raise ValueError("max_redials: expected a number from 1 to 100")
+    return Rule(duration(value["wait"]), most)
+
+
+def _rule_as_file(rule: Rule) -> object:
+    wait = _in_seconds(rule.wait)
+    return wait if rule.max_redials is None else {"wait": wait, "max_redials": rule.max_redials}
+
+
+RedialRule = Annotated[Rule, PlainValidator(_rule), PlainSerializer(_rule_as_file, when_used="json")]
 
 
 class _Table(BaseModel):
@@ -160,9 +189,12 @@ class RedialOptions(_Table):
     """Which outcomes are dialed again, after how long, and how often at most."""
 
     max_attempts: int = Field(default=1, ge=1, le=100)
+    """Rings for one recipient, the first one too."""
+    max_attempts_per_day: int | None = Field(default=None, ge=1, le=100)
+    """Rings for one recipient within any 24 hours. One more is put off, not left out."""
     when_unknown: Literal["hold", "redial"] | None = None
-    after: dict[Outcome, Duration] = {}
-    """Outcome → the wait before the next attempt. An outcome not named is not dialed again."""
+    after: dict[Outcome, RedialRule] = {}
+    """Outcome → what follows it. An outcome not named is not dialed again."""
 
     @model_validator(mode="before")
     @classmethod
@@ -178,11 +210,21 @@ class RedialOptions(_Table):
 
     @field_validator("after")
     @classmethod
-    def _never_again(cls, after: dict[Outcome, timedelta]) -> dict[Outcome, timedelta]:
+    def _never_again(cls, after: dict[Outcome, Rule]) -> dict[Outcome, Rule]:
         for outcome in (Outcome.INVALID_NUMBER, Outcome.FAX):
             if outcome in after:
                 raise ValueError(f"{outcome} is never dialed again; remove that line")
         return after
+
+    def next_step(self, rings: Sequence[Ring], ended_at: datetime) -> RedialAt | Done:
+        """What these rules say after the last of a recipient's rings, which ended at `ended_at`."""
+        return next_step(
+            rings,
+            rules=self.after,
+            max_attempts=self.max_attempts,
+            max_attempts_per_day=self.max_attempts_per_day,
+            ended_at=ended_at,
+        )
 
 
 class Campaign(_Table):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import RedialOptions
 from campaigns.ledger import Ledger
 from campaigns.ledger.runs import Run, campaign_of, find
@@ -21,7 +21,7 @@ from campaigns.ledger.stories import (
 )
 from campaigns.mistake import Mistake
 from campaigns.phone_number import e164
-from campaigns.redial import MOST_NOT_FOUND, RedialAt, dial_again_unfound, next_step
+from campaigns.redial import MOST_NOT_FOUND, RedialAt, Ring, dial_again_unfound
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,21 +191,20 @@ def _rule(row: Any, record: Record, run: Run, rules: RedialOptions) -> str | Non
             not_found = _if_not_found(record, row, run, rules)
             return not_found if not_found.startswith("held") else "held: no search could tell whether it rang"
         case AttemptState.ENDED:
-            in_vain = [
-                a for a in record.attempts if a.state == AttemptState.UNKNOWN and a.number < row.number
-            ]
-            rings = row.number - len(in_vain)
-            step = next_step(
-                row.outcome, rings, after=rules.after, max_attempts=rules.max_attempts, now=row.ended_at
-            )
+            rings = [_ring(a) for a in record.attempts if a.number <= row.number and _counts(a)]
+            step = rules.next_step(rings, row.ended_at)
             if isinstance(step, RedialAt):
-                wait = span(step.due_at - row.ended_at)
+                wait = rules.after[row.outcome].wait
                 by_rule = (
-                    f"{row.outcome} is dialed again after {wait}, "
-                    f"as attempt {rings + 1} of {rules.max_attempts}"
+                    f"{row.outcome} is dialed again after {span(wait)}, "
+                    f"as attempt {len(rings) + 1} of {rules.max_attempts}"
                 )
+                if step.due_at > row.ended_at + wait:
+                    by_rule += f", but no more than {rules.max_attempts_per_day} times within 24 hours"
             else:
                 by_rule = step.reason
+            if row.requeued_at is not None:
+                return f"{by_rule}; but an operator asked for another attempt"
             differs = isinstance(step, RedialAt) != followed
             if differs and run.state == RunState.CANCELLED:
                 return f"{by_rule}; but the campaign is cancelled"
@@ -217,9 +216,24 @@ def _rule(row: Any, record: Record, run: Run, rules: RedialOptions) -> str | Non
             return None
 
 
+def _counts(row: Any) -> bool:
+    """Whether its telephone rang, or may have."""
+    if row.state == AttemptState.UNKNOWN:
+        return row.requeued_at is not None
+    return row.state in (AttemptState.PLACED, AttemptState.ENDED)
+
+
+def _ring(row: Any) -> Ring:
+    return Ring(Outcome(row.outcome) if row.outcome else None, row.dialing_at)
+
+
 def _if_not_found(record: Record, row: Any, run: Run, rules: RedialOptions) -> str:
     """What becomes of an attempt that is searched for in vain."""
-    before = sum(1 for a in record.attempts if a.state == AttemptState.UNKNOWN and a.number != row.number)
+    before = sum(
+        1
+        for a in record.attempts
+        if a.state == AttemptState.UNKNOWN and a.number != row.number and a.requeued_at is None
+    )
     if dial_again_unfound(rules.when_unknown, before):
         if run.state == RunState.CANCELLED:
             return "not dialed again: the campaign is cancelled"

@@ -1,11 +1,32 @@
 """After an outcome: another attempt, and when, or none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from campaigns.attempt import Outcome
+
+DAY = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What follows one outcome."""
+
+    wait: timedelta
+    """From the end of the attempt until the next one."""
+    max_redials: int | None = None
+    """So often at most is this outcome followed by another attempt; None: as `max_attempts` lets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """An attempt that counts: its telephone rang, or may have."""
+
+    outcome: Outcome | None
+    """None where it has none: nobody could tell whether it rang."""
+    dialed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +44,35 @@ class Done:
 
 
 def next_step(
-    outcome: Outcome, attempts: int, *, after: Mapping[Outcome, timedelta], max_attempts: int, now: datetime
+    rings: Sequence[Ring],
+    *,
+    rules: Mapping[Outcome, Rule],
+    max_attempts: int,
+    max_attempts_per_day: int | None,
+    ended_at: datetime,
 ) -> RedialAt | Done:
-    """Decide what follows attempt number `attempts` (counted from 1), which ended with `outcome` at `now`.
+    """Decide what follows the last of a recipient's rings, which ended at `ended_at`.
 
-    `after` maps an outcome to the wait before the next attempt; an outcome that it does not name is final.
+    `rings` are all that count, the first one first. An outcome without a rule is final. What
+    `max_attempts_per_day` allows within any 24 hours only puts a redial off.
     """
-    wait = after.get(outcome)
-    if wait is None:
-        return Done(f"{outcome} is not dialed again")
-    if attempts >= max_attempts:
-        return Done(f"attempt {attempts} of {max_attempts} was the last")
-    return RedialAt(now + wait)
+    outcome, count = rings[-1].outcome, len(rings)
+    rule = rules.get(outcome) if outcome is not None else None
+    if rule is None:
+        return Done(f"{outcome or 'what nobody can tell'} is not dialed again")
+    if count >= max_attempts:
+        return Done(f"attempt {count} of {max_attempts} was the last")
+    redials = sum(ring.outcome == outcome for ring in rings)
+    if rule.max_redials is not None and redials > rule.max_redials:
+        return Done(f"{outcome} is dialed again {_times(rule.max_redials)} at most")
+    due_at = ended_at + rule.wait
+    if max_attempts_per_day is not None and count >= max_attempts_per_day:
+        due_at = max(due_at, sorted(ring.dialed_at for ring in rings)[-max_attempts_per_day] + DAY)
+    return RedialAt(due_at)
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 MOST_NOT_FOUND = 3

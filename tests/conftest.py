@@ -24,16 +24,17 @@ from campaigns.attempt import AttemptState, Outcome
 from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger, open_ledger, runs
 from campaigns.ledger.claims import Claim, claim, take_back_expired
+from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.lists import Loaded, Rejections, put_list
 from campaigns.ledger.moves import (
     Order,
     give_back,
     mark_dialing,
-    mark_ended,
     mark_placed,
     mark_refused,
     mark_unknown,
 )
+from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.tables import attempts, metadata, recipients, suppressions
 from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.recipient import Recipient
@@ -273,10 +274,17 @@ class Desk:
         now: datetime = NOON,
         exchange: str = "connect",
         ahead: timedelta = timedelta(seconds=3),
+        limit: CallLimit | None = None,
     ) -> list[Claim]:
         """One round of feeding."""
         return claim(
-            self.ledger, keep_queued=keep_queued, exchange=exchange, now=now, lease=LEASE, ahead=ahead
+            self.ledger,
+            keep_queued=keep_queued,
+            exchange=exchange,
+            now=now,
+            lease=LEASE,
+            ahead=ahead,
+            limit=limit,
         )
 
     def dial(self, claimed: Claim, now: datetime = NOON, exchange: str = "connect") -> Any:

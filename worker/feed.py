@@ -7,6 +7,7 @@ from math import ceil
 
 from campaigns.ledger import Ledger
 from campaigns.ledger.claims import Claim, claim, hand_back
+from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.runs import finish
 
 log = logging.getLogger(__name__)
@@ -33,12 +34,15 @@ def feed(
     calls_per_second: float,
     exchange: str,
     lease: timedelta,
+    limit: CallLimit | None,
     clock: Callable[[], datetime],
 ) -> int:
     """Top the queue up from the ledger, and close the runs that are over. Returns how many were released.
 
     `send` publishes the claims and raises QueueUnavailable when it cannot say that all have arrived. Then
     all of them go back to the ledger: a task that did arrive finds its claim gone.
+
+    `limit`: the calls that each instance may have in progress; no more are released than fit.
 
     `undelivered` says how many tasks no worker has taken yet. While there are twice as many as we keep
     queued, nobody is dialing, and more would only be stale when somebody comes, each costing a slot.
@@ -58,6 +62,7 @@ def feed(
         now=clock(),
         lease=lease,
         ahead=AHEAD,
+        limit=limit,
     )
     if not released:
         finish(ledger, clock())

@@ -2,12 +2,21 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from campaigns.attempt import Outcome
 from campaigns.ledger import Ledger
-from campaigns.ledger.moves import Placed, follow_later, mark_ended, take_due_follows
-from campaigns.redial import RedialAt, next_step
+from campaigns.ledger.in_progress import CallLimit, full_instances
+from campaigns.ledger.outcomes import (
+    Placed,
+    follow_later,
+    mark_ended,
+    mark_told_late,
+    take_due_follows,
+    take_in_between,
+)
+from campaigns.redial import RedialAt
 from worker.connect import CallReport, Connect
 from worker.connect_errors import ConnectError, NeverSent, Throttled
 from worker.pacer import Pacer, PacerUnavailable
@@ -20,6 +29,9 @@ _HELD_FOR = timedelta(seconds=30)
 _BREATH = timedelta(seconds=5)
 """How long a round that came to nothing is waited after."""
 
+_REST = timedelta(seconds=1)
+"""How long a call is left alone between two looks, also when its instance is full."""
+
 # Connect's words, from the API reference of DisconnectReason and AnsweringMachineDetectionStatus (2025).
 _BY_MACHINE_DETECTION = {
     "HUMAN_ANSWERED": Outcome.HUMAN_ANSWERED,
@@ -27,6 +39,8 @@ _BY_MACHINE_DETECTION = {
     "VOICEMAIL_NO_BEEP": Outcome.VOICEMAIL,
     "AMD_UNANSWERED": Outcome.NO_ANSWER,
     "SIT_TONE_BUSY": Outcome.BUSY,
+    # A tone without words for which one: what answered was a machine of the network.
+    "SIT_TONE_DETECTED": Outcome.UNREACHABLE,
     "SIT_TONE_INVALID_NUMBER": Outcome.INVALID_NUMBER,
     "FAX_MACHINE_DETECTED": Outcome.FAX,
 }
@@ -41,13 +55,18 @@ _BY_DISCONNECT_REASON = {
     "TELECOM_NUMBER_INVALID": Outcome.INVALID_NUMBER,
     "OUTBOUND_DESTINATION_ENDPOINT_ERROR": Outcome.INVALID_NUMBER,
     "TELECOM_POTENTIAL_BLOCKING": Outcome.BLOCKED,
+    # StopContact, by `dialer cancel --hang-up` or by somebody else.
+    "API": Outcome.STOPPED,
 }
 
 _LEAST_LOOKS = 3
 """So often a call is looked at before it is given up, however long ago it was placed."""
 
 _UNASKABLE = timedelta(hours=1)
-"""How long after placing a call that Connect refuses to tell about is given up."""
+"""How long after placing a call is given up of which Connect does not tell, for whatever reason."""
+
+_LATEST_WORD = timedelta(days=3)
+"""How long after placing nobody asks any more what became of a call that was given up."""
 
 
 def outcome_of(report: CallReport) -> Outcome | None:
@@ -74,78 +93,160 @@ def deadline(first: timedelta) -> timedelta:
     return max(timedelta(minutes=1), 10 * first)
 
 
-def follow(
-    ledger: Ledger,
-    connect: Connect,
-    pacer: Pacer,
-    *,
-    exchange: str,
-    first: timedelta,
-    limit: int,
-    clock: Callable[[], datetime],
-    report_problem: Callable[[str | None], None] = lambda _: None,
-) -> int:
-    """Ask Connect for the outcome of up to `limit` calls that are due to be looked at.
+def late_look(age: timedelta, redial_in: timedelta | None) -> timedelta | None:
+    """How long to wait until a call that was given up `age` after it was placed is looked at once more.
 
-    Returns how many have ended. Those that this round does not come to are due again a little later.
-    `report_problem` is told what keeps outcomes from being known, or None.
+    As long as it has been silent, a day at most; and right before its recipient would be dialed again. None
+    when it is too late for any word.
     """
-    ended = 0
-    now = clock()
-    calls = take_due_follows(ledger, exchange=exchange, limit=limit, now=now, until=now + _HELD_FOR)
-    for at, call in enumerate(calls):
-        try:
-            if pacer.wait(2.0) is None:
-                _put_back(ledger, calls[at:], clock())
-                break
-            report = connect.describe(call.instance_id, call.contact_id)
-        except (PacerUnavailable, NeverSent) as error:
-            log.warning("no outcome can be asked for now: %s", error)
-            report_problem(f"outcomes cannot be asked for: {error}")
-            _put_back(ledger, calls[at:], clock())
-            break
-        except Throttled:
-            pacer.throttled()
-            _put_back(ledger, calls[at:], clock())
-            break
-        except ConnectError as error:
-            # Perhaps only this one's fault, so the others must not wait behind it.
-            log.warning("contact %s cannot be followed now: %s", call.contact_id, error)
-            report_problem(f"outcomes cannot be asked for: {error}")
-            ended += _apply(ledger, call, None, max(deadline(first), _UNASKABLE), first, clock())
-            continue
-        report_problem(None)
-        ended += _apply(ledger, call, report, deadline(first), first, clock())
-    return ended
+    if age >= _LATEST_WORD:
+        return None
+    wait = min(max(age, _BREATH), timedelta(days=1))
+    if redial_in is not None and redial_in > 2 * _BREATH:
+        wait = min(wait, redial_in - _BREATH)
+    return wait
 
 
-def _put_back(ledger: Ledger, calls: Sequence[Placed], now: datetime) -> None:
-    for call in calls:
-        follow_later(ledger, call.attempt_id, now + _BREATH)
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What asks Connect for outcomes, with all that it needs."""
 
+    ledger: Ledger
+    connect: Connect
+    pacer: Pacer
+    exchange: str
+    first: timedelta
+    """From placing a call until it is first looked at."""
+    limit: CallLimit
+    clock: Callable[[], datetime]
+    call_over: Callable[[], None] = lambda: None
+    """Told when a call has ended while an instance had as many as it may: others wait for its place."""
+    report_problem: Callable[[str | None], None] = lambda _: None
+    """Told what keeps outcomes from being known, or None."""
 
-def _apply(
-    ledger: Ledger,
-    call: Placed,
-    report: CallReport | None,
-    patience: timedelta,
-    first: timedelta,
-    now: datetime,
-) -> bool:
-    """Write down what a look has shown. Returns whether the call has ended."""
-    outcome = outcome_of(report) if report is not None else None
-    if outcome is None:
-        # One that a search found long after it was placed has a few looks all the same.
-        if report is not None or now - call.placed_at < patience or call.follows < _LEAST_LOOKS:
-            follow_later(ledger, call.attempt_id, now + next_look(first, call.follows))
+    def follow(self, looks: int) -> int:
+        """Ask for the outcome of up to `looks` calls that are due to be looked at.
+
+        Returns how many have ended. Those that this round does not come to are due again a little later.
+        Looks that are left over go to the calls of instances that are full: others wait for their ends.
+        """
+        now = self.clock()
+        full = full_instances(self.ledger, self.exchange, self.limit, now)
+        calls = take_due_follows(
+            self.ledger, exchange=self.exchange, limit=looks, now=now, until=now + _HELD_FOR
+        )
+        ended, asked = self._look_at(calls, bool(full), due=True)
+        if full and asked == len(calls) < looks:
+            calls = take_in_between(
+                self.ledger,
+                exchange=self.exchange,
+                instances=full,
+                limit=looks - asked,
+                now=now,
+                rest=_REST,
+            )
+            ended += self._look_at(calls, True, due=False)[0]
+        return ended
+
+    def _look_at(self, calls: Sequence[Placed], full: bool, *, due: bool) -> tuple[int, int]:
+        """(how many have ended, how many were asked for)."""
+        ended = 0
+        for at, call in enumerate(calls):
+            try:
+                if self.pacer.wait(2.0) is None:
+                    self._put_back(calls[at:] if due else ())
+                    return ended, at
+                report = self.connect.describe(call.instance_id, call.contact_id)
+            except (PacerUnavailable, NeverSent) as error:
+                log.warning("no outcome can be asked for now: %s", error)
+                self.report_problem(f"outcomes cannot be asked for: {error}")
+                self._put_back(calls[at:] if due else ())
+                return ended, at
+            except Throttled:
+                self.pacer.throttled()
+                self._put_back(calls[at:] if due else ())
+                return ended, at
+            except ConnectError as error:
+                # Perhaps only this one's fault, so the others must not wait behind it.
+                log.warning("contact %s cannot be followed now: %s", call.contact_id, error)
+                self.report_problem(f"outcomes cannot be asked for: {error}")
+                over = due and self._wait_for_word(call, max(deadline(self.first), _UNASKABLE))
+            else:
+                self.report_problem(None)
+                over = self._judge(call, report, due)
+            ended += over
+            if over and full:
+                self.call_over()
+        return ended, len(calls)
+
+    def _judge(self, call: Placed, report: CallReport | None, due: bool) -> bool:
+        """Write down what a look has shown. Returns whether the call has ended."""
+        if report is not None and report.ended_at is not None:
+            return self.conclude(call, report)
+        if not due:
             return False
-        outcome = Outcome.NO_OUTCOME
-    rules = call.campaign.redial
-    step = next_step(outcome, call.rings, after=rules.after, max_attempts=rules.max_attempts, now=now)
-    return mark_ended(
-        ledger,
-        call.attempt_id,
-        outcome,
-        ended_at=(report.ended_at if report is not None else None) or now,
-        redial_at=step.due_at if isinstance(step, RedialAt) else None,
-    )
+        if report is None or call.given_up:
+            return self._wait_for_word(call, deadline(self.first))
+        follow_later(self.ledger, call.attempt_id, self.clock() + next_look(self.first, call.follows))
+        return False
+
+    def conclude(self, call: Placed, report: CallReport) -> bool:
+        """Write down how a call ended, if that is what the report says. Returns whether it was news."""
+        outcome = outcome_of(report)
+        if outcome is None or report.ended_at is None:
+            return False
+        if call.given_up and outcome == Outcome.NO_OUTCOME:
+            follow_later(self.ledger, call.attempt_id, None)
+            return False
+        now = self.clock()
+        # Connect's clock may be ahead of ours, and nobody waits longer for it.
+        ended_at = min(report.ended_at, now)
+        step = call.campaign.redial.next_step(call.rings(outcome), ended_at)
+        redial_at = step.due_at if isinstance(step, RedialAt) else None
+        if call.given_up:
+            return mark_told_late(
+                self.ledger, call.attempt_id, outcome, ended_at=report.ended_at, redial_at=redial_at
+            )
+        reason = None
+        if outcome == Outcome.NO_OUTCOME:
+            reason = f"Connect gives no reason that is known here ({report.disconnect_reason or 'none'})"
+        return mark_ended(
+            self.ledger,
+            call.attempt_id,
+            outcome,
+            ended_at=report.ended_at,
+            redial_at=redial_at,
+            reason=reason,
+        )
+
+    def _put_back(self, calls: Sequence[Placed]) -> None:
+        for call in calls:
+            if self.clock() - call.placed_at < _UNASKABLE or call.given_up:
+                follow_later(self.ledger, call.attempt_id, self.clock() + _BREATH)
+            else:
+                self._wait_for_word(call, _UNASKABLE)
+
+    def _wait_for_word(self, call: Placed, patience: timedelta) -> bool:
+        """Look again later; when `patience` is over, the call has ended without an outcome: returns True."""
+        now = self.clock()
+        age = now - call.placed_at
+        if call.given_up:
+            wait = late_look(age, None)
+            follow_later(self.ledger, call.attempt_id, now + wait if wait is not None else None)
+            return False
+        # One that a search found long after it was placed has a few looks all the same.
+        if age < patience or call.follows < _LEAST_LOOKS:
+            follow_later(self.ledger, call.attempt_id, now + next_look(self.first, call.follows))
+            return False
+        step = call.campaign.redial.next_step(call.rings(Outcome.NO_OUTCOME), now)
+        redial_at = step.due_at if isinstance(step, RedialAt) else None
+        wait = late_look(age, redial_at - now if redial_at is not None else None)
+        return mark_ended(
+            self.ledger,
+            call.attempt_id,
+            Outcome.NO_OUTCOME,
+            ended_at=now,
+            redial_at=redial_at,
+            reason="Connect has not said how it ended",
+            look_again_at=now + wait if wait is not None else None,
+        )

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -16,6 +17,7 @@ from campaigns.ledger import Ledger, open_ledger
 from campaigns.settings import load_settings
 from worker.connect import Connect
 from worker.dial import Dialer, Timing
+from worker.follow import Following
 from worker.pacer import Pacer, Rate, bucket_name
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.settle import FIRST_SEARCH, Settling
@@ -106,6 +108,20 @@ class Machine:
             clock=now,
             stopping=self.stopping.is_set,
             report_problem=lambda problem: self.note("settle", problem),
+        )
+
+    def following(self, call_over: Callable[[], None]) -> Following:
+        """What asks for outcomes."""
+        return Following(
+            ledger=self.ledger,
+            connect=self.connect,
+            pacer=self.describe_pacer,
+            exchange=self.settings.exchange,
+            first=timedelta(seconds=self.settings.follow_seconds),
+            limit=self.settings.call_limit,
+            clock=now,
+            call_over=call_over,
+            report_problem=lambda problem: self.note("follow", problem),
         )
 
     def note(self, verb: str, problem: str | None) -> None:

@@ -6,9 +6,11 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from campaigns.ledger.in_progress import CallLimit
 from campaigns.settings import LedgerSettings
 
 CONNECT_TIMEOUT_SECONDS = 3.0
@@ -29,6 +31,12 @@ class DialerSettings(LedgerSettings):
         description="the account's quota for starting calls, in calls per second",
     )
     burst: int = Field(default=5, ge=1, le=10_000, description="the quota's burst, in calls")
+    max_active_calls: int = Field(
+        default=10,
+        ge=1,
+        le=100_000,
+        description="how many of an instance's concurrent calls the dialer may use",
+    )
     account: str = Field(
         default="default",
         min_length=1,
@@ -63,6 +71,11 @@ class DialerSettings(LedgerSettings):
         le=1000,
         description="the account's quota for DescribeContact, in requests per second",
     )
+    events_queue_url: str | None = Field(
+        default=None,
+        description="the SQS queue that Connect's contact events go to, if the account sends them",
+        examples=["https://sqs.us-east-1.amazonaws.com/123456789012/dialer-contact-events"],
+    )
     settle_seconds: float = Field(
         default=300.0,
         gt=0,
@@ -91,6 +104,23 @@ class DialerSettings(LedgerSettings):
             raise ValueError("expected redis://…, rediss://… (TLS) or unix:///path/to/socket")
         return url
 
+    @field_validator("events_queue_url")
+    @classmethod
+    def _is_a_queue(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "https://a/b/c")
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.count("/") < 2:
+            raise ValueError("expected the URL of an SQS queue, not its ARN or its name")
+        return url
+
+    @model_validator(mode="after")
+    def _events_are_not_all(self) -> Self:
+        if self.events_queue_url is not None and not self.follow_seconds:
+            raise ValueError(
+                "DIALER_FOLLOW_SECONDS: contact events get lost now and then, so that outcomes must be asked "
+                "for as well; leave it at 65, or unset DIALER_EVENTS_QUEUE_URL"
+            )
+        return self
+
     @model_validator(mode="after")
     def _lease_outlasts_a_call(self) -> Self:
         if self.claim_lease_seconds is not None and self.claim_lease_seconds < self._shortest_lease:
@@ -105,6 +135,12 @@ class DialerSettings(LedgerSettings):
     @property
     def _shortest_lease(self) -> float:
         return CONNECT_TIMEOUT_SECONDS + self.read_timeout_seconds + self.replay_window_seconds + 5
+
+    @property
+    def call_limit(self) -> CallLimit:
+        """How many calls may be in progress, and how long those count of which nobody tells."""
+        longest = timedelta(seconds=self.settle_seconds)
+        return CallLimit(self.max_active_calls, longest, followed=self.follow_seconds > 0)
 
     @property
     def lease(self) -> timedelta:

@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 from kombu.exceptions import KombuError
@@ -16,7 +15,6 @@ from campaigns.ledger.runs import finish
 from worker import feed as feeding
 from worker.app import app
 from worker.feed import QueueUnavailable
-from worker.follow import follow
 from worker.machine import machine, now
 from worker.rescue import rescue
 
@@ -44,6 +42,7 @@ def feed_task() -> None:
             calls_per_second=settings.calls_per_second,
             exchange=settings.exchange,
             lease=settings.lease,
+            limit=settings.call_limit,
             clock=now,
         )
     )
@@ -55,19 +54,9 @@ def follow_task() -> None:
     settings = machine().settings
     if not settings.follow_seconds:
         return
-    _unless_ledger_is_away(
-        lambda: follow(
-            machine().ledger,
-            machine().connect,
-            machine().describe_pacer,
-            exchange=settings.exchange,
-            first=timedelta(seconds=settings.follow_seconds),
-            # A second's worth: the next round comes in a second.
-            limit=max(1, int(settings.describe_per_second)),
-            clock=now,
-            report_problem=lambda problem: machine().note("follow", problem),
-        )
-    )
+    # A second's worth: the next round comes in a second.
+    looks = max(1, int(settings.describe_per_second))
+    _unless_ledger_is_away(lambda: machine().following(feed_task).follow(looks))
 
 
 @app.task(name="dialer.settle", shared=False)  # type: ignore[untyped-decorator] # Celery has no types

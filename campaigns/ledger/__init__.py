@@ -7,7 +7,9 @@
     lists.py     a list goes in, whole or not at all
     claims.py    due recipients are claimed for the queue, and what a crash left there is taken back
     standing.py  where an attempt stands, held still for a move
-    moves.py     the life of an attempt, each move naming the state that it expects
+    in_progress.py  how many calls an instance has in progress
+    moves.py     the life of an attempt until its call is placed, each move naming the state that it expects
+    outcomes.py  placed calls are taken for a look, and end with an outcome
     unknowns.py  what may have rung is taken for a search, and settled by what it shows
     figures.py   what status and export read
     stories.py   what the ledger knows of single recipients

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, case, func, insert, literal_column, or_
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.client_token import client_token
 from campaigns.ledger.engine import Errand, Ledger
+from campaigns.ledger.in_progress import CallLimit, in_progress
 from campaigns.ledger.moves import give_back
 from campaigns.ledger.tables import AT_ONCE, attempts, campaigns, recipients, runs
 from campaigns.turns import Contender, Share, share
@@ -41,13 +42,21 @@ class Rescued:
 
 
 def claim(
-    ledger: Ledger, *, keep_queued: int, exchange: str, now: datetime, lease: timedelta, ahead: timedelta
+    ledger: Ledger,
+    *,
+    keep_queued: int,
+    exchange: str,
+    now: datetime,
+    lease: timedelta,
+    ahead: timedelta,
+    limit: CallLimit | None = None,
 ) -> list[Claim]:
     """Claim due recipients until `keep_queued` attempts are queued, in fair shares between the running runs.
 
     Only one process claims at a time; another that asks meanwhile gets nothing, so two schedulers release no
     more than one. A returned attempt is claimed again under its number and its token. `ahead` is how much of
-    a campaign's own rate may be released at once.
+    a campaign's own rate may be released at once. `limit`: the calls that an instance may have in progress;
+    what is released counts among them.
     """
     with ledger.write() as db:
         if not ledger.alone(db, Errand.FEED):
@@ -56,14 +65,22 @@ def claim(
         if room <= 0:
             return []
         running = _running(db, exchange)
+        rooms = _rooms(db, running, exchange, limit, now)
+        if rooms and max(rooms.values()) <= 0:
+            return []
         due = {run.id: _due(db, run.id, room, now) for run in running}
         contenders = [
-            Contender(run.id, run.turn, run.choices["pacing"]["weight"], min(len(due[run.id]), cap))
+            Contender(
+                run.id,
+                run.turn,
+                run.choices["pacing"]["weight"],
+                min(len(due[run.id]), _within_cap(run, now, ahead)),
+                _instance(run),
+            )
             for run in running
-            for cap in [_within_cap(run, now, ahead)]
         ]
         claims: list[Claim] = []
-        for run, part in zip(running, share(room, contenders), strict=True):
+        for run, part in zip(running, share(room, contenders, rooms), strict=True):
             _note_share(db, run, part, exchange, now, ahead)
             claims += _queue(db, run, due[run.id][: part.sends], now, lease)
         return claims
@@ -173,6 +190,21 @@ def _running(db: Connection, exchange: str) -> Sequence[Any]:
         # The run before its recipients, as cancelling does: the other way round they wait for each other.
         .with_for_update(of=runs, key_share=True)
     ).all()
+
+
+def _rooms(
+    db: Connection, running: Sequence[Any], exchange: str, limit: CallLimit | None, now: datetime
+) -> dict[str, int]:
+    """How many more calls may be released on each instance."""
+    if limit is None:
+        return {}
+    counted = in_progress(db, exchange, limit, now)
+    return {instance: limit.most - counted[instance] for instance in map(_instance, running)}
+
+
+def _instance(run: Any) -> str:
+    instance: str = run.choices["connect"]["instance_id"]
+    return instance
 
 
 def _due(db: Connection, run_id: int, limit: int, now: datetime) -> list[Any]:

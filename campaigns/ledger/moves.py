@@ -1,17 +1,18 @@
-"""The life of an attempt. Every move names the state that it expects and moves nothing else.
+"""The life of an attempt until its call is placed.
 
-A move that finds no row tells a stale delivery: a task that Redis delivered twice, a worker that was
-paused while its claim was given to another. It stops there. docs/life-of-a-call.md draws the states.
+Every move names the state that it expects and moves nothing else. One that finds no row tells a stale
+delivery: a task that Redis delivered twice, a worker that was paused while its claim was given to another.
+It stops there. docs/life-of-a-call.md draws the states.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import literal_column, select, update
+from sqlalchemy import update
 
-from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
-from campaigns.campaign import Campaign, ConnectOptions
+from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.campaign import ConnectOptions
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.standing import (
     ON_THIS_ATTEMPT,
@@ -21,11 +22,10 @@ from campaigns.ledger.standing import (
     hold_run,
     locked,
     move_recipient,
-    never_found,
     put_back,
     still_on,
 )
-from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,6 @@ class NotNow:
     """The attempt may not be dialed, and nothing was charged for it."""
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A placed call whose outcome is to be looked up."""
-
-    attempt_id: int
-    rings: int
-    """The attempt's number without those before it that were never found."""
-    contact_id: str
-    instance_id: str
-    placed_at: datetime
-    follows: int
-    campaign: Campaign
 
 
 def mark_dialing(
@@ -205,95 +191,4 @@ def mark_unknown(
                 .where(attempts.c.state == AttemptState.DIALING)
                 .values(state=AttemptState.UNKNOWN, reason=reason, unknown_at=now, settle_at=settle_at)
             ).rowcount
-        )
-
-
-def mark_ended(
-    ledger: Ledger, attempt_id: int, outcome: Outcome, *, ended_at: datetime, redial_at: datetime | None
-) -> bool:
-    """placed → ended. The recipient is due again at `redial_at`, or done."""
-    with ledger.write() as db:
-        run_state = hold_run(db, attempt_id)
-        row = db.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.PLACED)
-            .values(state=AttemptState.ENDED, outcome=outcome, ended_at=ended_at, follow_at=None)
-            .returning(attempts.c.recipient_id, attempts.c.number, attempts.c.run_id)
-        ).one_or_none()
-        if row is None:
-            return False
-        values: dict[str, Any] = {"state": RecipientState.DONE}
-        if redial_at is not None and run_state != RunState.CANCELLED:
-            values = {"state": RecipientState.WAITING, "due_at": redial_at}
-            go_on(db, row)
-        db.execute(
-            update(recipients)
-            .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
-            .where(recipients.c.state == RecipientState.IN_PROGRESS)
-            .values(values)
-        )
-        return True
-
-
-def take_due_follows(
-    ledger: Ledger, *, exchange: str, limit: int, now: datetime, until: datetime
-) -> list[Placed]:
-    """The placed calls of an exchange whose outcome is due to be looked up, taken until `until`.
-
-    What one exchange has placed the other knows nothing of, and would have to call lost. Nobody else is
-    handed them before then; if this process dies they are simply due again.
-    """
-    with ledger.write() as db:
-        due = (
-            select(attempts.c.id)
-            .where(attempts.c.state == literal_column("'placed'"), attempts.c.follow_at <= now)
-            # The + 0 keeps SQLite to the partial index: by run it would sort all that was ever placed.
-            .where((attempts.c.run_id + 0).in_(select(runs.c.id).where(runs.c.exchange == exchange)))
-            .order_by(attempts.c.follow_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        ids = list(db.execute(due).scalars())
-        if not ids:
-            return []
-        db.execute(
-            update(attempts)
-            .where(attempts.c.id.in_(ids))
-            .values(follow_at=until, follows=attempts.c.follows + 1)
-        )
-        rows = db.execute(
-            select(
-                attempts.c.id,
-                (attempts.c.number - never_found).label("rings"),
-                attempts.c.contact_id,
-                attempts.c.placed_at,
-                attempts.c.follows,
-                runs.c.campaign_id,
-                campaigns.c.version,
-            )
-            .select_from(attempts.join(runs, runs.c.id == attempts.c.run_id).join(campaigns))
-            .where(attempts.c.id.in_(ids))
-        ).all()
-        return [
-            Placed(
-                attempt_id=row.id,
-                rings=row.rings,
-                contact_id=row.contact_id,
-                instance_id=campaign.connect.instance_id,
-                placed_at=row.placed_at,
-                follows=row.follows,
-                campaign=campaign,
-            )
-            for row in rows
-            for campaign in [campaign_of(ledger, db, row.campaign_id, row.version)]
-        ]
-
-
-def follow_later(ledger: Ledger, attempt_id: int, follow_at: datetime) -> None:
-    """Look at a placed call again at `follow_at`."""
-    with ledger.write() as db:
-        db.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.PLACED)
-            .values(follow_at=follow_at)
         )

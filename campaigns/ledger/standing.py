@@ -42,7 +42,7 @@ _other = attempts.alias("other")
 never_found = (
     select(func.count())
     .where(_other.c.recipient_id == attempts.c.recipient_id, _other.c.id != attempts.c.id)
-    .where(_other.c.state == literal_column("'unknown'"))
+    .where(_other.c.state == literal_column("'unknown'"), _other.c.requeued_at.is_(None))
     .scalar_subquery()
 )
 """How many other attempts for the same recipient were searched for in vain: they count as never placed."""

@@ -94,6 +94,7 @@ runs = Table(
     Column("loaded_at", Instant, nullable=False),
     Column("started_at", Instant),  # the last time
     Column("finished_at", Instant),
+    Column("hang_up_at", Instant),  # cancelled, and its calls in progress are to be hung up since then
     UniqueConstraint("campaign_id", "number"),
 )
 
@@ -160,8 +161,9 @@ attempts = Table(
     Column("queued_at", Instant, nullable=False),
     Column("dialing_at", Instant),  # the request may have left from here on
     Column("placed_at", Instant),
-    Column("follow_at", Instant),  # the next look at a placed call
-    Column("follows", Integer, nullable=False, server_default="0"),  # looks so far
+    Column("follow_at", Instant),  # the next look at a placed call, or at one that ended without a word
+    Column("follows", Integer, nullable=False, server_default="0"),  # looks so far, those in between not
+    Column("looked_at", Instant),  # the last look, those in between too
     Column("ended_at", Instant),
     Column("contact_id", String(256)),
     Column("outcome", String(20)),
@@ -169,6 +171,8 @@ attempts = Table(
     Column("unknown_at", Instant),  # since when nobody could tell; stays when it is settled
     Column("settle_at", Instant),  # the next search for it; NULL when nobody searches (any more)
     Column("evidence", Text),  # what the last search has shown
+    Column("stopped_at", Instant),  # StopContact was asked to hang it up
+    Column("requeued_at", Instant),  # an operator asked for another attempt after this one
     UniqueConstraint("recipient_id", "number"),
     Index(
         "ix_attempts_lease",
@@ -182,6 +186,12 @@ attempts = Table(
         "follow_at",
         sqlite_where=text("state = 'placed'"),
         postgresql_where=text("state = 'placed'"),
+    ),
+    Index(
+        "ix_attempts_late",
+        "follow_at",
+        sqlite_where=text("state = 'ended' AND follow_at IS NOT NULL"),
+        postgresql_where=text("state = 'ended' AND follow_at IS NOT NULL"),
     ),
     Index(
         "ix_attempts_settle",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from campaigns.attempt import Outcome
 from campaigns.campaign import Campaign, duration, read_campaign
 from campaigns.mistake import Mistake
+from campaigns.redial import Rule
 
 GUID = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
 CONNECT = f"""
@@ -57,7 +58,7 @@ def test_outcomes_are_keys_of_redial(file: Path) -> None:
     """`busy = "10m"` stands in [redial] beside max_attempts."""
     file.write_text(f'name = "r"\n{CONNECT}\n[redial]\nmax_attempts = 3\nbusy = "10m"\nno_answer = "2h"\n')
     after = read_campaign(file).redial.after
-    assert after == {Outcome.BUSY: duration("10m"), Outcome.NO_ANSWER: duration("2h")}
+    assert after == {Outcome.BUSY: Rule(duration("10m")), Outcome.NO_ANSWER: Rule(duration("2h"))}
 
 
 @pytest.mark.parametrize(

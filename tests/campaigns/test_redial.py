@@ -1,3 +1,5 @@
+"""What follows an outcome: the wait, the limits, and that there is always an end."""
+
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -5,46 +7,90 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaigns.attempt import Outcome
-from campaigns.redial import Done, RedialAt, next_step
+from campaigns.redial import DAY, Done, RedialAt, Ring, Rule, next_step
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-BUSY_10M = {Outcome.BUSY: timedelta(minutes=10)}
+BUSY_10M = {Outcome.BUSY: Rule(timedelta(minutes=10))}
+
+
+def rings(*outcomes: Outcome | None, apart: timedelta = timedelta(hours=1)) -> list[Ring]:
+    """Attempts with these outcomes, so far apart, the last one dialed at noon."""
+    return [Ring(outcome, NOON - apart * (len(outcomes) - 1 - at)) for at, outcome in enumerate(outcomes)]
+
+
+def step(*outcomes: Outcome | None, rules: dict[Outcome, Rule] = BUSY_10M, most: int = 3) -> RedialAt | Done:
+    return next_step(
+        rings(*outcomes), rules=rules, max_attempts=most, max_attempts_per_day=None, ended_at=NOON
+    )
 
 
 def test_a_named_outcome_is_dialed_again() -> None:
     """The wait counts from the end of the attempt."""
-    step = next_step(Outcome.BUSY, 1, after=BUSY_10M, max_attempts=3, now=NOON)
-    assert step == RedialAt(NOON + timedelta(minutes=10))
+    assert step(Outcome.BUSY) == RedialAt(NOON + timedelta(minutes=10))
 
 
 def test_the_last_attempt_is_the_last() -> None:
-    """max_attempts counts all attempts, the first one too."""
-    assert isinstance(next_step(Outcome.BUSY, 2, after=BUSY_10M, max_attempts=3, now=NOON), RedialAt)
-    last = next_step(Outcome.BUSY, 3, after=BUSY_10M, max_attempts=3, now=NOON)
-    assert last == Done("attempt 3 of 3 was the last")
+    """max_attempts counts all attempts that count, whatever their outcomes, the first one too."""
+    assert isinstance(step(Outcome.NO_ANSWER, Outcome.BUSY), RedialAt)
+    assert step(Outcome.NO_ANSWER, None, Outcome.BUSY) == Done("attempt 3 of 3 was the last")
+    assert step(*4 * [Outcome.BUSY]) == Done("attempt 4 of 3 was the last")
 
 
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome != Outcome.BUSY])
 def test_an_outcome_not_named_is_final(outcome: Outcome) -> None:
     """What the campaign does not name is not dialed again."""
-    step = next_step(outcome, 1, after=BUSY_10M, max_attempts=9, now=NOON)
-    assert step == Done(f"{outcome} is not dialed again")
+    assert step(outcome) == Done(f"{outcome} is not dialed again")
+
+
+@pytest.mark.parametrize(("most", "words"), [(1, "once"), (2, "twice"), (3, "3 times")])
+def test_an_outcome_is_dialed_again_so_often_at_most(most: int, words: str) -> None:
+    """An outcome's own maximum counts its redials only, and not those of others."""
+    rules = {Outcome.BUSY: Rule(timedelta(0), most), Outcome.NO_ANSWER: Rule(timedelta(0))}
+    before = [Outcome.NO_ANSWER, *(most - 1) * [Outcome.BUSY]]
+    assert step(*before, Outcome.BUSY, rules=rules, most=9) == RedialAt(NOON)
+    assert step(*before, Outcome.BUSY, Outcome.NO_ANSWER, rules=rules, most=9) == RedialAt(NOON)
+    last = step(*before, Outcome.BUSY, Outcome.BUSY, rules=rules, most=9)
+    assert last == Done(f"busy is dialed again {words} at most")
 
 
 @given(
-    st.sampled_from(Outcome),
-    st.integers(1, 200),
-    st.dictionaries(st.sampled_from(Outcome), st.timedeltas(timedelta(0), timedelta(days=366))),
-    st.integers(1, 100),
+    st.lists(st.sampled_from([*Outcome, None]), min_size=1, max_size=8),
+    st.lists(st.timedeltas(timedelta(0), timedelta(hours=30)), min_size=8, max_size=8),
+    st.dictionaries(
+        st.sampled_from(Outcome),
+        st.builds(
+            Rule,
+            st.timedeltas(timedelta(0), timedelta(days=366)),
+            st.one_of(st.none(), st.integers(1, 9)),
+        ),
+    ),
+    st.integers(1, 9),
+    st.one_of(st.none(), st.integers(1, 4)),
 )
 def test_there_is_always_an_end(
-    outcome: Outcome, attempts: int, after: dict[Outcome, timedelta], most: int
+    outcomes: list[Outcome | None],
+    gaps: list[timedelta],
+    rules: dict[Outcome, Rule],
+    most: int,
+    per_day: int | None,
 ) -> None:
-    """Never beyond max_attempts, never an outcome that is not named, never in the past."""
-    match next_step(outcome, attempts, after=after, max_attempts=most, now=NOON):
+    """No redial breaks a maximum, comes before its wait is over, or makes one too many of 24 hours."""
+    dialed_at = [NOON - sum(gaps[at + 1 : len(outcomes)], timedelta(0)) for at in range(len(outcomes))]
+    past = [Ring(outcome, at) for outcome, at in zip(outcomes, dialed_at, strict=True)]
+    last = outcomes[-1]
+    rule = rules.get(last) if last is not None else None
+    redials = sum(outcome == last for outcome in outcomes)
+    match next_step(past, rules=rules, max_attempts=most, max_attempts_per_day=per_day, ended_at=NOON):
         case RedialAt(due_at):
-            assert attempts < most
-            assert due_at == NOON + after[outcome]
+            assert rule is not None
+            assert len(past) < most
+            assert rule.max_redials is None or redials <= rule.max_redials
+            within = sum(at > due_at - DAY for at in dialed_at)
+            assert per_day is None or within < per_day
+            # And no later than either asks for.
+            busy_until = [at + DAY for at in dialed_at]
+            assert due_at == NOON + rule.wait or (due_at > NOON + rule.wait and due_at in busy_until)
         case Done(reason):
-            assert attempts >= most or outcome not in after
+            spent = rule is not None and rule.max_redials is not None and redials > rule.max_redials
+            assert rule is None or len(past) >= most or spent
             assert reason

@@ -52,6 +52,7 @@ def feeder(book: Any, queue: Queue) -> Callable[..., int]:
             calls_per_second=calls_per_second,
             exchange=exchange,
             lease=LEASE,
+            limit=None,
             clock=book.clock.utc,
         )
 
@@ -208,6 +209,7 @@ def test_ledger_that_goes_while_handing_back_loses_nobody(
             calls_per_second=2.0,
             exchange="sandbox",
             lease=LEASE,
+            limit=None,
             clock=book.clock.utc,
         )
     book.ledger.away = False

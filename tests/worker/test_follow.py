@@ -9,12 +9,14 @@ import pytest
 
 from campaigns.attempt import Outcome
 from campaigns.ledger import runs
+from campaigns.ledger.in_progress import CallLimit
 from worker.connect import CallReport, Connect
 from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Refused, Throttled
 from worker.dial import Dialer
-from worker.follow import deadline, follow, next_look, outcome_of
+from worker.follow import Following, deadline, next_look, outcome_of
 
 FIRST = timedelta(seconds=65)
+ROOMY = CallLimit(1_000, timedelta(minutes=5), followed=True)
 THEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 Follow = Callable[..., int]
 
@@ -41,10 +43,10 @@ def place(book: Any, make_dialer: Callable[..., Dialer]) -> Callable[..., str]:
 def follower(book: Any, connect: Connect, slots: Any) -> Follow:
     """One round of following."""
 
-    def run(*, limit: int = 10, **parts: Any) -> int:
+    def run(*, looks: int = 10, **parts: Any) -> int:
         usual = {"ledger": book.ledger, "connect": connect, "pacer": slots}
-        usual |= {"exchange": "sandbox", "first": FIRST, "limit": limit, "clock": book.clock.utc}
-        return follow(**{**usual, **parts})
+        usual |= {"exchange": "sandbox", "first": FIRST, "limit": ROOMY, "clock": book.clock.utc}
+        return Following(**{**usual, **parts}).follow(looks)
 
     return run
 
@@ -205,13 +207,14 @@ def test_contact_that_appears_late_gets_its_outcome(
 def test_busy_is_dialed_again_by_rule(
     book: Any, place: Callable[..., str], follower: Follow, make_dialer: Callable[..., Dialer]
 ) -> None:
-    """The rule's wait counts from when the outcome was learned; then attempt 2 has a token of its own."""
+    """The rule's wait counts from the end of the call; then attempt 2 has a token of its own."""
     place(75, redial={"max_attempts": 2, "busy": "10m"})
+    busy_until = book.clock.now + 2
     book.clock.now += 65
     follower()
     assert book.standing() == ("ended", "waiting")
-    assert book.recipients()[0].due_at == book.clock.utc() + timedelta(minutes=10)
-    book.clock.now += 599
+    assert book.recipients()[0].due_at.timestamp() == busy_until + 600
+    book.clock.now = busy_until + 599
     assert book.claim() == []
     book.clock.now += 1
     (again,) = book.claim()
@@ -323,7 +326,7 @@ def test_round_takes_no_more_than_its_limit(book: Any, place: Callable[..., str]
     """A round is as long as the rate allows; the rest is for the next one."""
     place(75, 76, 77)
     book.clock.now += 65
-    assert [follower(limit=2), follower(limit=2), follower(limit=2)] == [2, 1, 0]
+    assert [follower(looks=2), follower(looks=2), follower(looks=2)] == [2, 1, 0]
 
 
 def test_two_followers_do_not_take_the_same_call(

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.moves import NotNow, mark_dialing, mark_placed
 from campaigns.ledger.unknowns import Unknown
 from worker.connect import CallReport, Connect, Listed, SearchPage
 from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Throttled
 from worker.dial import Dialer
-from worker.follow import follow
+from worker.follow import Following
 from worker.settle import Settling, Stranger, matched, next_search
 
 LOST = "+14155550196"
@@ -597,15 +598,15 @@ def test_attempt_that_was_never_found_is_not_charged(
     for _ in range(3):
         states += dial()
         book.clock.now += 100
-        follow(
-            book.ledger,
-            connect,
-            slots,
+        Following(
+            ledger=book.ledger,
+            connect=connect,
+            pacer=slots,
             exchange="sandbox",
             first=timedelta(seconds=65),
-            limit=10,
+            limit=CallLimit(100, timedelta(minutes=5), followed=True),
             clock=book.clock.utc,
-        )
+        ).follow(10)
         book.clock.now += 100
     assert states == ["placed", "placed"]
     assert [(row.number, row.outcome) for row in book.attempts()] == [(1, None), (2, "busy"), (3, "busy")]

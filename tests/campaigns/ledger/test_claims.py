@@ -17,7 +17,9 @@ from campaigns.ledger.claims import (
     take_back_expired,
     take_back_queued,
 )
-from campaigns.ledger.moves import NotNow, Order, give_back, mark_returned, take_due_follows
+from campaigns.ledger.in_progress import CallLimit
+from campaigns.ledger.moves import NotNow, Order, give_back, mark_returned
+from campaigns.ledger.outcomes import take_due_follows
 from campaigns.ledger.runs import finish
 from campaigns.ledger.tables import AT_ONCE, attempts, recipients
 
@@ -354,7 +356,7 @@ def nearly_done(desk: "Desk") -> None:
         "INSERT INTO attempts (run_id, recipient_id, number, client_token, state, fence, lease_until,"
         " queued_at, dialing_at, placed_at, follow_at, contact_id, outcome)"
         " SELECT run_id, id, 1, 'token-' || id, CASE WHEN id % 600 = 1 THEN 'placed' ELSE 'ended' END,"
-        " 1, due_at, due_at, due_at, due_at, due_at, 'contact', 'answered'"
+        " 1, due_at, due_at, due_at, due_at, CASE WHEN id % 600 = 1 THEN due_at END, 'contact', 'answered'"
         " FROM recipients WHERE id % 300 <> 0"
     )
     with desk.ledger.write() as db:
@@ -384,9 +386,10 @@ def test_the_frequent_statements_use_the_partial_indexes(
     nearly_done(desk)
     know_the_tables(desk)
     late = desk.noon + timedelta(hours=1)
+    limit = CallLimit(1_000, timedelta(minutes=5), followed=True)
 
     def a_round() -> None:
-        assert len(desk.claim(keep_queued=10)) == 10
+        assert len(desk.claim(keep_queued=10, limit=limit)) == 10
         assert take_back_expired(desk.ledger, late, longest_lease=desk.lease, settle_at=late) == Rescued(
             10, 0
         )
@@ -398,7 +401,8 @@ def test_the_frequent_statements_use_the_partial_indexes(
         plan
         for plan in found
         if any(bad in plan for bad in ("SCAN recipients", "SCAN attempts", "Seq Scan on", "TEMP B-TREE"))
-        and not any(small in plan for small in ("Seq Scan on runs", "Seq Scan on campaigns"))
+        # What is in progress is grouped in memory: it is little.
+        and not any(small in plan for small in ("Seq Scan on runs", "Seq Scan on campaigns", "FOR GROUP BY"))
     ]
     assert scans == [], "\n\n".join(scans)
 
@@ -410,7 +414,9 @@ def test_the_frequent_statements_use_the_partial_indexes(
 
     use("FROM recipients", "ORDER BY recipients.due_at", "ix_recipients_")
     use("lease_until <", "ix_attempts_lease")
-    use("follow_at <=", "ix_attempts_follow")
+    use("follow_at <=", "'placed'", "ix_attempts_follow")
+    use("follow_at <=", "'ended'", "ix_attempts_late")
+    use("count(*)", "UNION ALL", "ix_attempts_")
 
 
 def test_who_has_a_time_is_not_kept_waiting_by_a_long_list(desk: "Desk") -> None:

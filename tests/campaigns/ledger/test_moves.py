@@ -15,16 +15,14 @@ from campaigns.ledger.claims import Claim
 from campaigns.ledger.moves import (
     NotNow,
     Order,
-    follow_later,
     give_back,
     mark_dialing,
-    mark_ended,
     mark_placed,
     mark_refused,
     mark_returned,
     mark_unknown,
-    take_due_follows,
 )
+from campaigns.ledger.outcomes import follow_later, mark_ended, take_due_follows
 from campaigns.ledger.tables import recipients
 from campaigns.ledger.unknowns import mark_found
 
@@ -341,9 +339,9 @@ def test_due_calls_are_followed_once(desk: "Desk", second_desk: "Desk") -> None:
     second = take_due_follows(second_desk.ledger, exchange="connect", limit=9, now=now, until=until)
     assert [call.attempt_id for call in (*first, *second)] == [claims[1].attempt_id, claims[0].attempt_id]
     assert take_due_follows(desk.ledger, exchange="connect", limit=9, now=now, until=until) == []
-    assert (first[0].contact_id, first[0].rings, first[0].follows, first[0].placed_at) == (
+    assert (first[0].contact_id, first[0].earlier, first[0].follows, first[0].placed_at) == (
         f"contact-{claims[1].attempt_id}",
-        1,
+        (),
         1,
         desk.noon,
     )

@@ -7,7 +7,8 @@ from sqlalchemy import select
 
 from campaigns.attempt import AttemptState, Outcome, RunState
 from campaigns.ledger import Ledger, runs
-from campaigns.ledger.moves import mark_ended, mark_returned
+from campaigns.ledger.moves import mark_returned
+from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.runs import finish
 from campaigns.ledger.tables import runs as run_rows
 from campaigns.mistake import Mistake

@@ -1,0 +1,75 @@
+"""How many calls are in progress on each instance, counted from the ledger alone.
+
+Connect answers what exceeds the instance's quota with a busy tone and no error, so nobody else counts them.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, literal_column, select, text, union_all
+
+from campaigns.ledger.engine import Ledger
+from campaigns.ledger.tables import attempts, campaigns, runs
+
+# As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
+_RELEASED = text("attempts.state IN ('queued', 'dialing')")
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimit:
+    """How many calls an instance may have in progress, and how long those count that nobody tells of."""
+
+    most: int
+    """For each instance, from when the feed releases an attempt until its call is known to be over."""
+    longest: timedelta
+    """So long a call counts of which nobody learns when it ends: one that may have rung and is searched for,
+    and one that is not followed. Longer than calls last."""
+    followed: bool
+    """Whether the ends of placed calls are learned at all."""
+
+
+def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) -> Counter[str]:
+    """Calls in progress, or about to be, by instance.
+
+    What has been released counts already, for nothing is asked again before it rings. Nothing counts for
+    ever: whoever follows calls gives up at a deadline, and searches end.
+    """
+    placed = attempts.c.state == literal_column("'placed'")
+    parts: list[Any] = [
+        _RELEASED,
+        and_(placed, attempts.c.follow_at.is_not(None)),
+        and_(
+            attempts.c.state == literal_column("'unknown'"),
+            attempts.c.settle_at.is_not(None),
+            attempts.c.unknown_at > now - limit.longest,
+        ),
+    ]
+    if not limit.followed:
+        lately = (attempts.c.run_id.in_(select(runs.c.id)), attempts.c.dialing_at > now - limit.longest)
+        parts.append(and_(placed, attempts.c.follow_at.is_(None), *lately))
+    by_run: Counter[int] = Counter()
+    # The + 0 keeps SQLite to the partial indexes: by run it would go through all that was ever placed.
+    run_id = (attempts.c.run_id + 0).label("run_id")
+    counts = (select(run_id, func.count()).where(part).group_by(run_id) for part in parts)
+    # One statement, so that a call that moves on meanwhile is not missed between two of them.
+    for run, count in db.execute(union_all(*counts)):
+        by_run[run] += count
+    if not by_run:
+        return Counter()
+    by_instance: Counter[str] = Counter()
+    for run_id, choices in db.execute(
+        select(runs.c.id, campaigns.c.choices)
+        .join(campaigns)
+        .where(runs.c.exchange == exchange, runs.c.id.in_(by_run))
+    ):
+        by_instance[choices["connect"]["instance_id"]] += by_run[run_id]
+    return by_instance
+
+
+def full_instances(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> list[str]:
+    """The instances that have as many calls in progress as they may."""
+    with ledger.read() as db:
+        counted = in_progress(db, exchange, limit, now)
+    return sorted(instance for instance, count in counted.items() if count >= limit.most)

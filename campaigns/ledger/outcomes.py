@@ -1,0 +1,268 @@
+"""From `placed` to `ended`: calls are taken for a look at what became of them, and end with an outcome."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, case, func, literal_column, or_, select, update
+
+from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
+from campaigns.campaign import Campaign
+from campaigns.ledger.engine import Ledger
+from campaigns.ledger.standing import called_after_all, campaign_of, go_on, hold_run
+from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.redial import Ring
+
+# As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
+_PLACED = attempts.c.state == literal_column("'placed'")
+_LATE = (attempts.c.state == literal_column("'ended'")) & attempts.c.follow_at.is_not(None)
+_PIECE = 500  # parameters a statement, well under what the databases allow
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A placed call of which it is not known how it ended."""
+
+    attempt_id: int
+    contact_id: str
+    instance_id: str
+    placed_at: datetime
+    follows: int
+    """The looks so far, this one too; those in between not."""
+    given_up: bool
+    """Whether it has ended already, without a word from Connect; now the word is looked for all the same."""
+    dialed_at: datetime
+    earlier: tuple[Ring, ...]
+    """The recipient's attempts before this one that count, the first one first."""
+    campaign: Campaign
+
+    def rings(self, outcome: Outcome) -> tuple[Ring, ...]:
+        """All that count, this one too, now that it has ended."""
+        return (*self.earlier, Ring(outcome, self.dialed_at))
+
+
+def take_due_follows(
+    ledger: Ledger, *, exchange: str, limit: int, now: datetime, until: datetime
+) -> list[Placed]:
+    """The calls of an exchange whose outcome is due to be looked up, taken until `until`.
+
+    What one exchange has placed the other knows nothing of, and would have to call lost. Nobody else is
+    handed them before then; if this process dies they are simply due again. Calls that were given up come
+    after all others.
+    """
+    with ledger.write() as db:
+        ids: list[int] = []
+        for these in (_PLACED, _LATE):
+            due = (
+                select(attempts.c.id)
+                .where(these, attempts.c.follow_at <= now, _of_exchange(exchange))
+                .order_by(attempts.c.follow_at)
+                .limit(limit - len(ids))
+                .with_for_update(skip_locked=True)
+            )
+            ids += db.execute(due).scalars()
+        if not ids:
+            return []
+        db.execute(
+            update(attempts)
+            .where(attempts.c.id.in_(ids))
+            .values(follow_at=until, looked_at=now, follows=attempts.c.follows + 1)
+        )
+        return _placed(ledger, db, attempts.c.id.in_(ids))
+
+
+def take_in_between(
+    ledger: Ledger, *, exchange: str, instances: Sequence[str], limit: int, now: datetime, rest: timedelta
+) -> list[Placed]:
+    """Calls in progress that are not due to be looked at, whoever was not for the longest time first.
+
+    Those that were looked at, or placed, less than `rest` ago are left out. When they are due stays as it is.
+    """
+    seen_at = func.coalesce(attempts.c.looked_at, attempts.c.placed_at)
+    with ledger.write() as db:
+        mine = select(runs.c.id).join(campaigns).where(runs.c.exchange == exchange)
+        mine = mine.where(campaigns.c.choices["connect"]["instance_id"].as_string().in_(instances))
+        least = (
+            select(attempts.c.id)
+            .where(_PLACED, attempts.c.follow_at > now, (attempts.c.run_id + 0).in_(mine))
+            .where(or_(seen_at <= now - rest, seen_at > now))
+            .order_by(seen_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        ids = list(db.execute(least).scalars())
+        if not ids:
+            return []
+        db.execute(update(attempts).where(attempts.c.id.in_(ids)).values(looked_at=now))
+        return _placed(ledger, db, attempts.c.id.in_(ids))
+
+
+def calls_of(ledger: Ledger, contact_ids: Sequence[str], exchange: str) -> list[Placed]:
+    """Those of these contacts whose end is not known: they are placed, or were given up without a word."""
+    with ledger.read() as db:
+        found: list[Placed] = []
+        for first in range(0, len(contact_ids), _PIECE):
+            these = attempts.c.contact_id.in_(contact_ids[first : first + _PIECE])
+            wordless = (attempts.c.state == AttemptState.ENDED) & (attempts.c.outcome == Outcome.NO_OUTCOME)
+            found += _placed(ledger, db, these, _PLACED | wordless, _of_exchange(exchange))
+        return found
+
+
+def mark_ended(
+    ledger: Ledger,
+    attempt_id: int,
+    outcome: Outcome,
+    *,
+    ended_at: datetime,
+    redial_at: datetime | None,
+    reason: str | None = None,
+    look_again_at: datetime | None = None,
+) -> bool:
+    """placed → ended. The recipient is due again at `redial_at`, or done.
+
+    `look_again_at`: where there was no word, somebody goes on looking for one.
+    """
+    with ledger.write() as db:
+        run_state = hold_run(db, attempt_id)
+        row = db.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.PLACED)
+            .values(
+                state=AttemptState.ENDED,
+                outcome=outcome,
+                ended_at=ended_at,
+                follow_at=look_again_at,
+                # What it was unknown for stays, and tells its story.
+                reason=attempts.c.reason if reason is None else reason,
+            )
+            .returning(attempts.c.recipient_id, attempts.c.number, attempts.c.run_id)
+        ).one_or_none()
+        if row is None:
+            return False
+        goes_on = redial_at is not None and run_state != RunState.CANCELLED
+        values = {"state": RecipientState.WAITING, "due_at": redial_at} if goes_on else None
+        db.execute(
+            _latest(row)
+            .where(recipients.c.state == RecipientState.IN_PROGRESS)
+            .values(values or {"state": RecipientState.DONE})
+        )
+        if goes_on:
+            go_on(db, row)
+        return True
+
+
+def mark_told_late(
+    ledger: Ledger, attempt_id: int, outcome: Outcome, *, ended_at: datetime, redial_at: datetime | None
+) -> bool:
+    """ended without a word → ended with this outcome.
+
+    The recipient goes by what this outcome's rule says: a next attempt that has not been dialed is withdrawn,
+    or is due when this rule has it due. Nobody is dialed again in a run that is over.
+    """
+    with ledger.write() as db:
+        run_state = hold_run(db, attempt_id)
+        row = db.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.ENDED)
+            .where(attempts.c.outcome == Outcome.NO_OUTCOME)
+            .values(outcome=outcome, ended_at=ended_at, follow_at=None, reason=None)
+            .returning(attempts.c.recipient_id, attempts.c.number, attempts.c.run_id)
+        ).one_or_none()
+        if row is None:
+            return False
+        if redial_at is None:
+            called_after_all(db, row, RecipientState.DONE)
+            return True
+        states = [RecipientState.WAITING]
+        if run_state not in (RunState.FINISHED, RunState.CANCELLED):
+            states.append(RecipientState.DONE)
+        waits = _latest(row).where(recipients.c.state.in_(states))
+        db.execute(waits.values(state=RecipientState.WAITING, due_at=redial_at))
+        return True
+
+
+def follow_later(ledger: Ledger, attempt_id: int, follow_at: datetime | None) -> None:
+    """Look at a call again at `follow_at`, or, if it was given up, never."""
+    with ledger.write() as db:
+        looked_at = attempts.c.follow_at.is_not(None)
+        db.execute(update(attempts).where(attempts.c.id == attempt_id, looked_at).values(follow_at=follow_at))
+
+
+def look_now(ledger: Ledger, attempt_ids: Iterable[int], now: datetime) -> None:
+    """Something has happened to these calls: they are due to be looked at."""
+    with ledger.write() as db:
+        for attempt_id in attempt_ids:
+            later = case((attempts.c.follow_at > now, now), else_=attempts.c.follow_at)
+            db.execute(
+                update(attempts)
+                .where(attempts.c.id == attempt_id, attempts.c.follow_at.is_not(None))
+                .values(follow_at=later)
+            )
+
+
+def _of_exchange(exchange: str) -> Any:
+    # The + 0 keeps SQLite to the partial index: by run it would sort all that was ever placed.
+    return (attempts.c.run_id + 0).in_(select(runs.c.id).where(runs.c.exchange == exchange))
+
+
+def _latest(row: Any) -> Any:
+    """The recipient, if this is still the latest attempt."""
+    return update(recipients).where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
+
+
+def _placed(ledger: Ledger, db: Connection, *these: Any) -> list[Placed]:
+    rows = db.execute(
+        select(
+            attempts.c.id,
+            attempts.c.recipient_id,
+            attempts.c.number,
+            attempts.c.state,
+            attempts.c.contact_id,
+            attempts.c.dialing_at,
+            attempts.c.placed_at,
+            attempts.c.follows,
+            runs.c.campaign_id,
+            campaigns.c.version,
+        )
+        .select_from(attempts.join(runs, runs.c.id == attempts.c.run_id).join(campaigns))
+        .where(*these)
+        .order_by(attempts.c.id)
+    ).all()
+    earlier = rings_of(db, [row.recipient_id for row in rows if row.number > 1])
+    return [
+        Placed(
+            attempt_id=row.id,
+            contact_id=row.contact_id,
+            instance_id=campaign.connect.instance_id,
+            placed_at=row.placed_at,
+            follows=row.follows,
+            given_up=row.state == AttemptState.ENDED,
+            dialed_at=row.dialing_at,
+            earlier=tuple(ring for number, ring in earlier.get(row.recipient_id, ()) if number < row.number),
+            campaign=campaign,
+        )
+        for row in rows
+        for campaign in [campaign_of(ledger, db, row.campaign_id, row.version)]
+    ]
+
+
+def rings_of(db: Connection, recipient_ids: Sequence[int]) -> dict[int, list[tuple[int, Ring]]]:
+    """The attempts that count, with their numbers, by recipient.
+
+    One that was never found in Connect does not; one that an operator has judged, whatever it was, does.
+    """
+    found: dict[int, list[tuple[int, Ring]]] = {}
+    for first in range(0, len(recipient_ids), _PIECE):
+        counts = or_(
+            attempts.c.state.in_((AttemptState.PLACED, AttemptState.ENDED)),
+            (attempts.c.state == AttemptState.UNKNOWN) & attempts.c.requeued_at.is_not(None),
+        )
+        for row in db.execute(
+            select(attempts.c.recipient_id, attempts.c.number, attempts.c.outcome, attempts.c.dialing_at)
+            .where(attempts.c.recipient_id.in_(recipient_ids[first : first + _PIECE]), counts)
+            .order_by(attempts.c.recipient_id, attempts.c.number)
+        ):
+            outcome = Outcome(row.outcome) if row.outcome else None
+            found.setdefault(row.recipient_id, []).append((row.number, Ring(outcome, row.dialing_at)))
+    return found
