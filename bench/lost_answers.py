@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=900.0, help="seconds in which nothing changes")
     options = parser.parse_args()
     settings = {
+        "DIALER_MAX_ACTIVE_CALLS": 1_000,  # no obstacle
         "DIALER_SANDBOX_CALL_SECONDS": options.call_seconds,
         "DIALER_SANDBOX_SEARCH_DELAY": options.search_delay,
         "DIALER_SANDBOX_SEARCH_ONLY_ENDED": 1,

@@ -29,7 +29,11 @@ def main() -> None:
     )
     for workers in options.workers:
         stolen = Stolen()
-        settings = {"DIALER_CALLS_PER_SECOND": options.calls_per_second, "DIALER_BURST": options.burst}
+        settings = {
+            "DIALER_CALLS_PER_SECOND": options.calls_per_second,
+            "DIALER_BURST": options.burst,
+            "DIALER_MAX_ACTIVE_CALLS": 10_000,  # no obstacle
+        }
         with office(phones(options.recipients), settings) as here:
             run = ("run", "campaign.toml", "list.csv", "--sandbox", "--speed", "30")
             here.dialer(*run, "--workers", str(workers))

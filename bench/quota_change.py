@@ -33,7 +33,11 @@ def main() -> None:
     options = parser.parse_args()
     # All that the quota allows within the time, so that the list does not come to its end first.
     count = int(options.calls_per_second * options.seconds * 5 / 6) + options.burst
-    settings = {"DIALER_CALLS_PER_SECOND": options.calls_per_second, "DIALER_BURST": options.burst}
+    settings = {
+        "DIALER_CALLS_PER_SECOND": options.calls_per_second,
+        "DIALER_BURST": options.burst,
+        "DIALER_MAX_ACTIVE_CALLS": 10_000,  # no obstacle
+    }
     stolen = Stolen()
     with office(phones(count), settings) as here:
         phases = _dial(here, options)

@@ -33,6 +33,7 @@ def main() -> None:
     settings = {
         "DIALER_CALLS_PER_SECOND": options.calls_per_second,
         "DIALER_BURST": int(options.calls_per_second),
+        "DIALER_MAX_ACTIVE_CALLS": 10_000,  # no obstacle
     }
     rows = (
         {

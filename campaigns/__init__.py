@@ -9,6 +9,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     redial.py              (outcome, attempts so far, now) → RedialAt | Done
     turns.py               whose turn is it? fair share between campaigns
     campaign.py            one campaign's choices, read from TOML
+    changes.py             what differs between two versions of a campaign's file
     recipient.py           a person we may call
     phone_number.py        a cell → E.164, or why not
     attribute_template.py  `Dear {first_name}` → text
@@ -24,7 +25,10 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     status_view.py         the same in words and tables
     explain.py             one recipient's whole story, and what comes next
     explain_view.py        the same in words
-    export.py              the results as CSV
+    requeue.py             an operator asks for another attempt: for whom
+    requeue_view.py        the same in words
+    load_view.py           what became of a list and of the campaign's file, in words
+    export.py              the results as CSV or JSON Lines
     settings.py            DIALER_* settings of this side
     cli.py                 what an operator does
 """

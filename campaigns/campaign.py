@@ -188,9 +188,9 @@ class PacingOptions(_Table):
 class RedialOptions(_Table):
     """Which outcomes are dialed again, after how long, and how often at most."""
 
-    max_attempts: int = Field(default=1, ge=1, le=100)
+    max_attempts: int = Field(default=1, ge=1, le=100, strict=True)
     """Rings for one recipient, the first one too."""
-    max_attempts_per_day: int | None = Field(default=None, ge=1, le=100)
+    max_attempts_per_day: int | None = Field(default=None, ge=1, le=100, strict=True)
     """Rings for one recipient within any 24 hours. One more is put off, not left out."""
     when_unknown: Literal["hold", "redial"] | None = None
     after: dict[Outcome, RedialRule] = {}
@@ -274,12 +274,34 @@ def read_campaign(path: Path) -> Campaign:
         raise Mistake(f"{path}: " + "; ".join(_in_words(e) for e in error.errors())) from None
 
 
+# What pydantic finds wrong → what would be right.
+_EXPECTED = {
+    "greater_than_equal": "expected {ge:g} or more",
+    "less_than_equal": "expected {le:g} or less",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "literal_error": "expected {expected}",
+    "string_type": "expected a text in quotes",
+    "string_too_short": "is empty; remove that line, or write something",
+    "string_too_long": "is too long; {max_length} characters at most",
+    "dict_type": "expected a table",
+    "model_type": "expected a table",
+}
+
+
 def _in_words(error: Any) -> str:
     """One pydantic error as `[table] key: what to do`."""
     steps = [str(step) for step in error["loc"] if step != "after"]
     # Only the first two steps are names in the file; what follows is pydantic's own path.
     where = (f"[{steps[0]}] " if len(steps) > 1 else "") + (steps[1] if len(steps) > 1 else "".join(steps))
     if error["type"] == "extra_forbidden":
+        if steps[:1] == ["redial"] and steps[-1] in ("wait", "max_redials"):
+            return f'{where}: belongs to an outcome, such as busy = {{ wait = "10m", max_redials = 2 }}'
         near = difflib.get_close_matches(steps[-1], _known_keys(steps[:-1]), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else f"; known keys: {', '.join(_known_keys(steps[:-1]))}"
         return f"{where}: unknown key{hint}"
@@ -288,6 +310,8 @@ def _in_words(error: Any) -> str:
     if where in Campaign.model_fields and where != "name":
         where = f"[{where}]"  # it is about the table as a whole
     message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] in _EXPECTED:
+        message = _EXPECTED[error["type"]].format_map(error.get("ctx", {}))
     if where == "name" and error["type"] == "string_pattern_mismatch":
         message = "expected letters, digits, dots, dashes and underscores, 100 at most"
     return f"{where}: {message}"

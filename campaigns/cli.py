@@ -1,4 +1,4 @@
-"""What an operator does: load, start, pause, resume, cancel, status, explain, export.
+"""What an operator does: load, start, pause, resume, cancel, requeue, status, explain, export.
 
 Heavy imports stand inside the commands, so that `dialer --help` answers at once.
 """
@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ from campaigns.mistake import Mistake
 if TYPE_CHECKING:
     from campaigns.call_list import CallList
     from campaigns.campaign import Campaign
+    from campaigns.export import Format
     from campaigns.ledger import Ledger
     from campaigns.ledger.runs import Run
     from campaigns.load import LoadReport
@@ -79,6 +80,7 @@ def load(
     """Load a list into the ledger. Nobody is called before `dialer start`.
 
     Loading a list again adds only who is new. Rejected rows go to a file that can be corrected and loaded.
+    What has changed in the campaign's file holds from now on, also while the campaign runs.
     """
     from campaigns.attempt import RunState
     from campaigns.campaign import read_campaign
@@ -90,21 +92,9 @@ def load(
         latest = status_of(ledger, campaign.name, now())
         startable = latest.run.state == RunState.LOADED and latest.waiting > 0
     if as_json:
-        loaded = report.loaded
-        put(
-            json.dumps(
-                {
-                    "campaign": loaded.campaign,
-                    "rows": loaded.rows,
-                    "accepted": loaded.accepted,
-                    "duplicates": loaded.duplicates,
-                    "rejected": loaded.rejected,
-                    "suppressed": loaded.suppressed,
-                    "rejects_file": str(report.rejects_file) if report.rejects_file else None,
-                    "changed": list(loaded.changed),
-                }
-            )
-        )
+        from campaigns.load_view import as_json as load_as_json
+
+        put(json.dumps(load_as_json(report)))
         return
     for line in load_in_words(report):
         put(line)
@@ -145,24 +135,109 @@ def resume(name: Name) -> None:
 def cancel(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    hang_up: Annotated[bool, typer.Option("--hang-up", help="Hang up calls in progress, too.")] = False,
 ) -> None:
-    """Give up everybody who has not been called. This is for ever; calls under way end by themselves."""
+    """Give up everybody who has not been called. This is for ever; calls under way end by themselves.
+
+    With --hang-up they are ended at once, whether they ring or somebody talks, and also when the campaign was
+    cancelled before. The workers do that; no telephone rings for it.
+    """
     from campaigns.attempt import RunState
     from campaigns.ledger import runs
+    from campaigns.ledger.hang_ups import count_calls_in_progress
+    from campaigns.ledger.health import alive
+    from campaigns.report import start_workers
 
     with the_ledger() as ledger:
         with ledger.read() as db:
             run = runs.find(db, name)
-        if run.state == RunState.CANCELLED:
+        already = run.state == RunState.CANCELLED
+        if already and not hang_up:
             put(f"{name} was cancelled already")
             return
         if not yes:
-            if not sys.stdin.isatty():
-                raise Mistake(f"cancelling is for ever; say: dialer cancel {name} --yes")
-            typer.confirm(f"Cancel {name} for ever?", abort=True)
+            _confirm_cancelling(name, already=already, hang_up=hang_up)
         with ledger.write() as db:
-            given_up = runs.cancel(db, runs.find(db, name), now())
-    put(f"{name} is cancelled; {_people(given_up)} will not be called")
+            run = runs.find(db, name)
+            given_up = runs.cancel(db, run, now(), hang_up=hang_up)
+            calls = count_calls_in_progress(db, run.id, now()) if hang_up else 0
+        working = any(p.role == "control" and p.exchange == run.exchange for p in alive(ledger, now()))
+    words = [f"{name} was cancelled already" if already else f"{name} is cancelled"]
+    words += [] if already else [f"{_people(given_up)} will not be called"]
+    if hang_up and calls:
+        are = "call in progress is" if calls == 1 else "calls in progress are"
+        when = "being hung up" if working else f"hung up as soon as workers run: {start_workers(run)}"
+        words.append(f"{calls:,} {are} {when}")
+    elif hang_up:
+        words.append("no call is in progress")
+    put("; ".join(words))
+
+
+@app.command(
+    short_help="Another attempt for those whose call failed.",
+    epilog="Example: dialer requeue clinic-reminders --outcome busy,no_answer --since 1d",
+)
+def requeue(
+    name: Name,
+    outcome: Annotated[
+        list[str],
+        typer.Option(
+            "--outcome",
+            metavar="OUTCOME,…",
+            help="How their latest attempt ended: busy, no_answer, refused, refused:CODE, unknown …",
+        ),
+    ],
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Only what ended then or later: 2026-03-02, 2026-03-02T09:00, or 2h for so long ago.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List all whom it means, and change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for another attempt for those whose latest attempt ended in one of these ways.
+
+    It shows whom it means before it does it. Whoever waits for another attempt already, or is being called,
+    is left alone, and so are suppressed numbers. Those of whom nobody can tell whether they rang are asked
+    for as `unknown`, and only by that name. Numbers are shown in full.
+    """
+    from campaigns import requeue_view as view
+    from campaigns.ledger.requeues import ask_for_another, people
+    from campaigns.report import status as status_of
+    from campaigns.requeue import asked_for
+    from campaigns.requeue import look as look_for
+
+    asked = asked_for(outcome, since, now())
+    with the_ledger() as ledger:
+        seen = look_for(ledger, name, asked)
+        ids = seen.found.attempt_ids
+        if not as_json and dry_run:
+            for line in view.in_words(seen, people(ledger, ids), dry_run=True):
+                put(line)
+        elif not as_json:
+            # A reader who has gone after the first line shall not keep it from being done.
+            with suppress(BrokenPipeError):
+                put("\n".join(view.in_words(seen, people(ledger, ids[: view.FIRST]), dry_run=False)))
+        for line in view.doubts(seen):
+            say(line)
+        requeued = 0
+        if ids and not dry_run:
+            if sys.stdin.isatty() and not yes:
+                typer.confirm(f"Call {_people(seen.count)} again?", abort=True, err=True)
+            requeued = ask_for_another(ledger, seen.run, asked, ids, now())
+        if as_json:
+            sys.stdout.writelines(view.as_json(seen, people(ledger, ids), requeued=requeued, dry_run=dry_run))
+            sys.stdout.flush()
+        elif dry_run:
+            put("nothing was changed (--dry-run)")
+        elif ids:
+            put(view.done(seen, requeued, status_of(ledger, name, now())))
 
 
 @app.command(
@@ -246,29 +321,48 @@ def explain(
         put(line)
 
 
-@app.command(epilog="Example: dialer export clinic-reminders -o results.csv")
+@app.command(
+    short_help="Write the results, as CSV or JSON Lines.",
+    epilog="Example: dialer export clinic-reminders -o results.csv",
+)
 def export(
     name: Name,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to write. Default: standard output."),
     ] = None,
+    written_as: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="csv|jsonl",
+            help="Default: by FILE's name, .jsonl and .ndjson are JSON Lines; else CSV.",
+        ),
+    ] = None,
 ) -> None:
-    """Write the results: one CSV row per accepted row of the list."""
+    """Write the results: one row per accepted row of the list, as CSV or as JSON Lines."""
     from campaigns.export import export as export_to
+    from campaigns.export import format_of
 
+    chosen = format_of(written_as, output)
     with the_ledger() as ledger:
         if output is None:
             sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr] # a real stream
-            export_to(ledger, name, sys.stdout)
+            export_to(ledger, name, sys.stdout, chosen)
+            # Not at the exit: a reader who has gone would be found there by nobody but Python.
+            sys.stdout.flush()
             return
-        count = export_file(ledger, name, output)
+        count = export_file(ledger, name, output, chosen)
     put(f"{_rows(count)} in {output}")
 
 
-def export_file(ledger: "Ledger", name: str, path: Path) -> int:
-    """Write the results to a file, which appears whole or not at all. Returns how many rows."""
+def export_file(ledger: "Ledger", name: str, path: Path, written_as: "Format | None" = None) -> int:
+    """Write the results to a file, which appears whole or not at all. Returns how many rows.
+
+    The format is the one that is told, or that the file's name tells.
+    """
     from campaigns.export import export as export_to
+    from campaigns.export import format_of
 
     if path.is_dir():
         raise Mistake(f"{path}: is a directory; name a file")
@@ -278,7 +372,7 @@ def export_file(ledger: "Ledger", name: str, path: Path) -> int:
         raise Mistake(f"{path}: cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            count = export_to(ledger, name, file)
+            count = export_to(ledger, name, file, written_as or format_of(None, path))
         os.replace(temporary, path)
     except OSError as error:
         raise Mistake(f"{path}: cannot be written: {error.strerror}") from None
@@ -316,20 +410,22 @@ def load_with_progress(
 
 
 def load_in_words(report: "LoadReport") -> list[str]:
-    """What became of a list, in a line or three."""
-    loaded = report.loaded
-    parts = [f"{loaded.accepted:,} accepted"]
-    parts += [f"{loaded.duplicates:,} duplicate{_s(loaded.duplicates)}"] if loaded.duplicates else []
-    parts += [f"{loaded.suppressed:,} suppressed"] if loaded.suppressed else []
-    parts += [f"{loaded.rejected:,} rejected"] if loaded.rejected else []
-    words = [f"{loaded.campaign}: {_rows(loaded.rows)}: {', '.join(parts)}"]
-    if report.rejects_file:
-        words.append(f"rejected rows and their reasons: {report.rejects_file} (correct it, and load it too)")
-    for kind, holds_for in ((False, "calls to come"), (True, "rows that are loaded from now on")):
-        keys = [key for key in loaded.changed if key.startswith("list.") == kind]
-        if keys:
-            words.append(f"changed in the campaign's file: {', '.join(keys)}; it holds for {holds_for}")
-    return words
+    """What became of a list and of the campaign's file, in a few lines."""
+    from campaigns.load_view import in_words
+
+    return in_words(report)
+
+
+def _confirm_cancelling(name: str, *, already: bool, hang_up: bool) -> None:
+    """Raises Mistake where nobody can be asked, and Abort when the answer is no."""
+    if not sys.stdin.isatty():
+        what = "hanging up cannot be undone" if already else "cancelling is for ever"
+        raise Mistake(f"{what}; say: dialer cancel {name}{' --hang-up' if hang_up else ''} --yes")
+    if already:
+        question = f"Hang up the calls of {name} that are in progress?"
+    else:
+        question = f"Cancel {name} for ever{', and hang up its calls in progress' if hang_up else ''}?"
+    typer.confirm(question, abort=True)
 
 
 def _start(name: str, verb: str) -> None:

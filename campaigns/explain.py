@@ -59,7 +59,9 @@ class AttemptStory:
             "next_search_at": _iso(row.settle_at),
             "placed_at": _iso(row.placed_at),
             "next_look_at": _iso(row.follow_at),
+            "stopped_at": _iso(row.stopped_at),
             "ended_at": _iso(row.ended_at),
+            "requeued_at": _iso(row.requeued_at),
             "rule": self.rule,
         }
 
@@ -168,10 +170,17 @@ def _events(row: Any) -> list[Event]:
     if called:
         how = f", {row.evidence}" if found else ", by an answer that came late" if doubted else ""
         events.append(Event(row.placed_at, f"placed: contact {row.contact_id}{how}"))
+    if row.stopped_at is not None:
+        events.append(Event(row.stopped_at, "hung up: StopContact"))
     if row.state == AttemptState.ENDED:
         events.append(Event(row.ended_at, f"ended: {row.outcome}"))
     if row.state == AttemptState.REFUSED:
         events.append(Event(row.ended_at, f"refused by Connect, it did not ring: {row.reason}"))
+    if row.requeued_at is not None:
+        # Before an answer that came only after it.
+        later = (n for n, event in enumerate(events) if event.at is not None and event.at > row.requeued_at)
+        asked = Event(row.requeued_at, "an operator asked for another attempt")
+        events.insert(next(later, len(events)), asked)
     return events
 
 
@@ -182,7 +191,9 @@ def _rule(row: Any, record: Record, run: Run, rules: RedialOptions) -> str | Non
     followed = not latest or person.state == RecipientState.WAITING
     match row.state:
         case AttemptState.REFUSED:
-            return "a call that Connect refuses is not dialed again"
+            return _but_asked_for("a call that Connect refuses is not dialed again", row)
+        case AttemptState.UNKNOWN if row.requeued_at is not None:
+            return _but_asked_for("what nobody can tell is not dialed again by itself", row)
         case AttemptState.UNKNOWN if followed:
             return "a call that is never found counts as never placed, and is dialed again"
         case AttemptState.UNKNOWN if row.settle_at is not None or person.state != RecipientState.HELD:
@@ -204,7 +215,7 @@ def _rule(row: Any, record: Record, run: Run, rules: RedialOptions) -> str | Non
             else:
                 by_rule = step.reason
             if row.requeued_at is not None:
-                return f"{by_rule}; but an operator asked for another attempt"
+                return _but_asked_for(by_rule, row)
             differs = isinstance(step, RedialAt) != followed
             if differs and run.state == RunState.CANCELLED:
                 return f"{by_rule}; but the campaign is cancelled"
@@ -214,6 +225,10 @@ def _rule(row: Any, record: Record, run: Run, rules: RedialOptions) -> str | Non
             return by_rule
         case _:
             return None
+
+
+def _but_asked_for(rule: str, row: Any) -> str:
+    return rule if row.requeued_at is None else f"{rule}; but an operator asked for another attempt"
 
 
 def _counts(row: Any) -> bool:
@@ -255,7 +270,12 @@ def _comes_next(record: Record, run: Run) -> Event:
             held = "nobody can tell whether it rang, and it is not dialed again by itself"
             if last is not None and last.settle_at is not None:
                 return Event(last.settle_at, f"it is searched for in Connect again; until then {held}")
-            return Event(None, f"{held}; look for the call in Connect's contact search")
+            all_of_them = f"dialer requeue {run.name} --outcome unknown"
+            return Event(
+                None,
+                f"{held}; look for the call in Connect's contact search; "
+                f"another attempt for all who are held: {all_of_them}",
+            )
         case RecipientState.SUPPRESSED:
             return Event(None, "nothing: the number is on the suppression list")
         case RecipientState.CANCELLED:
@@ -276,6 +296,8 @@ def _next_dialing(record: Record, run: Run, last: Any) -> Event:
         what = f"attempt {last.number} is dialed, with the same token"
     else:
         what = f"attempt {person.attempts + 1} is dialed"
+        if last is not None and last.requeued_at is not None:
+            what += ", as an operator asked"
     match run.state:
         case RunState.LOADED:
             what += f", once the campaign is started: dialer start {run.name}"

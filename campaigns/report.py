@@ -103,18 +103,17 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: dat
         case RunState.FINISHED:
             return held(run, numbers)
         case RunState.CANCELLED:
-            return None
+            return calls_left(run, numbers, processes)
     if not waiting and not in_progress:
         return None
     ours = [p for p in processes if run.exchange is None or p.exchange == run.exchange]
-    trial = " --sandbox" if run.exchange == "sandbox" else ""
     for role, what in (
         ("dial", "no worker is dialing"),
         ("control", "nobody feeds"),
         ("beat", "no scheduler"),
     ):
         if not any(p.role == role for p in ours):
-            return f"{what}: no {role} process has reported lately; start one with: dialer up{trial}"
+            return f"{what}: no {role} process has reported lately; start one with: {start_workers(run)}"
     problems = sorted({p.problem for p in ours if p.problem})
     if problems:
         return "; ".join(problems)
@@ -124,6 +123,27 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: dat
     if waiting and later is not None:
         return f"the next call is due at {later.astimezone():%Y-%m-%d %H:%M:%S %Z}"
     return None
+
+
+def calls_left(run: Run, numbers: Figures, processes: Sequence[Heartbeat]) -> str | None:
+    """What becomes of the calls that a cancelled campaign has in progress; None if there are none."""
+    count = numbers.recipients.get(RecipientState.IN_PROGRESS, 0) - numbers.unknowns.searched
+    if count <= 0:
+        return None
+    calls = f"{count:,} call{'' if count == 1 else 's'} in progress"
+    if run.hang_up_at is None:
+        return f"{calls}; to hang up: dialer cancel {run.name} --hang-up"
+    ours = [p for p in processes if p.exchange == run.exchange]
+    if not any(p.role == "control" for p in ours):
+        return f"hanging up: {calls}, as soon as workers run: {start_workers(run)}"
+    # What keeps others from being dialed is of no interest here.
+    problems = {p.problem for p in ours if p.problem and p.problem.startswith(("calls cannot", "Redis"))}
+    return "; ".join([f"hanging up: {calls}", *sorted(problems)])
+
+
+def start_workers(run: Run) -> str:
+    """The command that starts all that works for a run."""
+    return "dialer up --sandbox" if run.exchange == "sandbox" else "dialer up"
 
 
 def searched(numbers: Figures) -> str | None:

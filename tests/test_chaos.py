@@ -15,7 +15,9 @@ from bench.chaos.people import numbers
 from bench.chaos.storm import Disaster, storm
 
 ROOT = Path(__file__).parents[1]
-RULES = Rules(frozenset({"busy", "no_answer"}), max_attempts=3, calls_per_second=10.0, burst=2)
+RULES = Rules(
+    frozenset({"busy", "no_answer"}), max_attempts=3, calls_per_second=10.0, burst=2, max_active_calls=1
+)
 
 
 @pytest.fixture
@@ -208,6 +210,10 @@ def wrong_outcome(world: World) -> None:
     world.attempts[2]["outcome"] = "voicemail"
 
 
+def more_calls_than_room(world: World) -> None:
+    world.journal[0]["call"]["ended_at"] += 25
+
+
 def too_many_at_once(world: World) -> None:
     world.journal[1]["epoch"] = world.journal[2]["epoch"] = world.journal[0]["epoch"]
 
@@ -236,6 +242,7 @@ def too_many_at_once(world: World) -> None:
         (held_for_nothing, f"{BEN} is held, and its last attempt is ended"),
         (done_in_the_middle, f"{BEN} is done, and its last attempt is placed"),
         (wrong_outcome, "attempt 3 is voicemail, and the call was answered"),
+        (more_calls_than_room, "2 calls were in progress at once; 1 is the limit"),
         (too_many_at_once, "1 requests came above the quota, the first at 1000.000"),
     ],
 )

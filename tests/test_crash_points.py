@@ -79,6 +79,7 @@ class Scene:
             "DIALER_EXCHANGE": "sandbox",
             "DIALER_CALLS_PER_SECOND": "100",
             "DIALER_BURST": "100",
+            "DIALER_MAX_ACTIVE_CALLS": "500",
             # A slow machine must not look like a crash: no lease ends unless a test says so.
             "DIALER_READ_TIMEOUT_SECONDS": "20",
             "DIALER_CLAIM_LEASE_SECONDS": "120",

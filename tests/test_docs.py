@@ -2,13 +2,16 @@
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import typer
 
-from campaigns.campaign import read_campaign
+from campaigns.attempt import Outcome
+from campaigns.campaign import Campaign, RedialOptions, read_campaign
 from campaigns.ledger.migrations import script
+from campaigns.redial import Rule
 from worker.cli import app
 from worker.settings import DialerSettings
 
@@ -64,6 +67,37 @@ def test_campaign_file_of_the_readme_is_one(tmp_path: Path) -> None:
     shown = tmp_path / "shown.toml"
     shown.write_text(re.sub(r"^    ", "", block[0], flags=re.MULTILINE))
     assert read_campaign(shown).redial.max_attempts == 3
+
+
+def test_every_key_of_the_campaign_file_is_documented() -> None:
+    """docs/campaign-file.md has each table with each of its keys in the first column, and no other."""
+    top, *sections = (ROOT / "docs" / "campaign-file.md").read_text().split("\n## ")
+    assert keys_of(top) == {"name"}
+    documented = {found[1]: keys_of(text) for text in sections if (found := re.match(r"`\[(\w+)\]`:", text))}
+    tables = {name: field.annotation for name, field in Campaign.model_fields.items() if name != "name"}
+    assert set(documented) == set(tables)
+    redial = documented.pop("redial")
+    never = {Outcome.INVALID_NUMBER, Outcome.FAX}
+    keys = RedialOptions.model_fields.keys() - {"after"}
+    assert redial == keys | (set(Outcome) - never) | {field.name for field in fields(Rule)}
+    for name, found in documented.items():
+        assert found == set(tables[name].model_fields), name
+
+
+def keys_of(text: str) -> set[str]:
+    """The names in the first column of the tables of a page."""
+    cells = re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE)
+    return {key for cell in cells for key in re.findall(r"`(\w+)`", cell)}
+
+
+def test_campaign_file_page_shows_files_that_are_accepted(tmp_path: Path) -> None:
+    """What docs/campaign-file.md shows, put together, is a campaign."""
+    page = (ROOT / "docs" / "campaign-file.md").read_text()
+    blocks = re.findall(r"\n\n((?:    .+\n|\n)+)", page)
+    toml = "".join(block for block in blocks if not block.strip().startswith("dialer "))
+    shown = tmp_path / "shown.toml"
+    shown.write_text(re.sub(r"^    ", "", toml, flags=re.MULTILINE))
+    assert read_campaign(shown).redial.after[Outcome.BUSY].max_redials == 2
 
 
 def test_env_example_shows_every_setting_with_its_default() -> None:

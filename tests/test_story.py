@@ -62,6 +62,7 @@ class Office:
             "PYTHONPATH": str(ROOT),
             "DIALER_CALLS_PER_SECOND": "100",
             "DIALER_BURST": "100",
+            "DIALER_MAX_ACTIVE_CALLS": "500",
             # What a crash cut off is looked at after the shortest time that the settings allow.
             "DIALER_READ_TIMEOUT_SECONDS": "2",
             "DIALER_REPLAY_WINDOW_SECONDS": "0",

@@ -1,12 +1,15 @@
 """How to do it and how fast: the queue, the pace, Amazon Connect, and the processes of one machine.
 
-connect.py            boto3 in; our types and our errors out. The only one that calls boto3
+connect.py            boto3 in; our types and our errors out
 connect_errors.py     what an error means for the call
 pacer.py, pacer.lua   one rate for all workers
 feed.py               due recipients → claimed attempts → Celery tasks
 placing.py            one request, and once more only where that cannot ring twice
 dial.py               one attempt, from its slot to its contact_id
 follow.py             contact_id → outcome → redial or done
+hang_up.py            a cancelled campaign's calls in progress, if somebody asked for that
+event_queue.py        contact events out of SQS; but for connect.py the only one that calls boto3
+events.py             contact events → outcomes, beside the looks of follow.py
 rescue.py             attempts that a crash left behind
 settle.py             what may have rung is searched for, and settled by what is found
 tasks.py              thin Celery wrappers around the verbs

@@ -21,6 +21,7 @@ from celery.worker import state
 from campaigns.mistake import Mistake
 from worker.children import stop_with_parent
 from worker.connect_errors import Misconfigured
+from worker.events import listen
 from worker.health import report
 from worker.machine import machine, tcp_only
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
@@ -31,6 +32,7 @@ _LEAVING_SECONDS = 4
 FEED_EVERY_SECONDS = 1.0
 FOLLOW_EVERY_SECONDS = 1.0
 SETTLE_EVERY_SECONDS = 2.0
+HANG_UP_EVERY_SECONDS = 1.0
 RESCUE_EVERY_SECONDS = 5.0
 
 
@@ -88,6 +90,7 @@ def make_app(settings: DialerSettings) -> Celery:
                 ("feed", FEED_EVERY_SECONDS),
                 ("follow", FOLLOW_EVERY_SECONDS),
                 ("settle", SETTLE_EVERY_SECONDS),
+                ("hang_up", HANG_UP_EVERY_SECONDS),
                 ("rescue", RESCUE_EVERY_SECONDS),
             )
         },
@@ -126,8 +129,15 @@ def _open(**_: Any) -> None:
 @worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _report_worker(sender: Any, **_: Any) -> None:
     queues = sender.app.amqp.queues.consume_from
-    thread = report(machine(), "dial" if machine().settings.dial_queue in queues else "control")
+    role = "dial" if machine().settings.dial_queue in queues else "control"
+    thread = report(machine(), role)
     atexit.register(_say_goodbye, thread)
+    if role == "control" and machine().settings.events_queue_url is not None:
+        # worker.tasks imports this module, so it cannot be imported above.
+        from worker.tasks import feed_task
+
+        # Nobody waits for this thread at the end: what it had not recorded, the queue gives out once more.
+        listen(machine(), feed_task)
 
 
 @beat_init.connect  # type: ignore[untyped-decorator] # Celery has no types

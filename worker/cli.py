@@ -55,7 +55,7 @@ Speed = Annotated[
 
 
 class Stopped(BaseException):
-    """Ctrl-C or SIGTERM."""
+    """Ctrl-C or SIGTERM. Its text says what goes on, where that is not the usual."""
 
 
 @app.command(
@@ -82,8 +82,8 @@ def run(
     trial = Trial(speed) if sandbox else None
     try:
         code = _run(settings, campaign_file, list_file, trial, workers, rejects)
-    except Stopped:
-        say("dialer: stopped; the same command goes on where it stopped")
+    except Stopped as stopped:
+        say(f"dialer: stopped; {str(stopped) or 'the same command goes on where it stopped'}")
         code = INTERRUPTED
     raise typer.Exit(code)
 
@@ -213,7 +213,7 @@ def health(
         raise typer.Exit(1)
     # What Connect does not grant is no reason to restart a container; a Redis that is gone is not mended by
     # one either, but it is what the check is asked to show.
-    granted = ("throttled", "no capacity", "unknown calls", "outcomes")
+    granted = ("throttled", "no capacity", "calls", "unknown calls", "outcomes", "contact events")
     broken = [p.problem for p in mine if p.problem and not p.problem.startswith(granted)]
     if broken:
         say(f"dialer: {broken[0]}")
@@ -283,6 +283,7 @@ def demo_settings(home: Path) -> "DialerSettings":
         "DIALER_DATA_DIR": str(home),
         "DIALER_CALLS_PER_SECOND": "50",
         "DIALER_BURST": "50",
+        "DIALER_MAX_ACTIVE_CALLS": "500",
         "DIALER_SETTLE_SECONDS": "90",
     }
     return load_settings(DialerSettings)
@@ -298,7 +299,7 @@ def _run(
 ) -> int:
     from campaigns.campaign import read_campaign
     from campaigns.ledger import open_ledger, runs
-    from campaigns.report import status
+    from campaigns.report import start_workers, status
     from campaigns.status_view import in_words
 
     campaign = read_campaign(campaign_file)
@@ -317,7 +318,14 @@ def _run(
     code = 0
     if not over:
         with _the_stack(settings, workers, trial) as (ledger, stack):
-            code = 1 if _watch(ledger, stack, campaign.name).fault else 0
+            try:
+                code = 1 if _watch(ledger, stack, campaign.name).fault else 0
+            except Stopped:
+                run = status(ledger, campaign.name, now()).run
+                if run.state != "cancelled":
+                    raise
+                goes_on = f"{run.name} was cancelled; its calls are followed by: {start_workers(run)}"
+                raise Stopped(goes_on) from None
     ledger = open_ledger(settings.ledger_url)
     try:
         for line in in_words(status(ledger, campaign.name, now())):
@@ -379,7 +387,10 @@ def _while_starting(latest: "Status", began: float) -> "Status":
 
 
 def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
-    """Show how a campaign gets on until it is over, or until it has paused itself."""
+    """Show how a campaign gets on until nobody is waiting or in progress, or until it has paused itself.
+
+    A campaign that is cancelled meanwhile is over when its calls in progress are.
+    """
     from rich.console import Console
     from rich.live import Live
 
@@ -390,6 +401,7 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
     console = Console(stderr=True)
     began = time.monotonic()
     said = 0.0
+    told: bool | None = None
     with Live(console=console, refresh_per_second=4, transient=True) as view:
         while True:
             stack.watch()
@@ -399,9 +411,13 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
                 say(f"dialer: {error}")
                 time.sleep(1)
                 continue
-            if latest.over or latest.fault or latest.run.state == "cancelled":
+            if latest.over or latest.fault:
                 runs.finish(ledger, now())
                 return latest
+            if latest.run.state == "cancelled" and told != (latest.run.hang_up_at is not None):
+                # Somebody else has cancelled it. The results have all outcomes, so this waits for them.
+                told = latest.run.hang_up_at is not None
+                say(f"{name} was cancelled; {'hanging up' if told else 'waiting for'} its calls in progress")
             latest = _while_starting(latest, began)
             if console.is_terminal:
                 view.update(live(latest, "Ctrl-C stops"))

@@ -24,7 +24,7 @@ from botocore.awsrequest import (
 from botocore.config import Config
 
 from campaigns.campaign import ConnectOptions
-from worker.connect_errors import Ambiguous, Misconfigured, Refused, Stage, Withheld, judged
+from worker.connect_errors import Ambiguous, ConnectError, Misconfigured, Refused, Stage, Withheld, judged
 
 # --- what goes in and comes out ---------------------------------------------------------------------------
 
@@ -204,6 +204,23 @@ class Connect:
                 "NoContact", "the answer holds no contact; something between us and AWS changed it"
             )
         return _report(contact)
+
+    def stop(self, instance_id: str, contact_id: str) -> bool:
+        """Hang a call up, whether it rings or somebody talks. Returns False when Connect knows no such call.
+
+        One that is over is no error. Just after dialing, False proves nothing: contacts appear with a delay.
+
+        Raises the same errors as `place`, but this rings nobody, and may be asked again whatever they say.
+        """
+        client = self._client()
+        try:
+            with _followed(_Departure()):
+                client.stop_contact(InstanceId=instance_id, ContactId=contact_id)
+        except ConnectError as error:
+            if error.code in ("ContactNotFoundException", "ResourceNotFoundException"):
+                return False
+            raise
+        return True
 
     def search(
         self,

@@ -74,8 +74,8 @@ class Stage(Enum):
 _CREDENTIALS = "check the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE or the machine's role)"
 _CLOCK = "check this machine's clock and the credentials"
 _RIGHTS = (
-    "allow connect:StartOutboundVoiceContact, connect:DescribeContact and connect:SearchContacts "
-    "to these credentials"
+    "allow connect:StartOutboundVoiceContact, connect:DescribeContact and connect:SearchContacts, "
+    "and connect:StopContact for `dialer cancel --hang-up`, to these credentials"
 )
 _SLOWER = "too many requests a second for this account and Region"
 _MAYBE = "AWS did not say whether the call was placed"

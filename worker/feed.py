@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from campaigns.ledger import Ledger
-from campaigns.ledger.claims import Claim, claim, hand_back
-from campaigns.ledger.in_progress import CallLimit
+from campaigns.ledger.claims import Claim, claim, hand_back, somebody_is_due
+from campaigns.ledger.in_progress import CallLimit, full_instances
 from campaigns.ledger.runs import finish
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ def feed(
     lease: timedelta,
     limit: CallLimit | None,
     clock: Callable[[], datetime],
+    report_problem: Callable[[str | None], None] = lambda _: None,
 ) -> int:
     """Top the queue up from the ledger, and close the runs that are over. Returns how many were released.
 
@@ -46,6 +47,8 @@ def feed(
 
     `undelivered` says how many tasks no worker has taken yet. While there are twice as many as we keep
     queued, nobody is dialing, and more would only be stale when somebody comes, each costing a slot.
+
+    `report_problem` is told that calls wait for others to end, or None.
     """
     keep = keep_queued(calls_per_second)
     try:
@@ -64,6 +67,8 @@ def feed(
         ahead=AHEAD,
         limit=limit,
     )
+    if limit is not None:
+        report_problem(_held_up(ledger, exchange, limit, clock()))
     if not released:
         finish(ledger, clock())
         return 0
@@ -75,3 +80,14 @@ def feed(
         log.warning("%d attempts go back to the ledger: %s", len(released), error)
         return 0
     return len(released)
+
+
+def _held_up(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> str | None:
+    """In words, that people wait for others' calls to end; None if they do not."""
+    full = full_instances(ledger, exchange, limit, now)
+    if not full or not somebody_is_due(ledger, exchange, now):
+        return None
+    return (
+        f"calls in progress: {limit.most:,}, as many as DIALER_MAX_ACTIVE_CALLS allows on instance "
+        f"{' and '.join(full)}; others wait until one of them ends"
+    )

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 
 from campaigns.attempt import Outcome
 from campaigns.ledger import Ledger
@@ -29,8 +30,11 @@ _HELD_FOR = timedelta(seconds=30)
 _BREATH = timedelta(seconds=5)
 """How long a round that came to nothing is waited after."""
 
-_REST = timedelta(seconds=1)
+_REST = timedelta(seconds=0.5)
 """How long a call is left alone between two looks, also when its instance is full."""
+
+_TOGETHER = 0.1
+"""So much of a second's looks is taken together: their ends make room for others at once."""
 
 # Connect's words, from the API reference of DisconnectReason and AnsweringMachineDetectionStatus (2025).
 _BY_MACHINE_DETECTION = {
@@ -132,51 +136,53 @@ class Following:
         """
         now = self.clock()
         full = full_instances(self.ledger, self.exchange, self.limit, now)
-        calls = take_due_follows(
+        due = take_due_follows(
             self.ledger, exchange=self.exchange, limit=looks, now=now, until=now + _HELD_FOR
         )
-        ended, asked = self._look_at(calls, bool(full), due=True)
-        if full and asked == len(calls) < looks:
-            calls = take_in_between(
-                self.ledger,
-                exchange=self.exchange,
-                instances=full,
-                limit=looks - asked,
-                now=now,
-                rest=_REST,
-            )
-            ended += self._look_at(calls, True, due=False)[0]
+        few = ceil(looks * _TOGETHER)
+        ended = asked = 0
+        while calls := due[:few] or self._in_between(full, min(few, looks - asked)):
+            over, seen = self._look_at(calls, due=bool(due))
+            ended, asked = ended + over, asked + seen
+            if over and full:
+                self.call_over()
+            if seen < len(calls):
+                self._put_back(due[seen:])
+                break
+            due = due[few:]
         return ended
 
-    def _look_at(self, calls: Sequence[Placed], full: bool, *, due: bool) -> tuple[int, int]:
-        """(how many have ended, how many were asked for)."""
+    def _in_between(self, full: Sequence[str], few: int) -> Sequence[Placed]:
+        if not full or few <= 0:
+            return []
+        now = self.clock()
+        return take_in_between(
+            self.ledger, exchange=self.exchange, instances=full, limit=few, now=now, rest=_REST
+        )
+
+    def _look_at(self, calls: Sequence[Placed], *, due: bool) -> tuple[int, int]:
+        """(how many have ended, how many were asked for). Fewer than all if nothing can be asked now."""
         ended = 0
         for at, call in enumerate(calls):
             try:
                 if self.pacer.wait(2.0) is None:
-                    self._put_back(calls[at:] if due else ())
                     return ended, at
                 report = self.connect.describe(call.instance_id, call.contact_id)
             except (PacerUnavailable, NeverSent) as error:
                 log.warning("no outcome can be asked for now: %s", error)
                 self.report_problem(f"outcomes cannot be asked for: {error}")
-                self._put_back(calls[at:] if due else ())
                 return ended, at
             except Throttled:
                 self.pacer.throttled()
-                self._put_back(calls[at:] if due else ())
                 return ended, at
             except ConnectError as error:
                 # Perhaps only this one's fault, so the others must not wait behind it.
                 log.warning("contact %s cannot be followed now: %s", call.contact_id, error)
                 self.report_problem(f"outcomes cannot be asked for: {error}")
-                over = due and self._wait_for_word(call, max(deadline(self.first), _UNASKABLE))
+                ended += due and self._wait_for_word(call, max(deadline(self.first), _UNASKABLE))
             else:
                 self.report_problem(None)
-                over = self._judge(call, report, due)
-            ended += over
-            if over and full:
-                self.call_over()
+                ended += self._judge(call, report, due)
         return ended, len(calls)
 
     def _judge(self, call: Placed, report: CallReport | None, due: bool) -> bool:

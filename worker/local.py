@@ -202,12 +202,18 @@ def _sandbox_environment(port: int, settings: DialerSettings, trial: Trial) -> M
         "AWS_SECRET_ACCESS_KEY": "sandbox",
         "AWS_SESSION_TOKEN": "",
         "AWS_EC2_METADATA_DISABLED": "true",
+        # A trial takes no real call's events off their queue, unless somebody's stand-in for SQS has it.
+        "DIALER_EVENTS_QUEUE_URL": (settings.events_queue_url or "") if _sqs_is_a_stand_in() else "",
         # A proxy is for the way out, and the sandbox is on this machine.
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
     environment["AWS_REGION"] = environment["AWS_DEFAULT_REGION"] = "us-east-1"
     return environment
+
+
+def _sqs_is_a_stand_in() -> bool:
+    return bool(os.environ.get("AWS_ENDPOINT_URL_SQS"))
 
 
 def _replay_window(seconds: float, speed: float) -> float:

@@ -17,7 +17,9 @@ from campaigns.ledger import Ledger, open_ledger
 from campaigns.settings import load_settings
 from worker.connect import Connect
 from worker.dial import Dialer, Timing
+from worker.event_queue import EventQueue
 from worker.follow import Following
+from worker.hang_up import HangingUp
 from worker.pacer import Pacer, Rate, bucket_name
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.settle import FIRST_SEARCH, Settling
@@ -84,6 +86,12 @@ class Machine:
         return self._pacer("DescribeContact", Rate(per_second, max(1, int(per_second * 1.5))))
 
     @cached_property
+    def stop_pacer(self) -> Pacer:
+        """The account's rate of StopContact: a quota of its own, as large as DescribeContact's."""
+        per_second = self.settings.describe_per_second
+        return self._pacer("StopContact", Rate(per_second, max(1, int(per_second * 1.5))))
+
+    @cached_property
     def search_pacer(self) -> Pacer:
         """The account's rate of SearchContacts."""
         per_second = self.settings.search_per_second
@@ -123,6 +131,26 @@ class Machine:
             call_over=call_over,
             report_problem=lambda problem: self.note("follow", problem),
         )
+
+    @cached_property
+    def hanging_up(self) -> HangingUp:
+        """What hangs up the calls in progress of cancelled campaigns."""
+        return HangingUp(
+            ledger=self.ledger,
+            connect=self.connect,
+            pacer=self.stop_pacer,
+            exchange=self.settings.exchange,
+            longest=self.settings.call_limit.longest,
+            clock=now,
+            stopping=self.stopping.is_set,
+            report_problem=lambda problem: self.note("hang_up", problem),
+        )
+
+    @cached_property
+    def event_queue(self) -> EventQueue:
+        """The queue of contact events; only where DIALER_EVENTS_QUEUE_URL names one."""
+        assert self.settings.events_queue_url is not None
+        return EventQueue(self.settings.events_queue_url)
 
     def note(self, verb: str, problem: str | None) -> None:
         """Remember what keeps a verb from its work, or that nothing does."""

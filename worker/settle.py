@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from campaigns.ledger import Ledger, LedgerUnavailable
+from campaigns.ledger.contacts import known_contacts
 from campaigns.ledger.unknowns import (
     Unknown,
-    already_known,
     anything_searched_for,
     calls_known_between,
     mark_found,
@@ -208,7 +208,7 @@ class Settling:
         listed: dict[str, Listed] = {}
         for attribute in tokens:
             listed |= self._listed(instance_id, since, until, attribute)
-        unfamiliar = sorted(listed.keys() - already_known(self.ledger, list(listed)))
+        unfamiliar = sorted(listed.keys() - known_contacts(self.ledger, list(listed)))
         strangers: list[Stranger] = []
         complete = True
         for contact_id in unfamiliar:

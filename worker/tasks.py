@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _BATCH = 1_000  # messages a round trip to Redis
 _searching = threading.Lock()
+_hanging_up = threading.Lock()
 
 
 @app.task(name="dialer.dial", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
@@ -44,6 +45,7 @@ def feed_task() -> None:
             lease=settings.lease,
             limit=settings.call_limit,
             clock=now,
+            report_problem=lambda problem: machine().note("feed", problem),
         )
     )
 
@@ -69,6 +71,20 @@ def settle_task() -> None:
         _unless_ledger_is_away(machine().settling.settle)
     finally:
         _searching.release()
+
+
+@app.task(name="dialer.hang_up", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
+def hang_up_task() -> None:
+    """Hang up the calls of cancelled campaigns, where that was asked for."""
+    # A round may wait for answers that do not come. One at a time, as with the searches.
+    if not _hanging_up.acquire(blocking=False):
+        return
+    try:
+        # A second's worth: the next round comes in a second.
+        calls = max(1, int(machine().settings.describe_per_second))
+        _unless_ledger_is_away(lambda: machine().hanging_up.hang_up(calls))
+    finally:
+        _hanging_up.release()
 
 
 @app.task(name="dialer.rescue", shared=False)  # type: ignore[untyped-decorator] # Celery has no types

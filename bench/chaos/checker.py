@@ -28,6 +28,8 @@ class Rules:
     max_attempts: int
     calls_per_second: float
     burst: int
+    max_active_calls: int = 10**9
+    """Calls in progress at once."""
 
 
 @dataclass
@@ -64,6 +66,7 @@ def check(
         *wrong_attempts(recipients, of, rules),
         *wrong_outcomes(rings, attempts),
         *above_quota(journal, rules),
+        *too_many_at_once(rings, rules.max_active_calls),
     ]
     states = Counter(row["state"] for row in recipients)
     figures = figures_of(journal, people, rules.calls_per_second, rules.burst) | {
@@ -95,6 +98,19 @@ def rings_at_the_same_time(rings: Sequence[Row]) -> Iterator[str]:
         for first, second in pairwise(sorted(calls, key=lambda call: call["placed_at"])):
             if second["placed_at"] < first["ended_at"]:
                 yield f"{phone} was rung while a call to it went on"
+
+
+def too_many_at_once(rings: Sequence[Row], limit: int) -> Iterator[str]:
+    """There are never more calls in progress than the instance has room for."""
+    begins = [(line["call"]["placed_at"], 1) for line in rings]
+    ends = [(line["call"]["ended_at"], -1) for line in rings]
+    active = most = 0
+    # A call that ends makes room in that very moment.
+    for _, step in sorted(begins + ends):
+        active += step
+        most = max(most, active)
+    if most > limit:
+        yield f"{most} calls were in progress at once; {limit} is the limit"
 
 
 def rings_that_the_ledger_denies(

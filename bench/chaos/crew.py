@@ -9,6 +9,8 @@ from bench.chaos.checker import Findings, Rules, check
 from bench.chaos.ground import BURST, CALLS_PER_SECOND, Ground
 
 MAX_ATTEMPTS = 3
+MAX_ACTIVE_CALLS = 100
+"""Fewer than there would be: 40 calls a second of about 4 s each."""
 CAMPAIGN = f"""
 name = "chaos"
 
@@ -68,6 +70,7 @@ class Dialer:
             "DIALER_EXCHANGE": "sandbox",
             "DIALER_CALLS_PER_SECOND": f"{CALLS_PER_SECOND:g}",
             "DIALER_BURST": str(BURST),
+            "DIALER_MAX_ACTIVE_CALLS": str(MAX_ACTIVE_CALLS),
             # A worker that dies takes its queued tasks along until their lease has passed. It dies every
             # other second here, so it has few, and the lease is the shortest that the settings allow.
             "DIALER_DIAL_THREADS": "4",
@@ -123,7 +126,7 @@ class Dialer:
                 "SELECT id, recipient_id, number, client_token, state, contact_id, outcome"
                 " FROM attempts ORDER BY recipient_id, number"
             ),
-            Rules(frozenset({"busy", "no_answer"}), MAX_ATTEMPTS, CALLS_PER_SECOND, BURST),
+            Rules(frozenset({"busy", "no_answer"}), MAX_ATTEMPTS, CALLS_PER_SECOND, BURST, MAX_ACTIVE_CALLS),
         )
 
     def _people(self) -> dict[str, int]:

@@ -11,6 +11,10 @@
     moves.py     the life of an attempt until its call is placed, each move naming the state that it expects
     outcomes.py  placed calls are taken for a look, and end with an outcome
     unknowns.py  what may have rung is taken for a search, and settled by what it shows
+    contacts.py  which of Connect's contacts are known here
+    hang_ups.py  calls in progress that are to be hung up
+    requeues.py  another attempt because an operator asks for it
+    rules.py     whoever waits for a redial is judged again by new rules
     figures.py   what status and export read
     stories.py   what the ledger knows of single recipients
     health.py    which processes are alive, and what keeps them from their work

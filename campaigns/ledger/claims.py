@@ -86,6 +86,19 @@ def claim(
         return claims
 
 
+def somebody_is_due(ledger: Ledger, exchange: str, now: datetime) -> bool:
+    """Whether anybody in a running run would be dialed now, if there were room for them."""
+    with ledger.read() as db:
+        due = (
+            select(recipients.c.id)
+            .join(runs, runs.c.id == recipients.c.run_id)
+            .where(recipients.c.state == literal_column("'waiting'"), recipients.c.due_at <= now)
+            .where(runs.c.state == RunState.RUNNING)
+            .where(or_(runs.c.exchange.is_(None), runs.c.exchange == exchange))
+        )
+        return db.execute(due.limit(1)).first() is not None
+
+
 def take_back_expired(
     ledger: Ledger, now: datetime, *, longest_lease: timedelta, settle_at: datetime
 ) -> Rescued:

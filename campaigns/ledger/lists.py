@@ -10,8 +10,10 @@ from sqlalchemy import Connection, insert, text, update
 
 from campaigns.attempt import RecipientState
 from campaigns.campaign import Campaign
+from campaigns.changes import Change, changes
 from campaigns.ledger import runs
 from campaigns.ledger.engine import Errand, Ledger, begun
+from campaigns.ledger.rules import Judged, judge_again, rehearse
 from campaigns.ledger.tables import AT_ONCE, loads, microseconds
 from campaigns.recipient import Recipient
 
@@ -49,8 +51,15 @@ class Loaded:
     duplicates: int
     rejected: int
     suppressed: int
-    changed: tuple[str, ...]
+    changes: tuple[Change, ...]
     """The campaign's choices that differ from those in the ledger until now."""
+    judged: Judged
+    """What new redial rules have changed for people, if they are among the changes."""
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The keys of what has changed."""
+        return tuple(change.key for change in self.changes)
 
 
 @dataclass(slots=True)
@@ -80,14 +89,20 @@ def put_list(
         with begun(db, "IMMEDIATE") as rehearsal:
             # Says no before a million rows are read; asked again below, where it counts.
             ledger.in_turn(db, Errand.LOAD)
-            campaign_id, _ = runs.put_campaign(db, campaign, now)
-            runs.put_run(db, campaign_id, now)
+            campaign_id, was = runs.put_campaign(db, campaign, now)
+            run_id = runs.put_run(db, campaign_id, now)
             rehearsal.rollback()
         staged = _stage(db, people)
+        if was is not None and was.redial != campaign.redial:
+            rehearse(db, run_id, campaign.redial)
         with begun(db, "IMMEDIATE"):
             ledger.in_turn(db, Errand.LOAD)
-            campaign_id, changed = runs.put_campaign(db, campaign, now)
+            campaign_id, was = runs.put_campaign(db, campaign, now)
             run_id = runs.put_run(db, campaign_id, now)
+            judged = Judged()
+            if was is not None and was.redial != campaign.redial:
+                # With the change itself, or people would be dialed by rules that hold no more.
+                judged = judge_again(db, run_id, was.redial, campaign.redial)
             row = insert(loads).values(
                 run_id=run_id,
                 file_name=file_name,
@@ -124,7 +139,8 @@ def put_list(
             duplicates=staged - entered,
             rejected=rejections.count,
             suppressed=suppressed,
-            changed=tuple(changed),
+            changes=changes(was, campaign) if was is not None else (),
+            judged=judged,
         )
 
 

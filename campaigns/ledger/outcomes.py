@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, func, literal_column, or_, select, update
+from sqlalchemy import Connection, func, literal_column, or_, select, update
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import Campaign
@@ -158,7 +158,8 @@ def mark_told_late(
     """ended without a word → ended with this outcome.
 
     The recipient goes by what this outcome's rule says: a next attempt that has not been dialed is withdrawn,
-    or is due when this rule has it due. Nobody is dialed again in a run that is over.
+    or is due when this rule has it due; one that an operator has asked for, as soon as that. Nobody is dialed
+    again in a run that is over.
     """
     with ledger.write() as db:
         run_state = hold_run(db, attempt_id)
@@ -167,7 +168,7 @@ def mark_told_late(
             .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.ENDED)
             .where(attempts.c.outcome == Outcome.NO_OUTCOME)
             .values(outcome=outcome, ended_at=ended_at, follow_at=None, reason=None)
-            .returning(attempts.c.recipient_id, attempts.c.number, attempts.c.run_id)
+            .returning(attempts.c.recipient_id, attempts.c.number, attempts.c.run_id, attempts.c.requeued_at)
         ).one_or_none()
         if row is None:
             return False
@@ -177,8 +178,9 @@ def mark_told_late(
         states = [RecipientState.WAITING]
         if run_state not in (RunState.FINISHED, RunState.CANCELLED):
             states.append(RecipientState.DONE)
-        waits = _latest(row).where(recipients.c.state.in_(states))
-        db.execute(waits.values(state=RecipientState.WAITING, due_at=redial_at))
+        if row.requeued_at is None:
+            waits = _latest(row).where(recipients.c.state.in_(states))
+            db.execute(waits.values(state=RecipientState.WAITING, due_at=redial_at))
         return True
 
 
@@ -192,12 +194,12 @@ def follow_later(ledger: Ledger, attempt_id: int, follow_at: datetime | None) ->
 def look_now(ledger: Ledger, attempt_ids: Iterable[int], now: datetime) -> None:
     """Something has happened to these calls: they are due to be looked at."""
     with ledger.write() as db:
-        for attempt_id in attempt_ids:
-            later = case((attempts.c.follow_at > now, now), else_=attempts.c.follow_at)
+        # In order, or two who take several would wait for each other.
+        for attempt_id in sorted(attempt_ids):
             db.execute(
                 update(attempts)
-                .where(attempts.c.id == attempt_id, attempts.c.follow_at.is_not(None))
-                .values(follow_at=later)
+                .where(attempts.c.id == attempt_id, attempts.c.follow_at > now)
+                .values(follow_at=now)
             )
 
 

@@ -2,12 +2,13 @@
 
 import difflib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Row, case, exists, func, insert, literal_column, select, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
+from campaigns.changes import changes
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 from campaigns.mistake import Mistake
@@ -33,21 +34,24 @@ class Run:
     reason: str | None
     reason_code: str | None
     exchange: str | None
+    hang_up_at: datetime | None = None
+    """Since when its calls in progress are to be hung up; it is cancelled then."""
 
 
-def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int, list[str]]:
+def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int, Campaign | None]:
     """Enter a campaign, or what has changed in its file since it was entered.
 
-    Returns its id and the changed keys (`redial.max_attempts`, …). Raises Mistake for a change that would
-    make other recipients of the same people, and so ring them again.
+    Returns its id, and its choices until now if it is not new. Raises Mistake for a change that would make
+    other recipients of the same people, and so ring them again.
     """
     choices = campaign.model_dump(mode="json")
     known = db.execute(select(campaigns).where(campaigns.c.name == campaign.name)).one_or_none()
     if known is None:
         row = insert(campaigns).values(name=campaign.name, choices=choices, version=1, created_at=now)
-        return int(db.execute(row.returning(campaigns.c.id)).scalar_one()), []
-    changed = _changed(known.choices, choices)
-    same_people = set(changed) & {"list.key", "list.phone", "list.default_region"}
+        return int(db.execute(row.returning(campaigns.c.id)).scalar_one()), None
+    was = Campaign.model_validate(known.choices)
+    changed = {change.key for change in changes(was, campaign)}
+    same_people = changed & {"list.key", "list.phone", "list.default_region"}
     if same_people and _has_recipients(db, known.id):
         raise Mistake(
             f"{campaign.name}: {', '.join(sorted(same_people))} cannot change once people are loaded: "
@@ -64,7 +68,9 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
             .where(campaigns.c.id == known.id)
             .values(choices=choices, version=known.version + 1)
         )
-    return int(known.id), changed
+    if "pacing.calls_per_second" in changed and campaign.pacing.calls_per_second:
+        _use_up_one_call(db, known.id, now + timedelta(seconds=1 / campaign.pacing.calls_per_second))
+    return int(known.id), was
 
 
 def put_run(db: Connection, campaign_id: int, now: datetime) -> int:
@@ -206,13 +212,20 @@ def pause_if_all_refused(db: Connection, run_id: int, code: str) -> bool:
     return pause(db, run_id, reason, code=f"refused:{code}"[:40])
 
 
-def cancel(db: Connection, run: Run, now: datetime) -> int:
-    """Give up everybody who has not been called. Returns how many. Calls under way end by themselves."""
+def cancel(db: Connection, run: Run, now: datetime, *, hang_up: bool = False) -> int:
+    """Give up everybody who has not been called. Returns how many.
+
+    Calls under way end by themselves, or, with `hang_up`, as soon as somebody who talks to Connect sees the
+    wish. It may come later than the cancelling.
+    """
     db.execute(
         update(runs)
         .where(runs.c.id == run.id, runs.c.state != RunState.CANCELLED)
         .values(state=RunState.CANCELLED, reason=None, reason_code=None, finished_at=now)
     )
+    if hang_up:
+        unsaid = runs.c.hang_up_at.is_(None)
+        db.execute(update(runs).where(runs.c.id == run.id, unsaid).values(hang_up_at=now))
     taken_back = _take_back_queued(db, run.id, RecipientState.CANCELLED, "cancelled")
     waiting = db.execute(
         update(recipients)
@@ -262,25 +275,13 @@ _RUN = select(
     runs.c.reason,
     runs.c.reason_code,
     runs.c.exchange,
+    runs.c.hang_up_at,
 ).join(campaigns)
 
 
 def _run(row: Row[*tuple[object, ...]]) -> Run:
     run = row._mapping
     return Run(**{**run, "state": RunState(run["state"])})
-
-
-def _changed(old: dict[str, object], new: dict[str, object], prefix: str = "") -> list[str]:
-    """The keys whose values differ, dotted."""
-    keys: list[str] = []
-    for key in sorted(old.keys() | new.keys()):
-        was, now = old.get(key), new.get(key)
-        if isinstance(was, dict) and isinstance(now, dict):
-            keys += _changed(was, now, f"{prefix}{key}.")
-        elif was != now:
-            # `after` holds the outcomes, which are keys of [redial] itself in the file.
-            keys.append((prefix + key).replace("redial.after.", "redial."))
-    return keys
 
 
 def _cancelled(name: str) -> Mistake:
@@ -295,6 +296,13 @@ def _first_turn(db: Connection) -> float:
     # Starting from zero it would take every slot until it had caught up with all that they ever dialed.
     lowest = select(func.min(runs.c.turn)).where(runs.c.state == RunState.RUNNING)
     return float(db.execute(lowest).scalar_one() or 0.0)
+
+
+def _use_up_one_call(db: Connection, campaign_id: int, until: datetime) -> None:
+    """Of its new rate, a campaign has used up one call's worth at most, which is over at `until`."""
+    # A call at an old rate of one in an hour would keep it from the next one for that hour.
+    longer = (runs.c.campaign_id == campaign_id) & (runs.c.released_until > until)
+    db.execute(update(runs).where(longer).values(released_until=until))
 
 
 def _has_open_calls(db: Connection, campaign_id: int) -> bool:

@@ -62,6 +62,7 @@ def put_back(
             unknown_at=None,
             settle_at=None,
             evidence=None,
+            requeued_at=None,
         )
     )
     if becomes is None:
@@ -115,7 +116,8 @@ def called_after_all(db: Connection, row: Any, becomes: RecipientState) -> None:
     """The recipient of a call that was placed, though it had passed for never placed.
 
     Nobody dials them once more for it: who waits for the next attempt does so no longer, and a next attempt
-    that has not been dialed is withdrawn. One that is `dialing` cannot be called back.
+    that has not been dialed is withdrawn, also one that an operator has asked for, not knowing of the call.
+    One that is `dialing` cannot be called back.
     """
     undialed = attempts.c.state.in_((AttemptState.QUEUED, AttemptState.RETURNED))
     withdrawn = db.execute(
@@ -129,6 +131,10 @@ def called_after_all(db: Connection, row: Any, becomes: RecipientState) -> None:
             .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number + 1)
             .values(attempts=row.number)
         )
+    if still_on(db, row):
+        # What was asked for does not come, and is no part of the story any more.
+        this = (attempts.c.recipient_id == row.recipient_id, attempts.c.number == row.number)
+        db.execute(update(attempts).where(*this).values(requeued_at=None))
     move_recipient(db, row, (*ON_THIS_ATTEMPT, RecipientState.WAITING), becomes)
 
 

@@ -1,6 +1,6 @@
 """Attempts of which nobody can tell whether they rang: taken for a search, and settled by what it shows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +25,6 @@ from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 
 # As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
 _UNKNOWN = attempts.c.state == literal_column("'unknown'")
-_PIECE = 500  # parameters a statement, well under what the databases allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,9 @@ def take_due_unknowns(
             if campaign.connect.instance_id == instance
         ]
     with ledger.write() as db:
+        # In order, or two who take several would wait for each other.
+        these = attempts.c.id.in_([unknown.attempt_id for unknown in unknowns])
+        db.execute(select(attempts.c.id).where(these).order_by(attempts.c.id).with_for_update())
         take = update(attempts).where(_UNKNOWN).values(settle_at=until).returning(attempts.c.id)
         # Somebody else may have taken it since it was read; then the neighbours are theirs as well.
         if not db.execute(take.where(attempts.c.id == first.id, attempts.c.settle_at <= now)).all():
@@ -112,16 +114,6 @@ def calls_known_between(
         return {
             row.contact_id for row in rows if _campaign(ledger, db, row).connect.instance_id == instance_id
         }
-
-
-def already_known(ledger: Ledger, contact_ids: Sequence[str]) -> set[str]:
-    """Those of these contacts that the ledger has."""
-    known: set[str] = set()
-    with ledger.read() as db:
-        for piece in _pieces(contact_ids):
-            found = select(attempts.c.contact_id).where(attempts.c.contact_id.in_(piece))
-            known.update(db.execute(found).scalars())
-    return known
 
 
 def mark_found(
@@ -252,7 +244,3 @@ def _belongs_to_another(db: Connection, contact_id: str) -> bool:
 
 def _campaign(ledger: Ledger, db: Connection, row: Any) -> Campaign:
     return campaign_of(ledger, db, row.campaign_id, row.version)
-
-
-def _pieces(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[first : first + _PIECE] for first in range(0, len(values), _PIECE))

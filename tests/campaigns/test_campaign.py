@@ -61,6 +61,90 @@ def test_outcomes_are_keys_of_redial(file: Path) -> None:
     assert after == {Outcome.BUSY: Rule(duration("10m")), Outcome.NO_ANSWER: Rule(duration("2h"))}
 
 
+def test_a_rule_may_say_how_often(file: Path) -> None:
+    """`busy = { wait = "10m", max_redials = 2 }`, or as a table of its own, beside rules that only wait."""
+    rules = 'max_attempts = 9\nmax_attempts_per_day = 3\nbusy = { wait = "10m", max_redials = 2 }\n'
+    own = '[redial.no_answer]\nwait = "2h"\nmax_redials = 4\n[redial.voicemail]\nwait = "1d"\n'
+    file.write_text(f'name = "r"\n{CONNECT}\n[redial]\n{rules}{own}')
+    redial = read_campaign(file).redial
+    assert (redial.max_attempts, redial.max_attempts_per_day) == (9, 3)
+    assert redial.after == {
+        Outcome.BUSY: Rule(duration("10m"), 2),
+        Outcome.NO_ANSWER: Rule(duration("2h"), 4),
+        Outcome.VOICEMAIL: Rule(duration("1d")),
+    }
+
+
+def test_the_ledger_keeps_rules_as_a_file_could_say_them(file: Path) -> None:
+    """A wait in seconds, or a table where there is a limit; read back, it is the same campaign."""
+    rules = 'max_attempts = 9\nbusy = { wait = "10m", max_redials = 2 }\nno_answer = { wait = "2h" }\n'
+    file.write_text(f'name = "r"\n{CONNECT}\n[redial]\n{rules}')
+    campaign = read_campaign(file)
+    kept = campaign.model_dump(mode="json")
+    assert kept["redial"] == {
+        "max_attempts": 9,
+        "max_attempts_per_day": None,
+        "when_unknown": None,
+        "after": {"busy": {"wait": "600s", "max_redials": 2}, "no_answer": "7200s"},
+    }
+    assert Campaign.model_validate(kept) == campaign
+
+
+FORM = 'expected { wait = "10m", max_redials = 2 }'
+MOST = "[redial] busy: max_redials: expected a number from 1 to 100"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("busy = {}", f"[redial] busy: wait is missing; {FORM}"),
+        ("busy = { max_redials = 2 }", f"[redial] busy: wait is missing; {FORM}"),
+        ('busy = { wait = "10m", most = 2 }', f"[redial] busy: unknown key most; {FORM}"),
+        ('[redial.busy]\nwait = "10m"\nmost = 2', f"[redial] busy: unknown key most; {FORM}"),
+        ('busy = { wait = "10m", max_redials = 0 }', MOST),
+        ('busy = { wait = "10m", max_redials = 101 }', MOST),
+        ('busy = { wait = "10m", max_redials = true }', MOST),
+        ('busy = { wait = "10m", max_redials = 1.5 }', MOST),
+        ('busy = { wait = "10m", max_redials = "2" }', MOST),
+        ("busy = { wait = 10 }", "[redial] busy: expected a duration such as 30s, 10m, 2h or 1d"),
+        ('busy = ["10m"]', "[redial] busy: expected a duration such as 30s, 10m, 2h or 1d"),
+        ("max_redials = 2", f"[redial] max_redials: belongs to an outcome, such as busy = {FORM[9:]}"),
+        ("max_attempts = 0", "[redial] max_attempts: expected 1 or more"),
+        ("max_attempts = 101", "[redial] max_attempts: expected 100 or less"),
+        ("max_attempts = true", "[redial] max_attempts: expected a whole number"),
+        ('max_attempts = "3"', "[redial] max_attempts: expected a whole number"),
+        ("max_attempts_per_day = 0", "[redial] max_attempts_per_day: expected 1 or more"),
+        ("max_attempts_per_day = 101", "[redial] max_attempts_per_day: expected 100 or less"),
+        ("max_attempts_per_day = 1.5", "[redial] max_attempts_per_day: expected a whole number"),
+        (
+            "max_attempt_per_day = 2",
+            "[redial] max_attempt_per_day: unknown key; did you mean max_attempts_per_day?",
+        ),
+        ("when_unknown = 'ring'", "[redial] when_unknown: expected 'hold' or 'redial'"),
+        ("invalid_number = '1d'", "[redial]: invalid_number is never dialed again; remove that line"),
+    ],
+)
+def test_a_wrong_redial_rule_is_said_with_what_would_do(file: Path, line: str, says: str) -> None:
+    """The whole message: table, key, and what to write instead."""
+    assert refused(file, f'name = "reminders"\n{CONNECT}\n[redial]\n{line}\n') == says
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("[pacing]\ncalls_per_second = 'x'", "[pacing] calls_per_second: expected a number"),
+        ("[pacing]\nweight = 0", "[pacing] weight: expected 0.001 or more"),
+        ("[pacing]\nweight = 2000", "[pacing] weight: expected 1000 or less"),
+        ("[list]\nphone = ''", "[list] phone: is empty; remove that line, or write something"),
+        ("[list]\nphone = 3", "[list] phone: expected a text in quotes"),
+        ("[list]\nattributes = 3", "[list] attributes: expected a table"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_said_with_what_would_do(file: Path, table: str, says: str) -> None:
+    """In the same plain words for every table."""
+    assert refused(file, f'name = "reminders"\n{CONNECT}\n{table}\n') == says
+
+
 @pytest.mark.parametrize(
     ("table", "says"),
     [
@@ -159,6 +243,8 @@ def test_a_duration_is_read_or_refused(text: object) -> None:
 NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
 OUTCOMES = [outcome for outcome in Outcome if outcome not in (Outcome.INVALID_NUMBER, Outcome.FAX)]
+WAITS = st.integers(0, 366).map("{}d".format)
+RULES = WAITS | st.fixed_dictionaries({"wait": WAITS}, optional={"max_redials": st.integers(1, 100)})
 OPTIONS: Any = st.fixed_dictionaries(
     {
         "name": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True),
@@ -196,7 +282,8 @@ OPTIONS: Any = st.fixed_dictionaries(
             optional={
                 "max_attempts": st.integers(1, 100),
                 "when_unknown": st.sampled_from(["hold", "redial"]),
-                **dict.fromkeys(OUTCOMES[:3], st.integers(0, 366).map("{}d".format)),
+                "max_attempts_per_day": st.integers(1, 100),
+                **dict.fromkeys(OUTCOMES[:3], RULES),
             },
         ),
     },

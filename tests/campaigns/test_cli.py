@@ -5,6 +5,8 @@ import io
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -119,9 +121,15 @@ def test_what_has_changed_in_the_campaign_file_is_said(loaded: Dialer) -> None:
     """A changed choice is named when the list is loaded again."""
     Path("campaign.toml").write_text(CAMPAIGN + "\n[redial]\nmax_attempts = 3\n")
     assert (
-        "changed in the campaign's file: redial.max_attempts"
+        "changed in the campaign's file: redial.max_attempts: 1 → 3; it holds for calls to come"
         in loaded("load", "campaign.toml", "list.csv").out
     )
+    Path("campaign.toml").write_text(CAMPAIGN + "\n[redial]\nmax_attempts = 3\nbusy = '600s'\n")
+    found = loaded("load", "campaign.toml", "list.csv", "--json").json
+    assert found["changed"] == ["redial.busy"]
+    assert found["changes"] == [{"key": "redial.busy", "was": None, "now": "10m"}]
+    Path("campaign.toml").write_text(CAMPAIGN + "\n[redial]\nbusy = '10m'\nmax_attempts = 3\n")
+    assert "changed" not in loaded("load", "campaign.toml", "list.csv").out
 
 
 def test_a_list_that_cannot_be_read_leaves_the_ledger_as_it_was(loaded: Dialer) -> None:
@@ -174,6 +182,7 @@ def test_the_same_command_twice_is_no_failure(loaded: Dialer) -> None:
         ([], ["explain", "reminders", "+14155550101", "--unknown"], "say either whose story"),
         ([], ["explain", "reminders", "+14155550109"], "nobody in reminders has the number +14155550109"),
         ([], ["explain", "reminders", "Ana"], "nobody in reminders has the key 'Ana'; as a number it"),
+        ([], ["export", "reminders", "--format", "xml"], "there is no format 'xml'; there are: csv, jsonl"),
         ([], ["export", "reminders", "-o", "."], ".: is a directory; name a file"),
         ([], ["export", "reminders", "-o", "no/where.csv"], "no/where.csv: cannot be written"),
     ],
@@ -367,6 +376,28 @@ def test_export_to_a_file_is_the_same_and_private(loaded: Dialer) -> None:
     assert shown == Path("my results.csv").read_bytes().decode()
     assert Path("my results.csv").stat().st_mode & 0o777 == 0o600
     assert set(os.listdir()) - before == {"my results.csv"}
+
+
+def test_export_as_json_lines(loaded: Dialer) -> None:
+    """By --format on standard output, by the file's name in a file: the same objects."""
+    shown = loaded("export", "reminders", "--format", "jsonl")
+    assert [json.loads(line)["name"] for line in shown.out.splitlines()] == ["Ana", "Bo"]
+    assert loaded("export", "reminders", "-o", "results.jsonl").out == "2 rows in results.jsonl\n"
+    assert Path("results.jsonl").read_text() == shown.out
+    loaded("export", "reminders", "-o", "results.jsonl", "--format", "csv")
+    assert Path("results.jsonl").read_text().startswith("line,key,phone,")
+
+
+def test_a_reader_who_has_seen_enough_is_no_failure(loaded: Dialer) -> None:
+    """`dialer export | head` ends quietly, also when everything would have fitted into the pipe."""
+    for written_as in ("csv", "jsonl"):
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "worker.cli", "export", "reminders", "--format", written_as]
+        path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=path, text=True)
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_ledger_is_private(loaded: Dialer) -> None:

@@ -9,7 +9,8 @@ from campaigns.attempt import AttemptState, Outcome
 from campaigns.explain import explain, explain_unknown, span
 from campaigns.explain_view import at, in_doubt, told
 from campaigns.ledger.claims import Claim
-from campaigns.ledger.moves import mark_refused, mark_returned, mark_unknown
+from campaigns.ledger.moves import mark_placed, mark_refused, mark_returned, mark_unknown
+from campaigns.ledger.requeues import Asked, ask_for_another, look
 from campaigns.ledger.unknowns import (
     Unknown,
     mark_found,
@@ -213,7 +214,8 @@ def test_whoever_is_never_found_again_and_again_is_held(desk: "Desk") -> None:
     assert lines[-2:] == [
         "    rule: held: 3 attempts were not found, so a person has to look at it",
         "  next: nobody can tell whether it rang, and it is not dialed again by itself; "
-        "look for the call in Connect's contact search",
+        "look for the call in Connect's contact search; "
+        "another attempt for all who are held: dialer requeue reminders --outcome unknown",
     ]
 
 
@@ -500,7 +502,8 @@ def test_all_in_doubt_in_one_list(desk: "Desk") -> None:
         "    nobody can tell: x",
         "    rule: held: no search could tell whether it rang",
         "  next: nobody can tell whether it rang, and it is not dialed again by itself; "
-        "look for the call in Connect's contact search",
+        "look for the call in Connect's contact search; "
+        "another attempt for all who are held: dialer requeue reminders --outcome unknown",
     ]
 
 
@@ -542,12 +545,64 @@ def test_a_story_for_machines(desk: "Desk") -> None:
                 "next_search_at": "2026-03-02T12:00:20.000+00:00",
                 "placed_at": None,
                 "next_look_at": None,
+                "stopped_at": None,
                 "ended_at": None,
+                "requeued_at": None,
                 "rule": "if it is never found, it is dialed again, as attempt 2",
             }
         ],
         "next": {"what": "it is searched for in Connect", "at": "2026-03-02T12:00:20.000+00:00"},
     }
+
+
+def test_what_an_operator_asked_for_is_told(desk: "Desk") -> None:
+    """The wish stands with the attempt that it follows, against the rule, and is what comes next."""
+    first, second, third = running(desk, 3)
+    for claimed in (first, second):
+        desk.dial(claimed)
+    desk.placed(first)
+    desk.ended(first, Outcome.BUSY)
+    mark_refused(desk.ledger, second.attempt_id, second.fence, "X: no", now=desk.noon)
+    unknown(desk, third)
+    assert not_found(desk, taken(desk)[0], redial=False)
+    asked = Asked(frozenset({Outcome.BUSY}), refused=True, unknown=True)
+    everybody = look(desk.ledger, desk.run().id, asked).attempt_ids
+    later = desk.noon + timedelta(minutes=1)
+    assert ask_for_another(desk.ledger, desk.run(), asked, everybody, later) == 3
+    rules = (
+        "busy is not dialed again",
+        "a call that Connect refuses is not dialed again",
+        "what nobody can tell is not dialed again by itself",
+    )
+    for key, rule in zip(("key-1", "key-2", "key-3"), rules, strict=True):
+        lines = telling(desk, key)
+        assert lines[-3:] == [
+            f"    {clock(desk, 60)}  an operator asked for another attempt",
+            f"    rule: {rule}; but an operator asked for another attempt",
+            f"  next, {clock(desk, 60)}: attempt 2 is dialed, as an operator asked",
+        ]
+    (story,) = explain(desk.ledger, "reminders", "key-1")
+    assert story.as_json()["attempts"][0]["requeued_at"] == "2026-03-02T12:01:00.000+00:00"
+
+
+def test_a_wish_comes_before_the_answer_that_came_too_late_for_it(desk: "Desk") -> None:
+    """What is told of an unknown attempt stands in the order in which it happened."""
+    (one,) = running(desk)
+    unknown(desk, one)
+    assert not_found(desk, taken(desk)[0], redial=False)
+    asked = Asked(unknown=True)
+    ids = look(desk.ledger, desk.run().id, asked).attempt_ids
+    assert ask_for_another(desk.ledger, desk.run(), asked, ids, desk.noon + timedelta(seconds=30)) == 1
+    (two,) = desk.claim(now=desk.noon + timedelta(seconds=30))
+    desk.dial(two)
+    heard = desk.noon + timedelta(seconds=40)
+    assert mark_placed(desk.ledger, one.attempt_id, one.fence, "late", now=heard, follow_at=None)
+    assert telling(desk)[3:7] == [
+        f"    {clock(desk)}  dialed",
+        f"    {clock(desk, 10)}  unknown, it may have rung",
+        f"    {clock(desk, 30)}  an operator asked for another attempt",
+        f"    {clock(desk, 40)}  placed: contact late, by an answer that came late",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 import csv
 import io
+import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from campaigns.attempt import AttemptState, Outcome
-from campaigns.export import COLUMNS, export
+from campaigns.export import COLUMNS, Format, export, format_of
 from campaigns.ledger.lists import Rejections, put_list
+from campaigns.ledger.outcomes import mark_ended, mark_told_late
 from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.mistake import Mistake
 
@@ -23,6 +26,15 @@ def exported(desk: "Desk", name: str = "reminders") -> list[list[str]]:
     rows = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
     assert count == len(rows) - 1
     return rows
+
+
+def exported_json(desk: "Desk", name: str = "reminders") -> list[dict[str, Any]]:
+    """The objects of the export as JSON Lines."""
+    out = io.StringIO(newline="")
+    count = export(desk.ledger, name, out, Format.JSONL)
+    lines = out.getvalue().splitlines()
+    assert (count, out.getvalue().endswith("\n")) == (len(lines), bool(lines))
+    return [json.loads(line) for line in lines]
 
 
 def test_the_columns_are_those_of_the_contract(desk: "Desk") -> None:
@@ -89,6 +101,21 @@ def test_every_state_is_told_honestly(desk: "Desk", state: AttemptState, expecte
         found["last_error"],
     ] == expected
     assert found["client_token"] == claimed.client_token
+
+
+def test_a_call_without_a_word_says_what_connect_did_not_tell(desk: "Desk") -> None:
+    """`no_outcome` has its reason in last_error; once Connect tells after all, there is no error."""
+    desk.started(1)
+    (one,) = desk.claim()
+    desk.bring(one, AttemptState.PLACED)
+    silence = "Connect has not said how it ended"
+    this = (desk.ledger, one.attempt_id)
+    assert mark_ended(*this, Outcome.NO_OUTCOME, ended_at=desk.noon, redial_at=None, reason=silence)
+    header, row = exported(desk)
+    assert (row[header.index("outcome")], row[header.index("last_error")]) == ("no_outcome", silence)
+    assert mark_told_late(*this, Outcome.BUSY, ended_at=desk.noon, redial_at=None)
+    _, row = exported(desk)
+    assert (row[header.index("outcome")], row[header.index("last_error")]) == ("busy", "")
 
 
 def test_a_call_that_was_found_has_its_outcome_and_no_error(desk: "Desk") -> None:
@@ -179,6 +206,96 @@ def test_cells_come_back_as_they_were(desk: "Desk") -> None:
     cell = 'Zoë, "東京"\r\nline two; 🎉'
     desk.load(desk.campaign(), [replace(desk.people(1)[0], row={"phone": "1", "name": cell})])
     assert exported(desk)[1][-1] == cell
+
+
+def test_a_line_of_json_has_the_same_names_with_types(desk: "Desk") -> None:
+    """The columns of the CSV in their order: numbers are numbers, contacts a list, what is empty is null."""
+    first, second = desk.people(2)
+    desk.load(desk.campaign(), [replace(first, row={"phone": "", "name": "Zoë"}), second])
+    desk.start()
+    (one, _) = desk.claim()
+    desk.bring(one, AttemptState.ENDED)
+    called, waiting = exported_json(desk)
+    header = exported(desk)[0]
+    assert list(called) == list(waiting) == header
+    assert called == {
+        "line": 2,
+        "key": "key-1",
+        "phone": "+14150000001",
+        "state": "done",
+        "outcome": "answered",
+        "attempts": 1,
+        "contact_id": f"contact-{one.attempt_id}",
+        "contact_ids": [f"contact-{one.attempt_id}"],
+        "client_token": one.client_token,
+        "last_error": None,
+        "first_dialed_at": "2026-03-02T12:00:00.000+00:00",
+        "ended_at": "2026-03-02T12:00:00.000+00:00",
+        "list.phone": None,
+        "name": "Zoë",
+    }
+    assert (waiting["outcome"], waiting["contact_id"], waiting["contact_ids"]) == (None, None, [])
+
+
+def test_both_formats_say_the_same(desk: "Desk") -> None:
+    """Row by row, the CSV is the JSON with its types taken away."""
+    desk.started(7)
+    states = [*AttemptState]
+    for claimed, state in zip(desk.claim(), states, strict=True):
+        desk.bring(claimed, state)
+    header, *rows = exported(desk)
+    flat = [
+        {
+            name: " ".join(cell) if isinstance(cell, list) else "" if cell is None else str(cell)
+            for name, cell in found.items()
+        }
+        for found in exported_json(desk)
+    ]
+    assert flat == [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_an_object_is_one_line_whatever_is_in_it(desk: "Desk") -> None:
+    """Line ends of every kind are escaped, and letters of other languages are not."""
+    cell = 'Zoë "東京"\r\none\u2028two\u2029three\u0085four\x0b\x1e🎉\\'
+    desk.load(desk.campaign(), [replace(desk.people(1)[0], row={"phone": "1", "name": cell})])
+    out = io.StringIO(newline="")
+    export(desk.ledger, "reminders", out, Format.JSONL)
+    assert len(out.getvalue().splitlines()) == 1
+    assert "東京" in out.getvalue()
+    assert json.loads(out.getvalue())["name"] == cell
+
+
+def test_a_list_without_rows_is_no_line(desk: "Desk") -> None:
+    """As CSV there is a header, as JSON Lines nothing."""
+    desk.load(desk.campaign(), [])
+    assert exported_json(desk) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "file", "expected"),
+    [
+        (None, None, "csv"),
+        (None, "results.csv", "csv"),
+        (None, "results", "csv"),
+        (None, "jsonl", "csv"),
+        (None, "results.jsonl", "jsonl"),
+        (None, "Results.NDJSON", "jsonl"),
+        ("csv", "results.jsonl", "csv"),
+        ("JSONL", None, "jsonl"),
+    ],
+)
+def test_the_format_is_what_was_asked_for_or_the_files_name_tells(
+    asked: str | None, file: str | None, expected: str
+) -> None:
+    """--format goes before the file's name, and CSV is what nothing tells."""
+    assert format_of(asked, Path(file) if file else None) == expected
+
+
+@pytest.mark.parametrize("asked", ["json", "", "xlsx"])
+def test_another_format_is_refused(asked: str) -> None:
+    """The message names the two that there are."""
+    with pytest.raises(Mistake, match=rf"there is no format '{asked}'; there are: csv, jsonl \(JSON Lines\)"):
+        format_of(asked, None)
 
 
 def test_there_must_be_such_a_campaign(desk: "Desk") -> None:

@@ -1,3 +1,6 @@
+from collections import Counter
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +42,53 @@ def test_long_run_shares_follow_the_weights(weights: list[int], rooms: list[int]
     for one, weight in zip(given_to, weights, strict=True):
         for other, other_weight in zip(given_to, weights, strict=True):
             assert one / weight - other / other_weight <= 1 / weight + 1e-9
+
+
+INSTANCES = st.sampled_from(["north", "south", "west"])
+
+
+@given(
+    st.integers(0, 100),
+    CONTENDERS,
+    st.lists(INSTANCES, min_size=6, max_size=6),
+    st.dictionaries(INSTANCES, st.integers(-3, 30)),
+)
+def test_no_instance_gets_more_than_it_has_room_for(
+    room: int, contenders: list[Contender], instances: list[str], rooms: dict[str, int]
+) -> None:
+    """Each instance gets what it can use within its room and the round's; no turn goes back."""
+    here = [replace(c, instance=instance) for c, instance in zip(contenders, instances, strict=False)]
+    shares = share(room, here, rooms)
+    sent = Counter[str]()
+    wanted = Counter[str]()
+    for s, c in zip(shares, here, strict=True):
+        assert 0 <= s.sends <= c.could_send
+        assert s.turn >= c.turn + s.sends / c.weight - 1e-6 * max(1.0, s.turn)
+        sent[c.instance] += s.sends
+        wanted[c.instance] += c.could_send
+    usable = {name: min(wanted[name], max(0, rooms.get(name, 1_000_000))) for name in wanted}
+    assert all(sent[name] <= usable[name] for name in wanted)
+    assert sum(sent.values()) == min(room, sum(usable.values()))
+
+
+@given(st.integers(1, 60), st.integers(1, 5))
+def test_runs_of_a_full_instance_take_turns_and_save_none_up(rounds: int, weight: int) -> None:
+    """Two runs share what little room their instance has by weight, beside one that has all it wants; when
+    the room is there at last they do not take everything."""
+    turns = {1: 0.0, 2: 0.0, 3: 0.0}
+    weights = {1: 1.0, 2: float(weight), 3: 1.0}
+    given_to = Counter[int]()
+    for _ in range(rounds):
+        here = [Contender(i, turns[i], weights[i], 100, "narrow" if i < 3 else "wide") for i in turns]
+        for s in share(20, here, {"narrow": 1}):
+            turns[s.run_id] = s.turn
+            given_to[s.run_id] += s.sends
+    assert given_to[1] + given_to[2] == rounds
+    assert given_to[3] == 19 * rounds
+    assert abs(given_to[2] / weight - given_to[1]) <= 1 + 1e-9
+    wide = [Contender(i, turns[i], 1.0, 100, "wide") for i in (1, 3)]
+    first, third = share(40, wide)
+    assert abs(first.sends - third.sends) <= 3
 
 
 @given(st.integers(1, 50), st.integers(1, 200))

@@ -7,6 +7,7 @@ two seconds is over exactly when the dialer has slept for two seconds.
 import importlib
 import itertools
 import json
+import logging
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 import redis
 from sqlalchemy import Connection, select
@@ -32,6 +34,7 @@ from campaigns.ledger.tables import attempts, recipients
 from campaigns.recipient import Recipient
 from worker.connect import CallOrder, Connect
 from worker.dial import Dialer, Timing
+from worker.event_queue import EventQueue
 from worker.pacer import PacerUnavailable
 from worker.sandbox.server import SandboxOptions, running_sandbox
 
@@ -49,6 +52,7 @@ _AWS = {
     "NO_PROXY": "127.0.0.1",
 }
 _campaign_numbers = itertools.count(1)
+_queue_numbers = itertools.count(1)
 
 
 class Clock:
@@ -171,6 +175,16 @@ class Exchange:
         lines = self._journal.read_text(encoding="utf-8").splitlines()
         entries = [json.loads(line) for line in lines]
         return [entry for entry in entries if entry["client_token"] == token]
+
+    def calls(self) -> dict[str, dict[str, Any]]:
+        """The request that placed each call, by contact_id."""
+        entries = (json.loads(line) for line in self._journal.read_text(encoding="utf-8").splitlines())
+        return {entry["contact_id"]: entry for entry in entries if "call" in entry}
+
+    def described(self) -> int:
+        """How many DescribeContact requests there were."""
+        with urllib.request.urlopen(self.url + "/_sandbox/stats") as response:
+            return int(json.load(response)["other_requests"].get("DescribeContact", 0))
 
     def rings(self, token: str) -> int:
         """How often this token made a telephone ring."""
@@ -380,6 +394,64 @@ def make_dialer(
     return make
 
 
+# --- SQS --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def sqs_url() -> Iterator[str]:
+    """A stand-in for SQS, over HTTP."""
+    from moto.server import ThreadedMotoServer
+
+    # Its server writes a line for every request.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+class Mail:
+    """What the test does to its queue of contact events."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        self._client = client
+        self.url = url
+
+    def put(self, *bodies: str) -> None:
+        """Send messages, as EventBridge would."""
+        for first in range(0, len(bodies), 10):
+            these = enumerate(bodies[first : first + 10])
+            entries = [{"Id": str(at), "MessageBody": body} for at, body in these]
+            self._client.send_message_batch(QueueUrl=self.url, Entries=entries)
+
+    def count(self) -> int:
+        """How many messages there are, hidden ones too."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
+        return sum(int(found["Attributes"][name]) for name in names)
+
+
+@pytest.fixture
+def mail(aws: None, sqs_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mail]:
+    """An empty queue of this test's own, behind AWS_ENDPOINT_URL_SQS."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", sqs_url)
+    client = boto3.session.Session(region_name="us-east-1").client("sqs")
+    url = client.create_queue(QueueName=f"events-{next(_queue_numbers)}")["QueueUrl"]
+    yield Mail(client, url)
+    client.close()
+
+
+@pytest.fixture
+def event_queue(mail: Mail) -> Iterator[EventQueue]:
+    """The real reader of that queue. It does not wait for messages, and what it leaves is there at once."""
+    queue = EventQueue(mail.url, wait_seconds=0, hidden_seconds=0)
+    yield queue
+    queue.close()
+
+
 # --- Redis and Celery -------------------------------------------------------------------------------------
 
 
@@ -399,6 +471,7 @@ def settings_environment(
         "DIALER_EXCHANGE": "sandbox",
         "DIALER_CALLS_PER_SECOND": "1000",
         "DIALER_BURST": "100",
+        "DIALER_MAX_ACTIVE_CALLS": "1000",
         "DIALER_DIAL_THREADS": "4",
     }.items():
         monkeypatch.setenv(name, value)
@@ -422,7 +495,7 @@ def program(settings_environment: pytest.MonkeyPatch, valkey: "redis.Redis") -> 
         machine = parts.machine()
         machine.stopping.set()
         for thread in threading.enumerate():
-            if thread.name == "health":
+            if thread.name in ("health", "contact events"):
                 thread.join(10)
         made = vars(machine)
         for part in ("ledger", "redis", "connect"):

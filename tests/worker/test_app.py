@@ -66,7 +66,7 @@ def test_celery_never_sends_a_task_again_by_itself(program: SimpleNamespace) -> 
     assert conf.result_backend is None
     assert conf.broker_transport_options["visibility_timeout"] == 3600
     program.app.finalize()
-    for task in ("dial", "feed", "follow", "settle", "rescue"):
+    for task in ("dial", "feed", "follow", "settle", "hang_up", "rescue"):
         assert not hasattr(program.app.tasks[f"dialer.{task}"], "autoretry_for")
 
 
@@ -126,6 +126,7 @@ def test_schedule_is_the_control_queues(program: SimpleNamespace) -> None:
         "feed": (1.0, "control-sandbox"),
         "follow": (1.0, "control-sandbox"),
         "settle": (2.0, "control-sandbox"),
+        "hang_up": (1.0, "control-sandbox"),
         "rescue": (5.0, "control-sandbox"),
     }
     assert program.app.conf.task_default_queue == "control-sandbox"
@@ -149,10 +150,11 @@ def test_parts_are_made_of_the_settings(program: SimpleNamespace) -> None:
 def test_trials_have_a_rate_of_their_own(program: SimpleNamespace) -> None:
     """A trial neither uses up nor slows down the real quota, and each API has its own."""
     machine = program.machine()
-    buckets = {machine.start_pacer._bucket, machine.describe_pacer._bucket}
+    buckets = {pacer._bucket for pacer in (machine.start_pacer, machine.describe_pacer, machine.stop_pacer)}
     assert buckets == {
         "dialer:pace:{default-sandbox:us-east-1:StartOutboundVoiceContact}",
         "dialer:pace:{default-sandbox:us-east-1:DescribeContact}",
+        "dialer:pace:{default-sandbox:us-east-1:StopContact}",
     }
 
 
@@ -223,3 +225,25 @@ def test_process_reports_and_leaves(
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert alive(dial_ledger, now()) == []
+
+
+def test_control_worker_listens_for_contact_events(
+    celery: Callable[..., Any],
+    settings_environment: pytest.MonkeyPatch,
+    mail: Any,
+    dial_ledger: Any,
+    program: SimpleNamespace,
+) -> None:
+    """A real control process empties the queue that the setting names, and stops in time all the same."""
+    settings_environment.setenv("DIALER_EVENTS_QUEUE_URL", mail.url)
+    mail.put('{"source": "aws.connect", "detail-type": "Amazon Connect Contact Event", "detail": {}}')
+    process = celery("worker", "-Q", "control-sandbox", "-P", "threads", "--loglevel", "WARNING")
+    until(lambda: bool(mail.count() == 0), "the message is taken")
+    (reported,) = alive(dial_ledger, program.parts.now())
+    assert (reported.role, reported.problem) == ("control", None)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    # Its request to SQS would wait for up to 20 s for a message.
+    assert (process.returncode, time.monotonic() - began < 15) == (0, True), output
+    assert "Traceback" not in output

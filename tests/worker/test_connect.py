@@ -853,6 +853,62 @@ def test_credentials_that_cannot_be_had_are_no_call(
     assert len(wire.requests) > 1
 
 
+# --- hanging up -------------------------------------------------------------------------------------------
+
+
+def test_call_is_stopped(serve: Callable[..., Wire], connect: Connect) -> None:
+    """One request that names the instance and the contact."""
+    wire = serve(http(200, {}))
+    assert connect.stop(INSTANCE, "c-1") is True
+    (request,) = wire.requests
+    assert (request["method"], request["path"]) == ("POST", "/contact/stop")
+    assert request["body"] == {"InstanceId": INSTANCE, "ContactId": "c-1"}
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        http(410, {"Message": "x"}, "ContactNotFoundException"),
+        http(404, {"Message": "x"}, "ContactNotFoundException"),
+        http(404, {"Message": "x"}, "ResourceNotFoundException"),
+    ],
+)
+def test_contact_that_is_gone_need_not_be_stopped(
+    serve: Callable[..., Wire], connect: Connect, gone: Answer
+) -> None:
+    """Connect does not know it (any more, or yet), which is no error."""
+    serve(gone)
+    assert connect.stop(INSTANCE, "c-1") is False
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (http(429, {"message": "Rate exceeded"}, "ThrottlingException"), Throttled),
+        (http(403, {"Message": "no"}, "AccessDeniedException"), Misconfigured),
+        (http(404, {"Message": "no"}, "UnknownOperationException"), Misconfigured),
+        (http(400, {"Message": "no"}, "InvalidRequestException"), Refused),
+        (http(500, {"Message": "no"}, "InternalServiceException"), Ambiguous),
+        (lambda _: None, Ambiguous),
+    ],
+)
+def test_stopping_fails_like_placing(
+    serve: Callable[..., Wire], connect: Connect, answer: Answer, kind: type[ConnectError]
+) -> None:
+    """One request and the same classes, so that the caller can wait its turn."""
+    wire = serve(answer)
+    with pytest.raises(kind):
+        connect.stop(INSTANCE, "c-1")
+    assert len(wire.requests) == 1
+
+
+def test_missing_right_to_stop_is_named(serve: Callable[..., Wire], connect: Connect) -> None:
+    """Whoever reads the error knows what to allow, and that dialing does without it."""
+    serve(http(403, {"Message": "no"}, "AccessDeniedException"))
+    with pytest.raises(Misconfigured, match="connect:StopContact for `dialer cancel --hang-up`"):
+        connect.stop(INSTANCE, "c-1")
+
+
 # --- search -----------------------------------------------------------------------------------------------
 
 THEN = datetime(2026, 3, 2, 12, 0, 0, 700_000, tzinfo=UTC)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from campaigns.ledger import LedgerUnavailable
+from campaigns.ledger import LedgerUnavailable, runs
 from campaigns.ledger.claims import Claim, Rescued
+from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.unknowns import mark_not_found
 from worker.dial import Dialer
 from worker.feed import QueueUnavailable, feed, keep_queued
@@ -44,6 +45,8 @@ def feeder(book: Any, queue: Queue) -> Callable[..., int]:
         calls_per_second: float = 2.0,
         exchange: str = "sandbox",
         undelivered: Callable[[], int] = lambda: queue.undelivered,
+        limit: CallLimit | None = None,
+        report_problem: Callable[[str | None], None] = lambda _: None,
     ) -> int:
         return feed(
             book.ledger,
@@ -52,8 +55,9 @@ def feeder(book: Any, queue: Queue) -> Callable[..., int]:
             calls_per_second=calls_per_second,
             exchange=exchange,
             lease=LEASE,
-            limit=None,
+            limit=limit,
             clock=book.clock.utc,
+            report_problem=report_problem,
         )
 
     return run
@@ -248,3 +252,24 @@ def test_unknown_keeps_a_run_open_until_it_is_held(
     feeder()
     assert book.run(name).state == "finished"
     assert [row.state for row in book.recipients()] == ["held"]
+
+
+def test_feed_stops_at_the_limit_of_calls_in_progress_and_says_so(
+    book: Any, feeder: Callable[..., int], queue: Queue, make_dialer: Callable[..., Dialer]
+) -> None:
+    """Who waits for a place is told of, but not when nobody waits any more."""
+    said: list[str | None] = []
+    narrow = CallLimit(2, timedelta(minutes=5), followed=True)
+    name = book.load(*phones(3))
+    assert feeder(limit=narrow, report_problem=said.append) == 2
+    assert feeder(limit=narrow, report_problem=said.append) == 0
+    instance = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
+    words = (
+        f"calls in progress: 2, as many as DIALER_MAX_ACTIVE_CALLS allows on instance {instance}; "
+        "others wait until one of them ends"
+    )
+    assert said == [words, words]
+    with book.ledger.write() as db:
+        runs.pause(db, runs.find(db, name).id, "by hand")
+    assert feeder(limit=narrow, report_problem=said.append) == 0
+    assert said[2] is None

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from campaigns.attempt import Outcome
 from campaigns.ledger import runs
 from campaigns.ledger.in_progress import CallLimit
+from campaigns.ledger.tables import attempts
 from worker.connect import CallReport, Connect
 from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Refused, Throttled
 from worker.dial import Dialer
@@ -365,3 +367,234 @@ def test_outcome_that_is_learned_twice_redials_once(
     slots.on_wait = stand_still
     assert follower() == 0
     assert [book.recipients()[0].due_at] == due
+
+
+# --- calls of a full instance -----------------------------------------------------------------------------
+
+
+FULL = CallLimit(3, timedelta(minutes=5), followed=True)
+
+
+def test_calls_of_a_full_instance_are_looked_at_in_between(
+    book: Any, place: Callable[..., str], follower: Follow
+) -> None:
+    """While others wait for their places, spare looks see at once that calls are over, and say so."""
+    place(75, 76, 88)  # two of them busy for 2 s, one talks for ten minutes
+    book.clock.now += 10
+    told: list[str] = []
+
+    def call_over() -> None:
+        told.append("".join(row.state[0] for row in book.attempts()))
+
+    assert follower(limit=FULL, call_over=call_over) == 2
+    assert [row.state for row in book.attempts()] == ["ended", "ended", "placed"]
+    assert told == ["epp", "eep"]
+
+
+def test_looks_in_between_need_a_full_instance(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """With room left nobody is looked at before it is time."""
+    place(75, 76)
+    book.clock.now += 10
+    asked = Asked(connect)
+    assert follower(connect=asked, limit=FULL) == 0
+    assert asked.contacts == []
+
+
+def test_looks_in_between_are_what_is_left_of_the_rate(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Calls that are due come first; no more than so many looks are taken in a round."""
+    place(88, 88, 88)
+    due = book.attempts()[2]
+    with book.ledger.write() as db:
+        db.execute(update(attempts).where(attempts.c.id == due.id).values(follow_at=book.clock.utc()))
+    book.clock.now += 10
+    asked = Asked(connect)
+    follower(connect=asked, limit=FULL, looks=2)
+    first, second = asked.contacts
+    assert first == due.contact_id
+    assert second in {row.contact_id for row in book.attempts()} - {first}
+
+
+def test_nobody_is_looked_at_twice_within_half_a_second(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """However many looks there are, a call is left alone for a moment between two of them."""
+    place(88, 88, 88)
+    book.clock.now += 1
+    asked = Asked(connect)
+    follower(connect=asked, limit=FULL, looks=100)
+    assert len(asked.contacts) == 3
+    book.clock.now += 0.4
+    follower(connect=asked, limit=FULL, looks=100)
+    assert len(asked.contacts) == 3
+    book.clock.now += 0.1
+    follower(connect=asked, limit=FULL, looks=100)
+    assert len(asked.contacts) == 6
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Throttled("ThrottlingException", "too many requests a second"),
+        Misconfigured("AccessDeniedException", "check the rights"),
+        None,
+    ],
+    ids=["throttled", "denied", "not found"],
+)
+def test_a_look_in_between_that_fails_moves_nothing(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect, error: Exception | None
+) -> None:
+    """The call's own looks stay where they are, and nobody is given up for it."""
+    place(88, 88, 88)
+    before = [row.follow_at for row in book.attempts()]
+    book.clock.now += 10
+    errors = {row.contact_id: error for row in book.attempts()}
+    assert follower(connect=Asked(connect, errors), limit=FULL) == 0
+    assert [(row.follow_at, row.follows) for row in book.attempts()] == [(at, 0) for at in before]
+
+
+def test_feeder_is_told_only_where_others_wait(
+    book: Any, place: Callable[..., str], follower: Follow
+) -> None:
+    """Calls that end while there is room are no reason to feed out of turn."""
+    place(75, 76)
+    book.clock.now += 65
+    told: list[None] = []
+    assert follower(limit=FULL, call_over=lambda: told.append(None)) == 2
+    assert told == []
+
+
+# --- no word, and a late one ------------------------------------------------------------------------------
+
+
+def given_up(book: Any, follower: Follow, connect: Connect) -> None:
+    """Connect knows nothing of the one call until it is given up, 975 s after it was placed."""
+    missing = Asked(connect, {book.attempts()[-1].contact_id: None})
+    placed = book.clock.now
+    for after in (65, 195, 455, 975):
+        book.clock.now = placed + after
+        follower(connect=missing)
+    assert book.attempts()[-1].outcome == "no_outcome"
+
+
+def test_a_call_that_was_given_up_is_looked_for_later(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Ever more rarely, as long as it has been silent, and no more after three days."""
+    place(75)
+    placed = book.clock.now
+    given_up(book, follower, connect)
+    row = book.attempt()
+    assert row.reason == "Connect has not said how it ended"
+    missing = Asked(connect, {row.contact_id: None})
+    ages = []
+    while (due := book.attempt().follow_at) is not None:
+        book.clock.now = due.timestamp()
+        ages.append(book.clock.now - placed)
+        assert follower(connect=missing) == 0
+    assert ages == [975 * 2**n for n in range(1, 8)] + [975 * 2**7 + 86_400, 975 * 2**7 + 2 * 86_400]
+    assert book.standing() == ("ended", "done")
+
+
+def test_a_word_that_comes_late_is_taken(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """The outcome is put right, with Connect's own time, and its rule applies while the run goes on."""
+    place(75, redial={"max_attempts": 2, "busy": "10m"})
+    busy_until = book.clock.now + 2
+    given_up(book, follower, connect)
+    assert book.standing() == ("ended", "done")
+    book.clock.now = book.attempt().follow_at.timestamp()
+    assert follower() == 1
+    assert (book.attempt().outcome, book.attempt().ended_at.timestamp()) == ("busy", busy_until)
+    assert book.standing() == ("ended", "waiting")
+    assert book.recipients()[0].due_at.timestamp() == busy_until + 600
+
+
+def test_nobody_is_dialed_again_for_want_of_a_word_before_it_was_looked_for_once_more(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Right before the redial: they were answered after all, and are left in peace."""
+    place(0, redial={"max_attempts": 2, "no_outcome": "5m"})
+    given_up(book, follower, connect)
+    assert book.standing() == ("ended", "waiting")
+    redial_at = book.recipients()[0].due_at
+    assert redial_at == book.clock.utc() + timedelta(minutes=5)
+    assert book.attempt().follow_at == redial_at - timedelta(seconds=5)
+    book.clock.now += 295
+    assert follower() == 1
+    assert (book.attempt().outcome, book.standing()) == ("answered", ("ended", "done"))
+    book.clock.now += 3600
+    assert book.claim() == []
+
+
+def test_a_call_that_nobody_can_be_asked_about_is_given_up_after_an_hour(
+    book: Any, place: Callable[..., str], follower: Follow, slots: Any
+) -> None:
+    """Also when it is Redis, the network or the quota that fails: nobody stays in progress for ever."""
+    place(75)
+    placed = book.clock.now
+    slots.gone = True
+    while book.attempt().state == "placed":
+        assert book.clock.now - placed < 4500
+        book.clock.now += 30
+        follower()
+    assert book.clock.now - placed >= 3600
+    assert book.attempt().outcome == "no_outcome"
+    slots.gone = False
+    book.clock.now = book.attempt().follow_at.timestamp()
+    assert follower() == 1
+    assert book.attempt().outcome == "busy"
+
+
+def test_an_end_for_an_unknown_reason_is_final(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Connect has said all that it knows: there is no better word to wait for."""
+
+    class Strange(Asked):
+        def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
+            over = datetime.fromtimestamp(book.clock.now, UTC)
+            return CallReport(over, None, over, "SOMETHING_NEW", None, None, {})
+
+    place(75)
+    book.clock.now += 65
+    assert follower(connect=Strange(connect)) == 1
+    row = book.attempt()
+    assert (row.outcome, row.follow_at) == ("no_outcome", None)
+    assert row.reason == "Connect gives no reason that is known here (SOMETHING_NEW)"
+
+
+def test_connects_clock_puts_nobody_off(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """An end that lies in our future is taken as it is, but the redial waits from now at the latest."""
+
+    class Ahead(Asked):
+        def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
+            over = datetime.fromtimestamp(book.clock.now + 240, UTC)
+            return CallReport(over, None, over, "TELECOM_BUSY", None, None, {})
+
+    place(75, redial={"max_attempts": 2, "busy": "10m"})
+    book.clock.now += 65
+    assert follower(connect=Ahead(connect)) == 1
+    assert book.recipients()[0].due_at == book.clock.utc() + timedelta(minutes=10)
+
+
+def test_redials_stop_at_the_days_limit(
+    book: Any, place: Callable[..., str], follower: Follow, make_dialer: Callable[..., Dialer]
+) -> None:
+    """Two rings within any 24 hours, and the third when the first is a day old."""
+    place(75, redial={"max_attempts": 4, "max_attempts_per_day": 2, "busy": "10m"})
+    rang = [book.clock.now]
+    for _ in range(3):
+        book.clock.now += 65
+        assert follower() == 1
+        book.clock.now = book.recipients()[0].due_at.timestamp()
+        (again,) = book.claim()
+        assert make_dialer().dial(again) == "placed"
+        rang.append(book.clock.now)
+    assert [at - rang[0] for at in rang] == [0, 602, 86_400, 86_400 + 602]

@@ -89,6 +89,16 @@ def test_no_call_of_a_trial_can_leave_this_machine() -> None:
     assert environment["DIALER_EXCHANGE"] == "sandbox"
 
 
+def test_trial_takes_no_real_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read by a trial, events would be gone from the queue; only a stand-in for SQS may be read."""
+    settings = DialerSettings(events_queue_url="https://sqs.us-east-1.amazonaws.com/123456789012/events")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_SQS", raising=False)
+    assert _sandbox_environment(4711, settings, Trial())["DIALER_EVENTS_QUEUE_URL"] == ""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:5000")
+    assert _sandbox_environment(4711, settings, Trial())["DIALER_EVENTS_QUEUE_URL"].endswith("/events")
+    assert _sandbox_environment(4711, DialerSettings(), Trial())["DIALER_EVENTS_QUEUE_URL"] == ""
+
+
 @pytest.mark.parametrize("speed", [1.5, 5.0, 10.0, 60.0, 1000.0])
 def test_no_token_is_sent_again_once_a_busy_call_of_the_trial_is_over(speed: float) -> None:
     """A busy line is free after 2 s of the sandbox's time; later its token would ring a second time."""

@@ -7,10 +7,10 @@ import pytest
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.ledger.claims import Claim
+from campaigns.ledger.contacts import known_contacts
 from campaigns.ledger.runs import finish
 from campaigns.ledger.unknowns import (
     Unknown,
-    already_known,
     calls_known_between,
     search_later,
     take_due_unknowns,
@@ -212,5 +212,4 @@ def test_known_calls_are_those_of_the_time_the_instance_and_the_exchange(desk: "
     assert known() == {"call-0", "call-1"}
     assert known(exchange="sandbox") == set()
     assert known(instance="another") == set()
-    assert already_known(desk.ledger, ["call-2", "call-9"]) == {"call-2"}
-    assert already_known(desk.ledger, []) == set()
+    assert known_contacts(desk.ledger, ["call-2", "call-9"]) == {"call-2"}

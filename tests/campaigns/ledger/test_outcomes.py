@@ -1,0 +1,250 @@
+"""From `placed` to `ended`: looks in between, words that come late, and what they change."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from campaigns.attempt import AttemptState, Outcome
+from campaigns.ledger.claims import Claim
+from campaigns.ledger.moves import Order
+from campaigns.ledger.outcomes import (
+    Placed,
+    calls_of,
+    follow_later,
+    look_now,
+    mark_ended,
+    mark_told_late,
+    take_due_follows,
+    take_in_between,
+)
+from campaigns.redial import Ring
+
+if TYPE_CHECKING:
+    from tests.conftest import Desk
+
+HERE = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
+HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+
+
+def placed(desk: "Desk", count: int = 1, **tables: Any) -> list[Claim]:
+    """A running campaign whose calls are placed, due to be looked at in an hour."""
+    desk.started(count, **tables)
+    claims = desk.claim()
+    for claimed in claims:
+        assert isinstance(desk.dial(claimed), Order)
+        assert desk.placed(claimed, follow_at=desk.noon + HOUR)
+    return claims
+
+
+def wordless(desk: "Desk", claimed: Claim, *, redial: bool = False) -> None:
+    """The call is given up; somebody goes on looking for a word after an hour."""
+    assert mark_ended(
+        desk.ledger,
+        claimed.attempt_id,
+        Outcome.NO_OUTCOME,
+        ended_at=desk.noon,
+        redial_at=desk.noon + HOUR if redial else None,
+        reason="Connect has not said how it ended",
+        look_again_at=desk.noon + HOUR,
+    )
+
+
+def told(desk: "Desk", claimed: Claim, outcome: Outcome, *, redial: bool = False) -> bool:
+    """The word that comes late."""
+    redial_at = desk.noon + 2 * HOUR if redial else None
+    return mark_told_late(
+        desk.ledger, claimed.attempt_id, outcome, ended_at=desk.noon - HOUR, redial_at=redial_at
+    )
+
+
+def in_between(desk: "Desk", *, after: timedelta = HOUR / 2, most: int = 9, **other: Any) -> list[Placed]:
+    usual: dict[str, Any] = {"exchange": "connect", "instances": [HERE], "rest": SECOND}
+    return take_in_between(desk.ledger, limit=most, now=desk.noon + after, **{**usual, **other})
+
+
+def test_calls_are_looked_at_in_between_in_turn(desk: "Desk") -> None:
+    """Whoever was not looked at for the longest time comes first, nobody twice within the rest."""
+    claims = placed(desk, 3)
+    ids = [claimed.attempt_id for claimed in claims]
+    assert [call.attempt_id for call in in_between(desk, most=2)] == ids[:2]
+    assert [call.attempt_id for call in in_between(desk, after=HOUR / 2 + SECOND / 2)] == ids[2:]
+    assert [call.attempt_id for call in in_between(desk, after=HOUR / 2 + SECOND)] == ids[:2]
+
+
+def test_a_look_in_between_moves_no_other_look(desk: "Desk") -> None:
+    """The call is due when it was due, and the waits between its looks do not grow for it."""
+    (claimed,) = placed(desk)
+    (call,) = in_between(desk)
+    assert (call.follows, desk.attempt(claimed).follow_at) == (0, desk.noon + HOUR)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"exchange": "sandbox"}, {"instances": ["another"]}, {"after": HOUR}, {"after": SECOND / 2}],
+    ids=["exchange", "instance", "due anyway", "just placed"],
+)
+def test_who_is_not_looked_at_in_between(desk: "Desk", other: dict[str, Any]) -> None:
+    """Neither another exchange's or instance's calls, nor those that are due, nor those just placed."""
+    placed(desk)
+    assert in_between(desk, **other) == []
+
+
+def test_a_look_written_by_a_clock_that_was_ahead_does_not_keep_others_waiting(desk: "Desk") -> None:
+    """After the clock was put back, a call is not left alone until the old time has come round."""
+    placed(desk)
+    assert len(in_between(desk, after=HOUR - SECOND)) == 1
+    assert len(in_between(desk)) == 1
+
+
+def test_earlier_rings_come_along(desk: "Desk") -> None:
+    """Whoever decides on a redial knows all the attempts that count, and not one that was never found."""
+    rules = {"max_attempts": 5, "busy": "1s"}
+    desk.started(1, redial=rules)
+    for outcome in (Outcome.BUSY, None, Outcome.BUSY):
+        (claimed,) = desk.claim()
+        assert isinstance(desk.dial(claimed), Order)
+        if outcome is None:
+            assert desk.unknown(claimed)
+            assert desk.not_found(claimed, redial=True)
+        else:
+            assert desk.placed(claimed)
+            (call,) = take_due_follows(
+                desk.ledger, exchange="connect", limit=9, now=desk.noon, until=desk.noon
+            )
+            assert desk.ended(claimed, outcome, redial_at=desk.noon)
+    assert call.earlier == (Ring(Outcome.BUSY, desk.noon),)
+    assert call.rings(Outcome.FAX) == (Ring(Outcome.BUSY, desk.noon), Ring(Outcome.FAX, desk.noon))
+
+
+def test_given_up_calls_are_looked_at_after_all_others(desk: "Desk") -> None:
+    """A word that is missing is looked for when there is nothing better to do."""
+    early, late = placed(desk, 2)
+    wordless(desk, early)
+    now = desk.noon + HOUR
+    looks = [
+        (call.attempt_id, call.given_up)
+        for _ in range(3)
+        for call in take_due_follows(desk.ledger, exchange="connect", limit=1, now=now, until=now + HOUR)
+    ]
+    assert looks == [(late.attempt_id, False), (early.attempt_id, True)]
+    follow_later(desk.ledger, early.attempt_id, None)
+    assert desk.attempt(early).follow_at is None
+
+
+def test_late_word_takes_the_place_of_none(desk: "Desk") -> None:
+    """The outcome is corrected, once; the recipient, who was done, is done."""
+    (claimed,) = placed(desk)
+    wordless(desk, claimed)
+    assert told(desk, claimed, Outcome.ANSWERED)
+    row = desk.attempt(claimed)
+    assert (row.state, row.outcome, row.ended_at, row.follow_at, row.reason) == (
+        "ended",
+        "answered",
+        desk.noon - HOUR,
+        None,
+        None,
+    )
+    assert desk.states() == ["done"]
+    assert not told(desk, claimed, Outcome.BUSY)
+
+
+def test_a_known_outcome_is_never_rewritten(desk: "Desk") -> None:
+    """What Connect has said stays, whatever comes after it."""
+    (claimed,) = placed(desk)
+    assert desk.ended(claimed, Outcome.BUSY)
+    assert not told(desk, claimed, Outcome.ANSWERED)
+    assert not mark_ended(desk.ledger, claimed.attempt_id, Outcome.FAX, ended_at=desk.noon, redial_at=None)
+    assert desk.attempt(claimed).outcome == "busy"
+
+
+def test_who_was_reached_after_all_is_not_dialed_again(desk: "Desk") -> None:
+    """A redial for want of a word is withdrawn when the word is that they were answered."""
+    (claimed,) = placed(desk)
+    wordless(desk, claimed, redial=True)
+    assert desk.states() == ["waiting"]
+    assert told(desk, claimed, Outcome.ANSWERED)
+    assert desk.states() == ["done"]
+    assert desk.claim(now=desk.noon + 9 * HOUR) == []
+
+
+def test_who_was_reached_after_all_leaves_the_queue(desk: "Desk") -> None:
+    """Also when the next attempt has been released, as long as it is not dialed."""
+    (claimed,) = placed(desk)
+    wordless(desk, claimed, redial=True)
+    (again,) = desk.claim(now=desk.noon + HOUR)
+    assert told(desk, claimed, Outcome.ANSWERED)
+    assert (desk.states(), len(desk.attempts())) == (["done"], 1)
+    assert not isinstance(desk.dial(again), Order)
+
+
+def test_a_next_attempt_that_is_being_dialed_goes_on(desk: "Desk") -> None:
+    """Nobody can call it back; the earlier outcome is corrected all the same."""
+    (claimed,) = placed(desk)
+    wordless(desk, claimed, redial=True)
+    (again,) = desk.claim(now=desk.noon + HOUR)
+    assert isinstance(desk.dial(again), Order)
+    assert told(desk, claimed, Outcome.ANSWERED)
+    assert [(row.state, row.outcome) for row in desk.attempts()] == [("ended", "answered"), ("dialing", None)]
+    assert desk.states() == ["in_progress"]
+
+
+@pytest.mark.parametrize("redial", [True, False])
+def test_late_word_brings_the_redial_of_its_own_rule(desk: "Desk", redial: bool) -> None:
+    """Waiting or done for want of a word: now its own rule says when, if the campaign goes on."""
+    (claimed,) = placed(desk)
+    wordless(desk, claimed, redial=redial)
+    assert told(desk, claimed, Outcome.BUSY, redial=True)
+    (person,) = desk.recipients()
+    assert (person.state, person.due_at) == ("waiting", desk.noon + 2 * HOUR)
+
+
+@pytest.mark.parametrize("over", ["finished", "cancelled"])
+def test_nobody_is_dialed_again_in_a_campaign_that_is_over(desk: "Desk", over: str) -> None:
+    """Days later nobody is rung out of the blue; only the outcome is put right."""
+    from campaigns.ledger.runs import finish
+
+    (claimed,) = placed(desk)
+    wordless(desk, claimed)
+    if over == "finished":
+        assert finish(desk.ledger, desk.noon) == 1
+    else:
+        desk.cancel()
+    assert told(desk, claimed, Outcome.BUSY, redial=True)
+    assert (desk.attempt(claimed).outcome, desk.states(), desk.run().state) == ("busy", ["done"], over)
+
+
+def test_calls_are_found_by_their_contacts(desk: "Desk") -> None:
+    """Those that are placed, and those that were given up; not those whose end is known, nor others'."""
+    claims = placed(desk, 4)
+    wordless(desk, claims[1])
+    assert desk.ended(claims[2])
+    contacts = [f"contact-{claimed.attempt_id}" for claimed in claims] + ["somebody-elses"]
+    found = calls_of(desk.ledger, contacts, "connect")
+    ids = [claimed.attempt_id for claimed in claims]
+    assert [(call.attempt_id, call.given_up) for call in found] == [
+        (ids[0], False),
+        (ids[1], True),
+        (ids[3], False),
+    ]
+    assert calls_of(desk.ledger, contacts, "sandbox") == []
+
+
+def test_a_call_to_which_something_happened_is_due_at_once(desk: "Desk") -> None:
+    """And one that was due already is not put off."""
+    one, two = placed(desk, 2)
+    follow_later(desk.ledger, two.attempt_id, desk.noon - HOUR)
+    look_now(desk.ledger, [one.attempt_id, two.attempt_id], desk.noon)
+    assert [desk.attempt(claimed).follow_at for claimed in (one, two)] == [desk.noon, desk.noon - HOUR]
+
+
+def test_moves_leave_what_is_not_theirs(desk: "Desk") -> None:
+    """Attempts in other states are neither told late, nor due to be looked at."""
+    desk.started(1)
+    (claimed,) = desk.claim()
+    desk.bring(claimed, AttemptState.UNKNOWN)
+    assert not told(desk, claimed, Outcome.ANSWERED)
+    follow_later(desk.ledger, claimed.attempt_id, desk.noon)
+    look_now(desk.ledger, [claimed.attempt_id], desk.noon)
+    assert (desk.attempt(claimed).state, desk.attempt(claimed).follow_at) == ("unknown", None)
