@@ -70,6 +70,7 @@ LEGAL_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
     # A worker that was paused can still bring the answer after rescue gave its attempt up.
     AttemptState.UNKNOWN: frozenset({AttemptState.PLACED, AttemptState.RETURNED, AttemptState.REFUSED}),
     AttemptState.PLACED: frozenset({AttemptState.ENDED}),
-    AttemptState.ENDED: frozenset(),
+    # Given up for want of a word, and then Connect says that it goes on.
+    AttemptState.ENDED: frozenset({AttemptState.PLACED}),
     AttemptState.REFUSED: frozenset(),
 }

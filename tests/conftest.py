@@ -314,7 +314,7 @@ class Desk:
         self, claimed: Claim, outcome: Outcome = Outcome.ANSWERED, *, redial_at: datetime | None = None
     ) -> bool:
         """placed → ended."""
-        return mark_ended(self.ledger, claimed.attempt_id, outcome, ended_at=NOON, redial_at=redial_at)
+        return mark_ended(self.ledger, claimed.attempt_id, outcome, ended_at=NOON, redial=lambda _: redial_at)
 
     def bring(self, claimed: Claim, state: AttemptState) -> None:
         """Move a queued attempt into a state, by the moves that lead there."""

@@ -85,7 +85,7 @@ def feed(
 def _held_up(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> str | None:
     """In words, that people wait for others' calls to end; None if they do not."""
     full = full_instances(ledger, exchange, limit, now)
-    if not full or not somebody_is_due(ledger, exchange, now):
+    if not full or not somebody_is_due(ledger, exchange, full, now):
         return None
     return (
         f"calls in progress: {limit.most:,}, as many as DIALER_MAX_ACTIVE_CALLS allows on instance "

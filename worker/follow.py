@@ -7,13 +7,18 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from campaigns.attempt import Outcome
-from campaigns.ledger import Ledger
+from campaigns.campaign import RedialOptions
+from campaigns.ledger import Ledger, LedgerUnavailable
 from campaigns.ledger.in_progress import CallLimit, full_instances
 from campaigns.ledger.outcomes import (
     Placed,
+    Redial,
+    anything_followed,
     follow_later,
     mark_ended,
+    mark_goes_on,
     mark_told_late,
+    not_looked_at,
     take_due_follows,
     take_in_between,
 )
@@ -32,6 +37,9 @@ _BREATH = timedelta(seconds=5)
 
 _REST = timedelta(seconds=0.5)
 """How long a call is left alone between two looks, also when its instance is full."""
+
+_ROUND = timedelta(seconds=2)
+"""How long a round goes on: when Connect is slow, other work must not wait for it."""
 
 _TOGETHER = 0.1
 """So much of a second's looks is taken together: their ends make room for others at once."""
@@ -68,6 +76,9 @@ _LEAST_LOOKS = 3
 
 _UNASKABLE = timedelta(hours=1)
 """How long after placing a call is given up of which Connect does not tell, for whatever reason."""
+
+_LONGEST_CALL = timedelta(days=1)
+"""How long after placing a call is given up that goes on and on: its end has been lost, or nobody hung up."""
 
 _LATEST_WORD = timedelta(days=3)
 """How long after placing nobody asks any more what became of a call that was given up."""
@@ -123,6 +134,7 @@ class Following:
     """From placing a call until it is first looked at."""
     limit: CallLimit
     clock: Callable[[], datetime]
+    stopping: Callable[[], bool] = lambda: False
     call_over: Callable[[], None] = lambda: None
     """Told when a call has ended while an instance had as many as it may: others wait for its place."""
     report_problem: Callable[[str | None], None] = lambda _: None
@@ -142,14 +154,16 @@ class Following:
         few = ceil(looks * _TOGETHER)
         ended = asked = 0
         while calls := due[:few] or self._in_between(full, min(few, looks - asked)):
-            over, seen = self._look_at(calls, due=bool(due))
+            over, seen = self._look_at(calls, until=now + _ROUND, due=bool(due))
             ended, asked = ended + over, asked + seen
             if over and full:
                 self.call_over()
             if seen < len(calls):
                 self._put_back(due[seen:])
-                break
+                return ended
             due = due[few:]
+        if not asked and not anything_followed(self.ledger, self.exchange):
+            self.report_problem(None)
         return ended
 
     def _in_between(self, full: Sequence[str], few: int) -> Sequence[Placed]:
@@ -160,12 +174,13 @@ class Following:
             self.ledger, exchange=self.exchange, instances=full, limit=few, now=now, rest=_REST
         )
 
-    def _look_at(self, calls: Sequence[Placed], *, due: bool) -> tuple[int, int]:
+    def _look_at(self, calls: Sequence[Placed], *, until: datetime, due: bool) -> tuple[int, int]:
         """(how many have ended, how many were asked for). Fewer than all if nothing can be asked now."""
         ended = 0
         for at, call in enumerate(calls):
             try:
-                if self.pacer.wait(2.0) is None:
+                # The pacer's waits end early when the process is to stop.
+                if self.clock() >= until or self.pacer.wait(2.0) is None or self.stopping():
                     return ended, at
                 report = self.connect.describe(call.instance_id, call.contact_id)
             except (PacerUnavailable, NeverSent) as error:
@@ -180,20 +195,32 @@ class Following:
                 log.warning("contact %s cannot be followed now: %s", call.contact_id, error)
                 self.report_problem(f"outcomes cannot be asked for: {error}")
                 ended += due and self._wait_for_word(call, max(deadline(self.first), _UNASKABLE))
-            else:
-                self.report_problem(None)
+                continue
+            self.report_problem(None)
+            try:
                 ended += self._judge(call, report, due)
+            except LedgerUnavailable:
+                raise
+            except Exception as error:
+                # Nor behind one that nobody foresaw. Its name only: its text may hold anything.
+                log.error("contact %s cannot be judged: %s", call.contact_id, type(error).__name__)
         return ended, len(calls)
 
     def _judge(self, call: Placed, report: CallReport | None, due: bool) -> bool:
         """Write down what a look has shown. Returns whether the call has ended."""
         if report is not None and report.ended_at is not None:
             return self.conclude(call, report)
-        if not due:
-            return False
-        if report is None or call.given_up:
+        now = self.clock()
+        age = now - call.placed_at
+        if report is not None and age >= _LONGEST_CALL:
+            return self._give_up(call, "Connect has had no end for it for a day", redial=False)
+        if report is not None and call.given_up:
+            # It was silence, and not the call, that had come to its end.
+            mark_goes_on(self.ledger, call.attempt_id, follow_at=now + next_look(self.first, call.follows))
+        elif report is None and due:
             return self._wait_for_word(call, deadline(self.first))
-        follow_later(self.ledger, call.attempt_id, self.clock() + next_look(self.first, call.follows))
+        elif due:
+            follow_later(self.ledger, call.attempt_id, now + next_look(self.first, call.follows))
         return False
 
     def conclude(self, call: Placed, report: CallReport) -> bool:
@@ -204,33 +231,26 @@ class Following:
         if call.given_up and outcome == Outcome.NO_OUTCOME:
             follow_later(self.ledger, call.attempt_id, None)
             return False
-        now = self.clock()
         # Connect's clock may be ahead of ours, and nobody waits longer for it.
-        ended_at = min(report.ended_at, now)
-        step = call.campaign.redial.next_step(call.rings(outcome), ended_at)
-        redial_at = step.due_at if isinstance(step, RedialAt) else None
+        ended_at = min(report.ended_at, self.clock())
+        redial = _as_ruled(call, outcome, ended_at)
         if call.given_up:
-            return mark_told_late(
-                self.ledger, call.attempt_id, outcome, ended_at=report.ended_at, redial_at=redial_at
-            )
+            return mark_told_late(self.ledger, call.attempt_id, outcome, ended_at=ended_at, redial=redial)
         reason = None
         if outcome == Outcome.NO_OUTCOME:
             reason = f"Connect gives no reason that is known here ({report.disconnect_reason or 'none'})"
         return mark_ended(
-            self.ledger,
-            call.attempt_id,
-            outcome,
-            ended_at=report.ended_at,
-            redial_at=redial_at,
-            reason=reason,
+            self.ledger, call.attempt_id, outcome, ended_at=ended_at, redial=redial, reason=reason
         )
 
     def _put_back(self, calls: Sequence[Placed]) -> None:
-        for call in calls:
-            if self.clock() - call.placed_at < _UNASKABLE or call.given_up:
-                follow_later(self.ledger, call.attempt_id, self.clock() + _BREATH)
-            else:
-                self._wait_for_word(call, _UNASKABLE)
+        """Nobody could be asked about these. That is no look, and says nothing of them."""
+        now = self.clock()
+        # A search may have found one long after it was placed, and nobody has looked at it yet.
+        silent = [c for c in calls if now - c.placed_at >= _UNASKABLE and not (c.found or c.given_up)]
+        not_looked_at(self.ledger, (c for c in calls if c not in silent), now + _BREATH)
+        for call in silent:
+            self._wait_for_word(call, _UNASKABLE)
 
     def _wait_for_word(self, call: Placed, patience: timedelta) -> bool:
         """Look again later; when `patience` is over, the call has ended without an outcome: returns True."""
@@ -240,19 +260,36 @@ class Following:
             wait = late_look(age, None)
             follow_later(self.ledger, call.attempt_id, now + wait if wait is not None else None)
             return False
-        # One that a search found long after it was placed has a few looks all the same.
-        if age < patience or call.follows < _LEAST_LOOKS:
+        if age < patience or (call.found and call.follows < _LEAST_LOOKS):
             follow_later(self.ledger, call.attempt_id, now + next_look(self.first, call.follows))
             return False
-        step = call.campaign.redial.next_step(call.rings(Outcome.NO_OUTCOME), now)
-        redial_at = step.due_at if isinstance(step, RedialAt) else None
-        wait = late_look(age, redial_at - now if redial_at is not None else None)
+        return self._give_up(call, "Connect has not said how it ended", redial=True)
+
+    def _give_up(self, call: Placed, reason: str, *, redial: bool) -> bool:
+        """The call ends without an outcome. Who may be on the phone still is not dialed again."""
+        now = self.clock()
+        if call.given_up:
+            follow_later(self.ledger, call.attempt_id, None)
+            return False
+        ruled = _as_ruled(call, Outcome.NO_OUTCOME, now)
+        due_at = ruled(call.campaign.redial) if redial else None
+        wait = late_look(now - call.placed_at, due_at - now if due_at is not None else None)
         return mark_ended(
             self.ledger,
             call.attempt_id,
             Outcome.NO_OUTCOME,
             ended_at=now,
-            redial_at=redial_at,
-            reason="Connect has not said how it ended",
-            look_again_at=now + wait if wait is not None else None,
+            redial=ruled if redial else lambda _: None,
+            reason=reason,
+            look_again_at=now + wait if redial and wait is not None else None,
         )
+
+
+def _as_ruled(call: Placed, outcome: Outcome, ended_at: datetime) -> Redial:
+    """When the rules have its recipient dialed again."""
+
+    def redial(rules: RedialOptions) -> datetime | None:
+        step = rules.next_step(call.rings(outcome), ended_at)
+        return step.due_at if isinstance(step, RedialAt) else None
+
+    return redial

@@ -125,9 +125,11 @@ class Machine:
             connect=self.connect,
             pacer=self.describe_pacer,
             exchange=self.settings.exchange,
-            first=timedelta(seconds=self.settings.follow_seconds),
+            # Calls that were placed while outcomes were asked for are followed to their ends all the same.
+            first=timedelta(seconds=self.settings.follow_seconds or 65.0),
             limit=self.settings.call_limit,
             clock=now,
+            stopping=self.stopping.is_set,
             call_over=call_over,
             report_problem=lambda problem: self.note("follow", problem),
         )

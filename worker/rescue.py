@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from campaigns.ledger import Ledger
 from campaigns.ledger.claims import Rescued, bring_forward, take_back_expired
+from campaigns.ledger.outcomes import bring_follows_forward
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ def rescue(ledger: Ledger, now: datetime, *, lease: timedelta, search_after: tim
         log.warning("%d queued attempts did not reach a worker in time; they are due again", rescued.returned)
     if rescued.unknown:
         log.error("%d attempts were cut off while dialing; they may have rung", rescued.unknown)
-    brought = bring_forward(ledger, now)
+    brought = bring_forward(ledger, now) + bring_follows_forward(ledger, now)
     if brought:
         log.warning("%d attempts were put off by a clock that was ahead; they are due now", brought)
     return rescued

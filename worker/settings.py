@@ -139,8 +139,7 @@ class DialerSettings(LedgerSettings):
     @property
     def call_limit(self) -> CallLimit:
         """How many calls may be in progress, and how long those count of which nobody tells."""
-        longest = timedelta(seconds=self.settle_seconds)
-        return CallLimit(self.max_active_calls, longest, followed=self.follow_seconds > 0)
+        return CallLimit(self.max_active_calls, timedelta(seconds=self.settle_seconds))
 
     @property
     def lease(self) -> timedelta:

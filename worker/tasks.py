@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _BATCH = 1_000  # messages a round trip to Redis
 _searching = threading.Lock()
+_following = threading.BoundedSemaphore(2)
 _hanging_up = threading.Lock()
 
 
@@ -53,12 +54,16 @@ def feed_task() -> None:
 @app.task(name="dialer.follow", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
 def follow_task() -> None:
     """Ask for the outcomes that are due."""
-    settings = machine().settings
-    if not settings.follow_seconds:
+    # Two, because a round that is a little longer than the time between two would leave every other one out;
+    # no more, or a slow Connect would take all threads, and nobody feed.
+    if not _following.acquire(blocking=False):
         return
-    # A second's worth: the next round comes in a second.
-    looks = max(1, int(settings.describe_per_second))
-    _unless_ledger_is_away(lambda: machine().following(feed_task).follow(looks))
+    try:
+        # A second's worth: the next round comes in a second.
+        looks = max(1, int(machine().settings.describe_per_second))
+        _unless_ledger_is_away(lambda: machine().following(feed_task).follow(looks))
+    finally:
+        _following.release()
 
 
 @app.task(name="dialer.settle", shared=False)  # type: ignore[untyped-decorator] # Celery has no types

@@ -12,13 +12,11 @@ from campaigns.client_token import client_token
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.in_progress import CallLimit, in_progress
 from campaigns.ledger.moves import give_back
-from campaigns.ledger.tables import AT_ONCE, attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import AT_ONCE, CLOCKS_DIFFER_BY, attempts, campaigns, recipients, runs
 from campaigns.turns import Contender, Share, share
 
 # As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
 _LEASED = text("attempts.state IN ('queued', 'dialing')")
-CLOCKS_DIFFER_BY = timedelta(seconds=20)
-"""By how much the clocks of the machines may differ before leases are taken for another time's."""
 LONGEST_PUT_OFF = timedelta(seconds=30)
 """Longer than dialing ever puts an attempt off that it returns."""
 _PIECE = 500  # rows a statement, well under the parameters that the databases allow
@@ -86,14 +84,15 @@ def claim(
         return claims
 
 
-def somebody_is_due(ledger: Ledger, exchange: str, now: datetime) -> bool:
-    """Whether anybody in a running run would be dialed now, if there were room for them."""
+def somebody_is_due(ledger: Ledger, exchange: str, instances: Sequence[str], now: datetime) -> bool:
+    """Whether anybody in a running run would be dialed from these instances now, were there room for them."""
     with ledger.read() as db:
         due = (
             select(recipients.c.id)
-            .join(runs, runs.c.id == recipients.c.run_id)
+            .select_from(recipients.join(runs, runs.c.id == recipients.c.run_id).join(campaigns))
             .where(recipients.c.state == literal_column("'waiting'"), recipients.c.due_at <= now)
             .where(runs.c.state == RunState.RUNNING)
+            .where(campaigns.c.choices["connect"]["instance_id"].as_string().in_(instances))
             .where(or_(runs.c.exchange.is_(None), runs.c.exchange == exchange))
         )
         return db.execute(due.limit(1)).first() is not None

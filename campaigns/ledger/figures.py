@@ -127,13 +127,23 @@ def list_columns(ledger: Ledger, run_id: int) -> list[str]:
 
 
 def lines(ledger: Ledger, run_id: int) -> Iterator[Line]:
-    """Every accepted row of a run in the order of the lists, a page at a time."""
-    after = 0
+    """Every accepted row of a run in the order of the lists, a page at a time.
+
+    Rows that are loaded meanwhile are left out.
+    """
+    with ledger.read() as db:
+        ids = select(func.min(recipients.c.id), func.max(recipients.c.id))
+        first, last = db.execute(ids.where(recipients.c.run_id == run_id)).one()
+    if first is None:
+        return
+    after = first - 1
     while True:
         with ledger.read() as db:
             page = db.execute(
                 select(recipients)
-                .where(recipients.c.run_id == run_id, recipients.c.id > after)
+                # The + 0, here and below, keeps SQLite to the ids: by run, each page would go through all.
+                .where((recipients.c.run_id + 0) == run_id)
+                .where(recipients.c.id > after, recipients.c.id <= last)
                 .order_by(recipients.c.id)
                 .limit(_PAGE)
             ).all()
@@ -143,7 +153,7 @@ def lines(ledger: Ledger, run_id: int) -> Iterator[Line]:
             for row in db.execute(
                 select(attempts)
                 .where(attempts.c.recipient_id.between(page[0].id, page[-1].id))
-                .where(attempts.c.run_id == run_id)
+                .where((attempts.c.run_id + 0) == run_id)
                 .order_by(attempts.c.recipient_id, attempts.c.number)
             ):
                 tries.setdefault(row.recipient_id, []).append(row)

@@ -11,10 +11,13 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, literal_column, select, text, union_all
 
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import attempts, campaigns, runs
+from campaigns.ledger.tables import CLOCKS_DIFFER_BY, attempts, campaigns, runs
 
-# As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
+# As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
 _RELEASED = text("attempts.state IN ('queued', 'dialing')")
+_PLACED = attempts.c.state == literal_column("'placed'")
+_FOLLOWED = and_(_PLACED, attempts.c.follow_at.is_not(None))
+_UNFOLLOWED = and_(_PLACED, attempts.c.follow_at.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,6 @@ class CallLimit:
     longest: timedelta
     """So long a call counts of which nobody learns when it ends: one that may have rung and is searched for,
     and one that is not followed. Longer than calls last."""
-    followed: bool
-    """Whether the ends of placed calls are learned at all."""
 
 
 def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) -> Counter[str]:
@@ -36,19 +37,19 @@ def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) 
     What has been released counts already, for nothing is asked again before it rings. Nothing counts for
     ever: whoever follows calls gives up at a deadline, and searches end.
     """
-    placed = attempts.c.state == literal_column("'placed'")
+    # What a clock wrote down that was ahead would count for as long as that was.
+    since, until = now - limit.longest, now + CLOCKS_DIFFER_BY
     parts: list[Any] = [
         _RELEASED,
-        and_(placed, attempts.c.follow_at.is_not(None)),
+        _FOLLOWED,
+        and_(_UNFOLLOWED, attempts.c.dialing_at > since, attempts.c.dialing_at <= until),
         and_(
             attempts.c.state == literal_column("'unknown'"),
             attempts.c.settle_at.is_not(None),
-            attempts.c.unknown_at > now - limit.longest,
+            attempts.c.unknown_at > since,
+            attempts.c.unknown_at <= until,
         ),
     ]
-    if not limit.followed:
-        lately = (attempts.c.run_id.in_(select(runs.c.id)), attempts.c.dialing_at > now - limit.longest)
-        parts.append(and_(placed, attempts.c.follow_at.is_(None), *lately))
     by_run: Counter[int] = Counter()
     # The + 0 keeps SQLite to the partial indexes: by run it would go through all that was ever placed.
     run_id = (attempts.c.run_id + 0).label("run_id")

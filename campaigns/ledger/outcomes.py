@@ -1,6 +1,6 @@
 """From `placed` to `ended`: calls are taken for a look at what became of them, and end with an outcome."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,15 +8,25 @@ from typing import Any
 from sqlalchemy import Connection, func, literal_column, or_, select, update
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
-from campaigns.campaign import Campaign
+from campaigns.campaign import Campaign, RedialOptions
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.standing import called_after_all, campaign_of, go_on, hold_run
+from campaigns.ledger.standing import (
+    called_after_all,
+    campaign_of,
+    go_on,
+    hold_run,
+    nobody_waits_for_more,
+    still_on,
+)
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 from campaigns.redial import Ring
 
 # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
 _PLACED = attempts.c.state == literal_column("'placed'")
 _LATE = (attempts.c.state == literal_column("'ended'")) & attempts.c.follow_at.is_not(None)
+_FOR_GOOD = (Outcome.HUMAN_ANSWERED, Outcome.ANSWERED, Outcome.FAX, Outcome.INVALID_NUMBER)
+LONGEST_UNSEEN = timedelta(hours=2)
+"""Longer than any call is left alone between two looks, whatever the settings."""
 _PIECE = 500  # parameters a statement, well under what the databases allow
 
 
@@ -30,6 +40,8 @@ class Placed:
     placed_at: datetime
     follows: int
     """The looks so far, this one too; those in between not."""
+    found: bool
+    """Whether a search has found it, perhaps long after it was placed."""
     given_up: bool
     """Whether it has ended already, without a word from Connect; now the word is looked for all the same."""
     dialed_at: datetime
@@ -109,17 +121,21 @@ def calls_of(ledger: Ledger, contact_ids: Sequence[str], exchange: str) -> list[
         return found
 
 
+Redial = Callable[[RedialOptions], datetime | None]
+"""What the campaign's rules say: when the recipient is due again, or None."""
+
+
 def mark_ended(
     ledger: Ledger,
     attempt_id: int,
     outcome: Outcome,
     *,
     ended_at: datetime,
-    redial_at: datetime | None,
+    redial: Redial,
     reason: str | None = None,
     look_again_at: datetime | None = None,
 ) -> bool:
-    """placed → ended. The recipient is due again at `redial_at`, or done.
+    """placed → ended. The recipient is due again when `redial` says, by the rules of this moment, or done.
 
     `look_again_at`: where there was no word, somebody goes on looking for one.
     """
@@ -140,26 +156,27 @@ def mark_ended(
         ).one_or_none()
         if row is None:
             return False
-        goes_on = redial_at is not None and run_state != RunState.CANCELLED
-        values = {"state": RecipientState.WAITING, "due_at": redial_at} if goes_on else None
+        redial_at = redial(_rules(ledger, db, row.run_id)) if run_state != RunState.CANCELLED else None
+        waits = {"state": RecipientState.WAITING, "due_at": redial_at}
         db.execute(
             _latest(row)
             .where(recipients.c.state == RecipientState.IN_PROGRESS)
-            .values(values or {"state": RecipientState.DONE})
+            .values(waits if redial_at is not None else {"state": RecipientState.DONE})
         )
-        if goes_on:
+        if redial_at is not None:
             go_on(db, row)
         return True
 
 
 def mark_told_late(
-    ledger: Ledger, attempt_id: int, outcome: Outcome, *, ended_at: datetime, redial_at: datetime | None
+    ledger: Ledger, attempt_id: int, outcome: Outcome, *, ended_at: datetime, redial: Redial
 ) -> bool:
     """ended without a word → ended with this outcome.
 
-    The recipient goes by what this outcome's rule says: a next attempt that has not been dialed is withdrawn,
-    or is due when this rule has it due; one that an operator has asked for, as soon as that. Nobody is dialed
-    again in a run that is over.
+    The recipient goes by what this outcome's rule says. Without a redial, a next attempt that has not been
+    dialed is withdrawn, and for some outcomes any later one; else whoever waits is due when the rule says,
+    or, if an operator has asked for the next attempt, as soon as that. Nobody is dialed again in a run that
+    is over.
     """
     with ledger.write() as db:
         run_state = hold_run(db, attempt_id)
@@ -172,8 +189,11 @@ def mark_told_late(
         ).one_or_none()
         if row is None:
             return False
+        redial_at = redial(_rules(ledger, db, row.run_id))
         if redial_at is None:
-            called_after_all(db, row, RecipientState.DONE)
+            # They have been reached, or never can be: then no later attempt is wanted either.
+            end = nobody_waits_for_more if outcome in _FOR_GOOD else called_after_all
+            end(db, row, RecipientState.DONE)
             return True
         states = [RecipientState.WAITING]
         if run_state not in (RunState.FINISHED, RunState.CANCELLED):
@@ -182,6 +202,62 @@ def mark_told_late(
             waits = _latest(row).where(recipients.c.state.in_(states))
             db.execute(waits.values(state=RecipientState.WAITING, due_at=redial_at))
         return True
+
+
+def mark_goes_on(ledger: Ledger, attempt_id: int, *, follow_at: datetime) -> bool:
+    """ended without a word → placed: Connect says that the call goes on.
+
+    Nobody dials its recipient meanwhile: who waits for the next attempt does so no longer.
+    """
+    with ledger.write() as db:
+        hold_run(db, attempt_id)
+        row = db.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.ENDED)
+            .where(attempts.c.outcome == Outcome.NO_OUTCOME)
+            .values(state=AttemptState.PLACED, outcome=None, ended_at=None, follow_at=follow_at, reason=None)
+            .returning(attempts.c.recipient_id, attempts.c.number, attempts.c.run_id)
+        ).one_or_none()
+        if row is None:
+            return False
+        called_after_all(db, row, RecipientState.IN_PROGRESS)
+        if still_on(db, row):
+            done = _latest(row).where(recipients.c.state == RecipientState.DONE)
+            db.execute(done.values(state=RecipientState.IN_PROGRESS))
+            go_on(db, row)
+        return True
+
+
+def not_looked_at(ledger: Ledger, calls: Iterable[Placed], follow_at: datetime) -> None:
+    """Calls that were taken for a look, and could not be asked for, are due again. It was no look."""
+    with ledger.write() as db:
+        for attempt_id in sorted(call.attempt_id for call in calls):
+            db.execute(
+                update(attempts)
+                .where(attempts.c.id == attempt_id, attempts.c.follow_at.is_not(None))
+                .values(follow_at=follow_at, follows=attempts.c.follows - 1)
+            )
+
+
+def anything_followed(ledger: Ledger, exchange: str) -> bool:
+    """Whether any call of an exchange is still to be asked about."""
+    with ledger.read() as db:
+        asked = select(attempts.c.id).where(_PLACED, attempts.c.follow_at.is_not(None))
+        return db.execute(asked.where(_of_exchange(exchange)).limit(1)).first() is not None
+
+
+def bring_follows_forward(ledger: Ledger, now: datetime) -> int:
+    """Placed calls that are due to be looked at later than any is put off are due now. Returns how many.
+
+    A clock that was ahead has written those times, and has been put back since.
+    """
+    far = (_PLACED, attempts.c.follow_at > now + LONGEST_UNSEEN)
+    with ledger.read() as db:
+        if db.execute(select(attempts.c.id).where(*far).limit(1)).first() is None:
+            return 0
+    with ledger.write() as db:
+        ids = select(attempts.c.id).where(*far).order_by(attempts.c.id).with_for_update()
+        return db.execute(update(attempts).where(attempts.c.id.in_(ids)).values(follow_at=now)).rowcount
 
 
 def follow_later(ledger: Ledger, attempt_id: int, follow_at: datetime | None) -> None:
@@ -208,6 +284,13 @@ def _of_exchange(exchange: str) -> Any:
     return (attempts.c.run_id + 0).in_(select(runs.c.id).where(runs.c.exchange == exchange))
 
 
+def _rules(ledger: Ledger, db: Connection, run_id: int) -> RedialOptions:
+    """The campaign's rules at this moment: whoever changes them waits for the run, or we did for them."""
+    query = select(campaigns.c.id, campaigns.c.version).join(runs).where(runs.c.id == run_id)
+    row = db.execute(query).one()
+    return campaign_of(ledger, db, row.id, row.version).redial
+
+
 def _latest(row: Any) -> Any:
     """The recipient, if this is still the latest attempt."""
     return update(recipients).where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
@@ -224,6 +307,7 @@ def _placed(ledger: Ledger, db: Connection, *these: Any) -> list[Placed]:
             attempts.c.dialing_at,
             attempts.c.placed_at,
             attempts.c.follows,
+            attempts.c.unknown_at,
             runs.c.campaign_id,
             campaigns.c.version,
         )
@@ -239,6 +323,7 @@ def _placed(ledger: Ledger, db: Connection, *these: Any) -> list[Placed]:
             instance_id=campaign.connect.instance_id,
             placed_at=row.placed_at,
             follows=row.follows,
+            found=row.unknown_at is not None,
             given_up=row.state == AttemptState.ENDED,
             dialed_at=row.dialing_at,
             earlier=tuple(ring for number, ring in earlier.get(row.recipient_id, ()) if number < row.number),

@@ -97,10 +97,8 @@ def look(ledger: Ledger, run_id: int, asked: Asked) -> Found:
     """Find those who are asked for, and count those who are left alone. Changes nothing."""
     found = Found()
     with ledger.read() as db:
-        mine = recipients.c.run_id == run_id
-        first, last = db.execute(
-            select(func.min(recipients.c.id), func.max(recipients.c.id)).where(mine)
-        ).one()
+        ends = select(func.min(recipients.c.id), func.max(recipients.c.id))
+        first, last = db.execute(ends.where(recipients.c.run_id == run_id)).one()
     if first is None:
         return found
     still_open = attempts.c.state.in_(_OPEN) | (
@@ -127,7 +125,8 @@ def look(ledger: Ledger, run_id: int, asked: Asked) -> Found:
                 ),
             )
         )
-        .where(mine)
+        # The + 0 keeps SQLite to the range of ids: by run it would go through all of it for each range.
+        .where((recipients.c.run_id + 0) == run_id)
         .where(
             or_(
                 and_(recipients.c.state.in_(_OVER), _as_asked(attempts.c, asked)),

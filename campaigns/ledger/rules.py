@@ -78,7 +78,9 @@ def rehearse(db: Connection, run_id: int, rules: RedialOptions) -> None:
         return
     for low in range(first, last + 1, _BATCH):
         with begun(db, "DEFERRED"):
-            _judge(db, run_id, rules, recipients.c.id.between(low, low + _BATCH - 1))
+            # The + 0 keeps SQLite to the ids: by run, each batch would go through all who wait.
+            of_run = (recipients.c.run_id + 0) == run_id
+            _judge(db, rules, of_run & recipients.c.id.between(low, low + _BATCH - 1))
 
 
 def judge_again(db: Connection, run_id: int, was: RedialOptions, rules: RedialOptions) -> Judged:
@@ -97,7 +99,8 @@ def judge_again(db: Connection, run_id: int, was: RedialOptions, rules: RedialOp
         .where(recipients.c.attempts == _judged.c.number, recipients.c.due_at == _judged.c.was_due_at)
     )
     db.execute(delete(_judged).where(~as_rehearsed))
-    _judge(db, run_id, rules, recipients.c.id.not_in(select(_judged.c.recipient_id)))
+    unseen = recipients.c.id.not_in(select(_judged.c.recipient_id))
+    _judge(db, rules, (recipients.c.run_id == run_id) & unseen)
     # In order, or this and another that takes several would wait for each other.
     differs = _judged.c.due_at.is_distinct_from(_judged.c.was_due_at)
     mine = select(recipients.c.id).join(_judged, _judged.c.recipient_id == recipients.c.id).where(differs)
@@ -114,11 +117,11 @@ def judge_again(db: Connection, run_id: int, was: RedialOptions, rules: RedialOp
     )
 
 
-def _judge(db: Connection, run_id: int, rules: RedialOptions, these: Any) -> None:
+def _judge(db: Connection, rules: RedialOptions, these: Any) -> None:
     waiting = db.execute(
         select(recipients.c.id, recipients.c.attempts, recipients.c.due_at, attempts.c.ended_at)
         .select_from(_LATEST)
-        .where(recipients.c.run_id == run_id, _WAITING_BY_RULE, these)
+        .where(these, _WAITING_BY_RULE)
     ).all()
     rings = rings_of(db, [row.id for row in waiting])
     found = []

@@ -60,7 +60,7 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
     if "connect.instance_id" in changed and _has_open_calls(db, known.id):
         raise Mistake(
             f"{campaign.name}: connect.instance_id cannot change while calls of the campaign are open: what "
-            "became of them is asked for there; pause the campaign, and wait until nobody is in progress"
+            "becomes of them is asked for there; pause the campaign, and wait until nobody is in progress"
         )
     if changed:
         db.execute(
@@ -306,7 +306,11 @@ def _use_up_one_call(db: Connection, campaign_id: int, until: datetime) -> None:
 
 
 def _has_open_calls(db: Connection, campaign_id: int) -> bool:
-    """Whether Connect is still to be asked about any of its calls."""
+    """Whether Connect is still to be asked about any of its calls, or may be asked to place one just now."""
+    # While a run is running, a worker may have looked up the instance just now; pausing waits for it.
+    dialed = select(runs.c.id).where(runs.c.campaign_id == campaign_id, runs.c.state == RunState.RUNNING)
+    if db.execute(dialed.limit(1)).first() is not None:
+        return True
     of_campaign = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == campaign_id))
     dialing = attempts.c.state == AttemptState.DIALING
     followed = (attempts.c.state == AttemptState.PLACED) & attempts.c.follow_at.is_not(None)

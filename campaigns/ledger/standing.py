@@ -149,6 +149,27 @@ def hold_run(db: Connection, attempt_id: int) -> str | None:
     return db.execute(of_attempt.with_for_update(key_share=True, of=runs)).scalar()
 
 
+def nobody_waits_for_more(db: Connection, row: Any, becomes: RecipientState) -> None:
+    """The recipient of an attempt that has turned out to be the last one that is wanted.
+
+    Whatever later attempt has not been dialed is withdrawn, and who waits for another does so no longer. One
+    that is on its way cannot be called back.
+    """
+    mine = attempts.c.recipient_id == row.recipient_id
+    undialed = attempts.c.state.in_((AttemptState.QUEUED, AttemptState.RETURNED))
+    withdrawn = db.execute(delete(attempts).where(mine, attempts.c.number > row.number, undialed)).rowcount
+    person = update(recipients).where(recipients.c.id == row.recipient_id)
+    if withdrawn:
+        # Only the latest can be undialed.
+        taken_back = person.where(recipients.c.state == RecipientState.IN_PROGRESS)
+        db.execute(person.values(attempts=recipients.c.attempts - withdrawn))
+        db.execute(taken_back.values(state=becomes))
+    db.execute(person.where(recipients.c.state == RecipientState.WAITING).values(state=becomes))
+    # What was asked for does not come, and is no part of the story any more.
+    latest = select(recipients.c.attempts).where(recipients.c.id == row.recipient_id).scalar_subquery()
+    db.execute(update(attempts).where(mine, attempts.c.number == latest).values(requeued_at=None))
+
+
 def campaign_of(ledger: Ledger, db: Connection, campaign_id: int, version: int) -> Campaign:
     """A campaign's choices, read once for each of its versions."""
     known = ledger.campaigns.get((campaign_id, version))

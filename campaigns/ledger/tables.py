@@ -42,6 +42,10 @@ AT_ONCE = instant(0)
 """When somebody is due who need not wait for any time."""
 
 
+CLOCKS_DIFFER_BY = timedelta(seconds=20)
+"""By how much the clocks of the machines may differ before what one wrote is taken for another time's."""
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware datetime in Python, microseconds since 1970 in the table."""
 
@@ -186,6 +190,12 @@ attempts = Table(
         "follow_at",
         sqlite_where=text("state = 'placed'"),
         postgresql_where=text("state = 'placed'"),
+    ),
+    Index(
+        "ix_attempts_unfollowed",
+        "dialing_at",
+        sqlite_where=text("state = 'placed' AND follow_at IS NULL"),
+        postgresql_where=text("state = 'placed' AND follow_at IS NULL"),
     ),
     Index(
         "ix_attempts_late",

@@ -279,10 +279,10 @@ def test_rules_that_have_changed_since_are_no_contradiction(desk: "Desk") -> Non
         "    rule: busy is dialed again after 10m, as attempt 2 of 3; "
         "but the campaign said otherwise when it ended"
     )
+    assert len(desk.claim()) == 1  # or the new rules would take the redial back
     desk.load(desk.campaign(redial={"max_attempts": 1}), [])
-    assert telling(desk, "key-1")[-2] == (
-        "    rule: busy is not dialed again; but the campaign said otherwise when it ended"
-    )
+    said_otherwise = "    rule: busy is not dialed again; but the campaign said otherwise when it ended"
+    assert said_otherwise in telling(desk, "key-1")
     assert telling(desk, "key-2")[-2] == "    rule: busy is not dialed again"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from campaigns.attempt import AttemptState, Outcome
+from campaigns.campaign import RedialOptions
 from campaigns.export import COLUMNS, Format, export, format_of
 from campaigns.ledger.lists import Rejections, put_list
 from campaigns.ledger.outcomes import mark_ended, mark_told_late
@@ -110,10 +111,14 @@ def test_a_call_without_a_word_says_what_connect_did_not_tell(desk: "Desk") -> N
     desk.bring(one, AttemptState.PLACED)
     silence = "Connect has not said how it ended"
     this = (desk.ledger, one.attempt_id)
-    assert mark_ended(*this, Outcome.NO_OUTCOME, ended_at=desk.noon, redial_at=None, reason=silence)
+
+    def never(_: RedialOptions) -> None:
+        return None
+
+    assert mark_ended(*this, Outcome.NO_OUTCOME, ended_at=desk.noon, redial=never, reason=silence)
     header, row = exported(desk)
     assert (row[header.index("outcome")], row[header.index("last_error")]) == ("no_outcome", silence)
-    assert mark_told_late(*this, Outcome.BUSY, ended_at=desk.noon, redial_at=None)
+    assert mark_told_late(*this, Outcome.BUSY, ended_at=desk.noon, redial=never)
     _, row = exported(desk)
     assert (row[header.index("outcome")], row[header.index("last_error")]) == ("busy", "")
 

@@ -33,7 +33,7 @@ from worker.sandbox.numbers import ENDINGS
 
 ROOT = Path(__file__).parents[2]
 FIRST = timedelta(seconds=65)
-ROOMY = CallLimit(1_000, timedelta(minutes=5), followed=True)
+ROOMY = CallLimit(1_000, timedelta(minutes=5))
 INSTANCE = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
 ABSENT = "1970-01-01T00:00:00.000Z"
 CONTACT = "11111111-1111-1111-1111-111111111111"
@@ -534,7 +534,7 @@ def test_event_of_a_call_that_was_given_up_is_heard(
         book.attempt().id,
         Outcome.NO_OUTCOME,
         ended_at=when,
-        redial_at=when + timedelta(hours=1),
+        redial=lambda _: when + timedelta(hours=1),
         look_again_at=when + timedelta(minutes=10),
     )
     assert book.standing() == ("ended", "waiting")
@@ -565,7 +565,7 @@ def test_event_without_a_reason_rings_the_bell(
             book.attempt().id,
             Outcome.NO_OUTCOME,
             ended_at=when,
-            redial_at=None,
+            redial=lambda _: None,
             look_again_at=look_again,
         )
     tell(reason=False)
@@ -669,7 +669,7 @@ def test_place_that_has_become_free_is_told_once_a_batch(
     book.clock.now += 5
     tell("DISCONNECTED", "COMPLETED")
     told: list[int] = []
-    limit = CallLimit(most, timedelta(minutes=5), followed=True)
+    limit = CallLimit(most, timedelta(minutes=5))
     hearing = Hearing(event_queue, following(limit=limit, call_over=lambda: told.append(1)))
     assert hearing.hear() == 2
     assert len(told) == calls

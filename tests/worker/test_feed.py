@@ -259,7 +259,7 @@ def test_feed_stops_at_the_limit_of_calls_in_progress_and_says_so(
 ) -> None:
     """Who waits for a place is told of, but not when nobody waits any more."""
     said: list[str | None] = []
-    narrow = CallLimit(2, timedelta(minutes=5), followed=True)
+    narrow = CallLimit(2, timedelta(minutes=5))
     name = book.load(*phones(3))
     assert feeder(limit=narrow, report_problem=said.append) == 2
     assert feeder(limit=narrow, report_problem=said.append) == 0

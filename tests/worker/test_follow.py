@@ -18,7 +18,7 @@ from worker.dial import Dialer
 from worker.follow import Following, deadline, next_look, outcome_of
 
 FIRST = timedelta(seconds=65)
-ROOMY = CallLimit(1_000, timedelta(minutes=5), followed=True)
+ROOMY = CallLimit(1_000, timedelta(minutes=5))
 THEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 Follow = Callable[..., int]
 
@@ -372,7 +372,7 @@ def test_outcome_that_is_learned_twice_redials_once(
 # --- calls of a full instance -----------------------------------------------------------------------------
 
 
-FULL = CallLimit(3, timedelta(minutes=5), followed=True)
+FULL = CallLimit(3, timedelta(minutes=5))
 
 
 def test_calls_of_a_full_instance_are_looked_at_in_between(
@@ -566,6 +566,127 @@ def test_an_end_for_an_unknown_reason_is_final(
     row = book.attempt()
     assert (row.outcome, row.follow_at) == ("no_outcome", None)
     assert row.reason == "Connect gives no reason that is known here (SOMETHING_NEW)"
+
+
+def test_a_call_that_was_given_up_and_goes_on_is_in_progress_again(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Right before the redial Connect knows it, and it goes on: nobody is rung while they talk."""
+    place(88, redial={"max_attempts": 2, "no_outcome": "5m"})  # talks for ten minutes
+    placed = book.clock.now
+    missing = Asked(connect, {book.attempt().contact_id: None})
+    with book.ledger.write() as db:
+        db.execute(update(attempts).values(follows=9))
+    book.clock.now = placed + 300
+    impatient = {"first": timedelta(seconds=10)}
+    assert follower(connect=missing, **impatient) == 1
+    assert book.standing() == ("ended", "waiting")
+    book.clock.now = book.attempt().follow_at.timestamp()
+    assert book.clock.now == placed + 595
+    assert follower(**impatient) == 0
+    assert book.standing() == ("placed", "in_progress")
+    book.clock.now += 3600
+    assert follower(**impatient) == 1
+    assert (book.attempt().outcome, book.standing()) == ("answered", ("ended", "done"))
+
+
+def test_a_call_without_an_end_is_given_up_after_a_day(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """It counts as in progress no longer, and its recipient, who may be on the phone, is not dialed again."""
+
+    class Endless(Asked):
+        def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
+            begun = datetime.fromtimestamp(book.clock.now - 60, UTC)
+            return CallReport(begun, begun, None, None, None, None, {})
+
+    place(0, redial={"max_attempts": 5, "no_outcome": "1s"})
+    placed = book.clock.now
+    while book.attempt().state == "placed":
+        book.clock.now = book.attempt().follow_at.timestamp()
+        follower(connect=Endless(connect))
+    assert 86_400 <= book.clock.now - placed < 86_400 + 900
+    row = book.attempt()
+    assert (row.outcome, row.follow_at) == ("no_outcome", None)
+    assert row.reason == "Connect has had no end for it for a day"
+    assert book.standing() == ("ended", "done")
+
+
+def test_failures_to_ask_are_no_looks(
+    book: Any, place: Callable[..., str], follower: Follow, slots: Any
+) -> None:
+    """A call that a search found long after it was placed is not given up before anybody could ask."""
+    place(75)
+    with book.ledger.write() as db:
+        db.execute(update(attempts).values(unknown_at=book.clock.utc()))
+    book.clock.now += 7200
+    slots.gone = True
+    for _ in range(20):
+        assert follower() == 0
+        book.clock.now += 30
+    assert (book.attempt().state, book.attempt().follows) == ("placed", 0)
+    slots.gone = False
+    assert follower() == 1
+    assert book.attempt().outcome == "busy"
+
+
+def test_a_round_ends_when_connect_is_slow(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """After two seconds the rest is due again, so that other work does not wait."""
+
+    class Slow(Asked):
+        def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
+            book.clock.now += 1.5
+            return super().describe(instance_id, contact_id)
+
+    place(75, 76, 77)
+    book.clock.now += 65
+    assert follower(connect=Slow(connect)) == 2
+    (left,) = (row for row in book.attempts() if row.state == "placed")
+    assert (left.follows, left.follow_at) == (0, book.clock.utc() + timedelta(seconds=5))
+
+
+def test_a_round_ends_when_the_process_is_to_stop(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Nobody is asked any more; the calls are due again."""
+    place(75, 76)
+    book.clock.now += 65
+    asked = Asked(connect)
+    assert follower(connect=asked, stopping=lambda: True) == 0
+    assert asked.contacts == []
+
+
+def test_one_call_that_cannot_be_judged_does_not_hold_up_the_others(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect, caplog: Any
+) -> None:
+    """Whatever nobody foresaw, the rest of the round goes on, and the log names no more than its kind."""
+
+    class Odd(Asked):
+        def describe(self, instance_id: str, contact_id: str) -> Any:
+            report = super().describe(instance_id, contact_id)
+            return object() if contact_id == first else report
+
+    place(75, 76, 77)
+    first = book.attempts()[0].contact_id
+    book.clock.now += 65
+    assert follower(connect=Odd(connect)) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        f"contact {first} cannot be judged: AttributeError"
+    ]
+
+
+def test_the_alarm_ends_with_the_last_call(book: Any, place: Callable[..., str], follower: Follow) -> None:
+    """When nothing is left to be asked about, nothing keeps it from being asked."""
+    place(75)
+    said: list[str | None] = []
+    assert follower(report_problem=said.append) == 0
+    assert said == []
+    book.clock.now += 65
+    follower()
+    assert follower(report_problem=said.append) == 0
+    assert said == [None]
 
 
 def test_connects_clock_puts_nobody_off(

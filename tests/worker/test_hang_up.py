@@ -112,7 +112,7 @@ def follow(book: Any, connect: Connect, slots: Any) -> Callable[[], int]:
             pacer=slots,
             exchange="sandbox",
             first=FIRST,
-            limit=CallLimit(1_000, SETTLE, followed=True),
+            limit=CallLimit(1_000, SETTLE),
             clock=book.clock.utc,
         ).follow(10)
 

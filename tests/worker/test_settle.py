@@ -604,7 +604,7 @@ def test_attempt_that_was_never_found_is_not_charged(
             pacer=slots,
             exchange="sandbox",
             first=timedelta(seconds=65),
-            limit=CallLimit(100, timedelta(minutes=5), followed=True),
+            limit=CallLimit(100, timedelta(minutes=5)),
             clock=book.clock.utc,
         ).follow(10)
         book.clock.now += 100

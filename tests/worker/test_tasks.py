@@ -198,10 +198,23 @@ def test_ledger_that_is_away_is_logged_and_survived(
     assert said.getMessage() == "nothing is dialed: the ledger's database does not answer: it is away"
 
 
-def test_following_can_be_switched_off(program: SimpleNamespace) -> None:
-    """With DIALER_FOLLOW_SECONDS=0 nobody asks Connect, and a placed call is the end of the matter."""
+def test_calls_that_were_to_be_followed_are_followed_to_their_ends(program: SimpleNamespace) -> None:
+    """With DIALER_FOLLOW_SECONDS=0 new calls are not followed; those placed before are, at the usual pace."""
     off = program.machine().settings.model_copy(update={"follow_seconds": 0.0})
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(vars(program.machine()), "settings", off)
-        patch.setitem(vars(program.machine()), "ledger", None)  # which nobody asks
+        assert program.machine().dialer.timing.follow_after is None
+        assert program.machine().following(lambda: None).first == timedelta(seconds=65)
+
+
+def test_two_rounds_of_following_at_most(program: SimpleNamespace) -> None:
+    """However slow Connect is, threads are left for feeding: a third round is not begun."""
+    following = program.tasks._following
+    with following, following, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program.tasks, "_unless_ledger_is_away", lambda _: pytest.fail("a third round"))
         program.tasks.follow_task()
+    begun: list[object] = []
+    with following, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program.tasks, "_unless_ledger_is_away", begun.append)
+        program.tasks.follow_task()
+    assert len(begun) == 1

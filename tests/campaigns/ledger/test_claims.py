@@ -386,7 +386,7 @@ def test_the_frequent_statements_use_the_partial_indexes(
     nearly_done(desk)
     know_the_tables(desk)
     late = desk.noon + timedelta(hours=1)
-    limit = CallLimit(1_000, timedelta(minutes=5), followed=True)
+    limit = CallLimit(1_000, timedelta(minutes=5))
 
     def a_round() -> None:
         assert len(desk.claim(keep_queued=10, limit=limit)) == 10

@@ -1,8 +1,10 @@
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from campaigns.attempt import AttemptState, Outcome
+from campaigns.ledger import Ledger
 from campaigns.ledger.figures import Figures, Unknowns, figures, lines
 from campaigns.ledger.moves import mark_refused, mark_unknown
 from campaigns.ledger.unknowns import mark_not_found
@@ -109,3 +111,28 @@ def test_lines_come_page_by_page_and_all_of_them(desk: "Desk") -> None:
         line.recipient.id for line in found[:3]
     }
     assert sum(len(line.attempts) for line in found) == 6
+
+
+def test_a_page_costs_the_same_however_long_the_list(
+    sqlite_ledger_url: str,
+    opened: Callable[[str], Ledger],
+    desk_of: Callable[[Ledger], "Desk"],
+    plans: Callable[[Ledger, Callable[[], Any]], list[str]],
+) -> None:
+    """SQLite reads each page by its ids; by the run, it would sort a million rows for each thousand."""
+    desk = desk_of(opened(sqlite_ledger_url))
+    run = desk.started(3)
+    found = plans(desk.ledger, lambda: list(lines(desk.ledger, run.id)))
+    pages = [plan for plan in found if "ORDER BY" in plan]
+    assert len(pages) == 3  # of recipients, of their attempts, and the empty one after them
+    assert [plan for plan in pages if "TEMP B-TREE" in plan or "run_state" in plan] == []
+
+
+def test_lines_are_those_of_one_run(desk: "Desk") -> None:
+    """Where two campaigns were loaded by turns, each has its own rows only, from the first to the last."""
+    people = desk.people(6)
+    for part in (people[:2], people[2:4], people[4:]):
+        desk.load(desk.campaign("one"), part)
+        desk.load(desk.campaign("two"), part[:1])
+    assert [line.recipient.key for line in lines(desk.ledger, desk.run("one").id)] == [p.key for p in people]
+    assert len(list(lines(desk.ledger, desk.run("two").id))) == 3

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.ledger import Ledger
 from campaigns.ledger.in_progress import CallLimit, full_instances, in_progress
+from campaigns.ledger.moves import mark_unknown
+from campaigns.mistake import Mistake
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -18,13 +20,13 @@ HERE, THERE = "10a4c4eb-f57e-4d4c-b602-bf39176ced07", "20a4c4eb-f57e-4d4c-b602-b
 FIVE_MINUTES = timedelta(minutes=5)
 
 
-def limit(most: int, *, followed: bool = True) -> CallLimit:
-    return CallLimit(most, FIVE_MINUTES, followed=followed)
+def limit(most: int) -> CallLimit:
+    return CallLimit(most, FIVE_MINUTES)
 
 
-def counted(desk: "Desk", *, after: timedelta = timedelta(0), followed: bool = True) -> dict[str, int]:
+def counted(desk: "Desk", *, after: timedelta = timedelta(0)) -> dict[str, int]:
     with desk.ledger.read() as db:
-        return dict(in_progress(db, "connect", limit(9, followed=followed), desk.noon + after))
+        return dict(in_progress(db, "connect", limit(9), desk.noon + after))
 
 
 @pytest.mark.parametrize(
@@ -141,9 +143,36 @@ def test_calls_that_nobody_follows_count_for_as_long_as_calls_last(desk: "Desk")
     (claimed,) = desk.claim(keep_queued=1)
     desk.dial(claimed)
     assert desk.placed(claimed, follow_at=None)
-    assert counted(desk, followed=False) == {HERE: 1}
-    assert counted(desk, followed=False, after=FIVE_MINUTES) == {}
-    assert counted(desk) == {}  # who follows calls knows how those ended that are not followed any more
+    assert counted(desk, after=FIVE_MINUTES - timedelta(seconds=1)) == {HERE: 1}
+    assert counted(desk, after=FIVE_MINUTES) == {}
+
+
+@pytest.mark.parametrize("state", [AttemptState.UNKNOWN, AttemptState.PLACED])
+def test_a_clock_that_was_ahead_blocks_nobody(desk: "Desk", state: AttemptState) -> None:
+    """What was written down a day ahead does not count until that day has come."""
+    desk.started(1)
+    (claimed,) = desk.claim()
+    desk.dial(claimed, now=desk.noon + timedelta(days=1))
+    if state == AttemptState.PLACED:
+        assert desk.placed(claimed, now=desk.noon + timedelta(days=1), follow_at=None)
+    else:
+        this = (desk.ledger, claimed.attempt_id, claimed.fence, "no answer")
+        assert mark_unknown(*this, now=desk.noon + timedelta(days=1), settle_at=desk.noon)
+    assert counted(desk) == {}
+
+
+def test_an_instance_cannot_change_under_a_running_campaign(desk: "Desk") -> None:
+    """What is queued would be dialed elsewhere than it was counted; a pause takes it back first."""
+    people = desk.people(5)
+    desk.load(desk.campaign(), people)
+    desk.start()
+    desk.claim(keep_queued=3)
+    elsewhere = {"instance_id": THERE, "contact_flow_id": THERE, "source_phone_number": "+14155550199"}
+    with pytest.raises(Mistake, match="pause the campaign, and wait"):
+        desk.load(desk.campaign(connect=elsewhere), people)
+    desk.pause()
+    desk.load(desk.campaign(connect=elsewhere), people)
+    assert counted(desk) == {}
 
 
 def test_a_trials_calls_are_not_counted_for_real(desk: "Desk") -> None:
@@ -212,5 +241,5 @@ def test_ledger_is_asked_in_one_statement(desk: "Desk", ledger: Ledger) -> None:
     desk.claim(keep_queued=1)
     with ledger.read() as db:
         event.listen(db, "before_cursor_execute", lambda *a: said.append(a[2]))
-        in_progress(db, "connect", limit(9, followed=False), desk.noon)
+        in_progress(db, "connect", limit(9), desk.noon)
     assert sum("count(*)" in statement for statement in said) == 1

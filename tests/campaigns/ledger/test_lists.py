@@ -294,6 +294,7 @@ def test_the_instance_stays_while_its_calls_are_open(desk: "Desk") -> None:
     called, doubtful = desk.claim()
     desk.bring(called, AttemptState.ENDED)
     desk.bring(doubtful, AttemptState.UNKNOWN)
+    desk.pause()
     with pytest.raises(Mistake, match=r"connect\.instance_id cannot change while calls .* are open"):
         desk.load(elsewhere, [])
     assert desk.not_found(doubtful, redial=False)

@@ -66,7 +66,7 @@ def found(desk: "Desk", attempt_id: int, fence: int) -> bool:
 
 
 def ended(desk: "Desk", attempt_id: int, _fence: int) -> bool:
-    return mark_ended(desk.ledger, attempt_id, Outcome.BUSY, ended_at=desk.noon, redial_at=desk.noon)
+    return mark_ended(desk.ledger, attempt_id, Outcome.BUSY, ended_at=desk.noon, redial=lambda _: desk.noon)
 
 
 Move = Callable[["Desk", int, int], bool]
@@ -317,8 +317,8 @@ def test_an_ended_call_has_its_outcome(desk: "Desk") -> None:
     (claimed,) = desk.claim()
     desk.bring(claimed, P)
     end = desk.noon + timedelta(seconds=30)
-    assert mark_ended(desk.ledger, claimed.attempt_id, Outcome.VOICEMAIL, ended_at=end, redial_at=None)
-    assert not mark_ended(desk.ledger, claimed.attempt_id, Outcome.BUSY, ended_at=end, redial_at=end)
+    assert mark_ended(desk.ledger, claimed.attempt_id, Outcome.VOICEMAIL, ended_at=end, redial=lambda _: None)
+    assert not mark_ended(desk.ledger, claimed.attempt_id, Outcome.BUSY, ended_at=end, redial=lambda _: end)
     row = desk.attempt(claimed)
     assert (row.state, row.outcome, row.ended_at, row.follow_at) == ("ended", "voicemail", end, None)
     assert desk.states() == ["done"]

@@ -10,11 +10,14 @@ from campaigns.ledger.claims import Claim
 from campaigns.ledger.moves import Order
 from campaigns.ledger.outcomes import (
     Placed,
+    bring_follows_forward,
     calls_of,
     follow_later,
     look_now,
     mark_ended,
+    mark_goes_on,
     mark_told_late,
+    not_looked_at,
     take_due_follows,
     take_in_between,
 )
@@ -45,7 +48,7 @@ def wordless(desk: "Desk", claimed: Claim, *, redial: bool = False) -> None:
         claimed.attempt_id,
         Outcome.NO_OUTCOME,
         ended_at=desk.noon,
-        redial_at=desk.noon + HOUR if redial else None,
+        redial=lambda _: desk.noon + HOUR if redial else None,
         reason="Connect has not said how it ended",
         look_again_at=desk.noon + HOUR,
     )
@@ -55,7 +58,7 @@ def told(desk: "Desk", claimed: Claim, outcome: Outcome, *, redial: bool = False
     """The word that comes late."""
     redial_at = desk.noon + 2 * HOUR if redial else None
     return mark_told_late(
-        desk.ledger, claimed.attempt_id, outcome, ended_at=desk.noon - HOUR, redial_at=redial_at
+        desk.ledger, claimed.attempt_id, outcome, ended_at=desk.noon - HOUR, redial=lambda _: redial_at
     )
 
 
@@ -155,7 +158,9 @@ def test_a_known_outcome_is_never_rewritten(desk: "Desk") -> None:
     (claimed,) = placed(desk)
     assert desk.ended(claimed, Outcome.BUSY)
     assert not told(desk, claimed, Outcome.ANSWERED)
-    assert not mark_ended(desk.ledger, claimed.attempt_id, Outcome.FAX, ended_at=desk.noon, redial_at=None)
+    assert not mark_ended(
+        desk.ledger, claimed.attempt_id, Outcome.FAX, ended_at=desk.noon, redial=lambda _: None
+    )
     assert desk.attempt(claimed).outcome == "busy"
 
 
@@ -213,6 +218,94 @@ def test_nobody_is_dialed_again_in_a_campaign_that_is_over(desk: "Desk", over: s
         desk.cancel()
     assert told(desk, claimed, Outcome.BUSY, redial=True)
     assert (desk.attempt(claimed).outcome, desk.states(), desk.run().state) == ("busy", ["done"], over)
+
+
+def test_a_late_word_that_ends_the_matter_stops_every_redial(desk: "Desk") -> None:
+    """Also when another attempt has ended meanwhile, and the one after that is waited for, or queued."""
+    for queued in (False, True):
+        desk.wipe()
+        (claimed,) = placed(desk, redial={"max_attempts": 5, "no_answer": "2h", "no_outcome": "1h"})
+        wordless(desk, claimed, redial=True)
+        (second,) = desk.claim(now=desk.noon + HOUR)
+        desk.bring(second, AttemptState.PLACED)
+        assert desk.ended(second, Outcome.NO_ANSWER, redial_at=desk.noon + 2 * HOUR)
+        if queued:
+            (third,) = desk.claim(now=desk.noon + 2 * HOUR)
+        assert told(desk, claimed, Outcome.ANSWERED)
+        assert (desk.states(), len(desk.attempts())) == (["done"], 2)
+        assert desk.recipients()[0].attempts == 2
+        assert desk.claim(now=desk.noon + 9 * HOUR) == []
+        if queued:
+            assert not isinstance(desk.dial(third), Order)
+
+
+def test_a_call_that_goes_on_after_all_is_in_progress_again(desk: "Desk") -> None:
+    """It was given up for want of a word: now nobody dials its recipient until it is over."""
+    (claimed,) = placed(desk)
+    wordless(desk, claimed, redial=True)
+    (again,) = desk.claim(now=desk.noon + HOUR)
+    assert mark_goes_on(desk.ledger, claimed.attempt_id, follow_at=desk.noon + 2 * HOUR)
+    row = desk.attempt(claimed)
+    assert (row.state, row.outcome, row.ended_at, row.follow_at) == (
+        "placed",
+        None,
+        None,
+        desk.noon + 2 * HOUR,
+    )
+    assert (desk.states(), len(desk.attempts())) == (["in_progress"], 1)
+    assert not isinstance(desk.dial(again), Order)
+    assert not mark_goes_on(desk.ledger, claimed.attempt_id, follow_at=desk.noon)
+    assert desk.ended(claimed, Outcome.ANSWERED)
+    assert desk.states() == ["done"]
+
+
+def test_a_call_that_goes_on_reopens_its_run(desk: "Desk") -> None:
+    """Whose recipient was done, and whose run was finished, are so when the call is over."""
+    from campaigns.ledger.runs import finish
+
+    (claimed,) = placed(desk)
+    wordless(desk, claimed)
+    assert finish(desk.ledger, desk.noon) == 1
+    assert mark_goes_on(desk.ledger, claimed.attempt_id, follow_at=desk.noon)
+    assert (desk.states(), desk.run().state) == (["in_progress"], "running")
+
+
+def test_the_rules_are_those_of_the_moment_in_which_a_call_ends(desk: "Desk") -> None:
+    """A look that was taken before the rules changed does not bring the old ones back."""
+    people = desk.people(1)
+    desk.load(desk.campaign(redial={"max_attempts": 3, "busy": "10m"}), people)
+    desk.start()
+    (claimed,) = desk.claim()
+    desk.bring(claimed, AttemptState.PLACED)
+    (call,) = take_due_follows(desk.ledger, exchange="connect", limit=9, now=desk.noon, until=desk.noon)
+    desk.load(desk.campaign(redial={"max_attempts": 1}), people)
+
+    def redial(rules: Any) -> Any:
+        step = rules.next_step(call.rings(Outcome.BUSY), desk.noon)
+        return getattr(step, "due_at", None)
+
+    assert redial(call.campaign.redial) == desk.noon + timedelta(minutes=10)
+    assert mark_ended(desk.ledger, claimed.attempt_id, Outcome.BUSY, ended_at=desk.noon, redial=redial)
+    assert desk.states() == ["done"]
+
+
+def test_looks_that_were_none_do_not_count(desk: "Desk") -> None:
+    """A call that nobody could ask about is due again as if it had not been taken."""
+    (claimed,) = placed(desk)
+    now = desk.noon + HOUR
+    calls = take_due_follows(desk.ledger, exchange="connect", limit=9, now=now, until=now + HOUR)
+    assert desk.attempt(claimed).follows == 1
+    not_looked_at(desk.ledger, calls, now + SECOND)
+    assert (desk.attempt(claimed).follows, desk.attempt(claimed).follow_at) == (0, now + SECOND)
+
+
+def test_looks_that_a_clock_ahead_put_off_are_brought_forward(desk: "Desk") -> None:
+    """What lies further ahead than any look is due now; the others stay as they are."""
+    far, near = placed(desk, 2)
+    follow_later(desk.ledger, far.attempt_id, desk.noon + timedelta(days=30))
+    assert bring_follows_forward(desk.ledger, desk.noon) == 1
+    assert [desk.attempt(one).follow_at for one in (far, near)] == [desk.noon, desk.noon + HOUR]
+    assert bring_follows_forward(desk.ledger, desk.noon) == 0
 
 
 def test_calls_are_found_by_their_contacts(desk: "Desk") -> None:

@@ -12,7 +12,7 @@ from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.ledger import Ledger
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.moves import NotNow, mark_refused, mark_returned
-from campaigns.ledger.outcomes import calls_of, mark_told_late, rings_of
+from campaigns.ledger.outcomes import calls_of, mark_goes_on, mark_told_late, rings_of
 from campaigns.ledger.requeues import Asked, Found, ask_for_another, endings, look, people, refusals
 from campaigns.ledger.runs import finish
 from campaigns.ledger.tables import attempts, recipients
@@ -301,7 +301,9 @@ def test_who_moved_on_since_the_look_is_left_alone(desk: "Desk") -> None:
     """The deed is what was shown, less those who have another outcome, or another attempt, by now."""
     first, second, third = over(desk, 3, Outcome.NO_OUTCOME)
     seen = found(desk, SILENT)
-    assert mark_told_late(desk.ledger, first.attempt_id, Outcome.ANSWERED, ended_at=desk.noon, redial_at=None)
+    assert mark_told_late(
+        desk.ledger, first.attempt_id, Outcome.ANSWERED, ended_at=desk.noon, redial=lambda _: None
+    )
     (other,) = [each for each in seen.attempt_ids if each == second.attempt_id]
     assert ask_for_another(desk.ledger, desk.run(), SILENT, [other], desk.noon) == 1
     assert ask_for_another(desk.ledger, desk.run(), SILENT, seen.attempt_ids, desk.noon) == 1
@@ -481,7 +483,7 @@ def test_a_late_word_withdraws_the_wish_for_those_without_one(desk: "Desk", clai
     later = desk.noon + MINUTE
     again = desk.claim(now=later) if claimed_again else []
     this = (desk.ledger, first.attempt_id, Outcome.ANSWERED)
-    assert mark_told_late(*this, ended_at=desk.noon, redial_at=None)
+    assert mark_told_late(*this, ended_at=desk.noon, redial=lambda _: None)
     assert (desk.states(), desk.person(first).attempts) == (["done"], 1)
     assert desk.attempt(first).requeued_at is None
     for claimed in again:
@@ -495,9 +497,24 @@ def test_a_late_word_with_a_rule_does_not_put_the_wish_off(desk: "Desk") -> None
     requeue(desk, SILENT)
     in_two_hours = desk.noon + timedelta(hours=2)
     this = (desk.ledger, first.attempt_id, Outcome.BUSY)
-    assert mark_told_late(*this, ended_at=desk.noon, redial_at=in_two_hours)
+    assert mark_told_late(*this, ended_at=desk.noon, redial=lambda _: in_two_hours)
     assert (desk.states(), desk.person(first).due_at) == (["waiting"], desk.noon + MINUTE)
     assert desk.attempt(first).requeued_at == desk.noon + MINUTE
+
+
+@pytest.mark.parametrize("claimed_again", [False, True])
+def test_a_call_that_goes_on_withdraws_the_wish(desk: "Desk", claimed_again: bool) -> None:
+    """It had passed for over, for want of a word; nobody is rung while they are on the telephone."""
+    (first,) = over(desk, outcome=Outcome.NO_OUTCOME)
+    requeue(desk, SILENT)
+    later = desk.noon + MINUTE
+    again = desk.claim(now=later) if claimed_again else []
+    assert mark_goes_on(desk.ledger, first.attempt_id, follow_at=later)
+    assert (desk.states(), desk.person(first).attempts) == (["in_progress"], 1)
+    assert (desk.attempt(first).state, desk.attempt(first).requeued_at) == ("placed", None)
+    for claimed in again:
+        assert isinstance(desk.dial(claimed, now=later), NotNow)
+    assert desk.claim(now=later) == []
 
 
 # Beside others, in PostgreSQL: SQLite lets one write after the other.

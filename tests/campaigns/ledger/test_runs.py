@@ -158,7 +158,7 @@ def test_nobody_waits_in_a_run_that_is_cancelled_meanwhile(
     def make_them_wait() -> bool:
         if move == "ended":
             return mark_ended(
-                worker, claimed.attempt_id, Outcome.BUSY, ended_at=desk.noon, redial_at=desk.noon
+                worker, claimed.attempt_id, Outcome.BUSY, ended_at=desk.noon, redial=lambda _: desk.noon
             )
         return mark_returned(worker, claimed.attempt_id, claimed.fence, "throttled", due_at=desk.noon)
 

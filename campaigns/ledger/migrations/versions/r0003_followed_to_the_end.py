@@ -13,6 +13,13 @@ def upgrade() -> None:
     op.add_column("attempts", sa.Column("stopped_at", sa.BigInteger(), nullable=True))
     op.add_column("attempts", sa.Column("requeued_at", sa.BigInteger(), nullable=True))
     op.create_index(
+        "ix_attempts_unfollowed",
+        "attempts",
+        ["dialing_at"],
+        sqlite_where=sa.text("state = 'placed' AND follow_at IS NULL"),
+        postgresql_where=sa.text("state = 'placed' AND follow_at IS NULL"),
+    )
+    op.create_index(
         "ix_attempts_late",
         "attempts",
         ["follow_at"],
