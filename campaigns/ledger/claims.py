@@ -258,6 +258,8 @@ def _released_until(run: Any, rate: float, now: datetime, ahead: timedelta) -> d
     late = min(ahead, timedelta(seconds=1 / rate))
     # Nor does a clock that was ahead for a while, and wrote its time down, keep the campaign waiting for it.
     furthest = now + max(ahead, timedelta(seconds=1 / rate))
+    if run.released_until > furthest + CLOCKS_DIFFER_BY:
+        return now
     released_until: datetime = min(max(run.released_until, now - late), furthest)
     return released_until
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +29,15 @@ LEASE = timedelta(seconds=30)
 @contextmanager
 def working(program: SimpleNamespace, queue: str) -> Iterator[None]:
     """A worker for one queue, in threads of this process."""
-    with start_worker(program.app, pool="threads", concurrency=2, perform_ping_check=False, queues=[queue]):
-        yield
+    root = logging.getLogger()
+    level = root.level  # which Celery's worker sets for everybody after it
+    try:
+        with start_worker(
+            program.app, pool="threads", concurrency=2, perform_ping_check=False, queues=[queue]
+        ):
+            yield
+    finally:
+        root.setLevel(level)
 
 
 def until(true: Callable[[], bool], what: str) -> None:

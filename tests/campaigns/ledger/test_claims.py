@@ -472,3 +472,11 @@ def test_a_short_delay_is_kept(desk: "Desk") -> None:
     )
     assert bring_forward(desk.ledger, desk.noon) == 0
     assert desk.claim() == []
+
+
+def test_a_campaigns_own_rate_does_not_wait_for_a_clock_that_was_ahead(desk: "Desk") -> None:
+    """What it used up an hour ahead is forgotten when the clock is put back."""
+    desk.started(20, pacing={"calls_per_second": 1.0})
+    assert len(desk.claim(now=desk.noon + timedelta(hours=1))) == 3
+    assert len(desk.claim(now=desk.noon)) == 3
+    assert desk.claim(now=desk.noon) == []
