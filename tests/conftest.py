@@ -1,16 +1,18 @@
 """The real thing for every test that needs it: PostgreSQL, SQLite, Valkey, a ledger with people in it."""
 
+import io
+import json
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -38,6 +40,7 @@ from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.tables import attempts, metadata, recipients, suppressions
 from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.recipient import Recipient
+from worker.cli import main
 
 # Where a change is judged, the same examples for everybody; at the desk, new ones every time.
 settings.register_profile("judged", derandomize=True)
@@ -427,3 +430,55 @@ def _database(postgres: psycopg.Connection, url: str, template: str) -> Iterator
     finally:
         # FORCE for the sake of a test that failed with a connection open in a thread or a killed process.
         postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+# --- the command, in this process -------------------------------------------------------------------------
+
+
+class Said(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its one JSON object."""
+        return json.loads(self.out)
+
+
+class Terminal(io.StringIO):
+    """Somebody sits there, and types this; or presses Ctrl-C."""
+
+    def __init__(self, types: str) -> None:
+        super().__init__(types)
+        self._interrupts = types == "^C"
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, *_: Any) -> str:
+        if self._interrupts:
+            raise KeyboardInterrupt
+        return super().readline()
+
+
+@pytest.fixture
+def dialer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Said]:
+    """The command, in an empty directory, with nobody to ask unless `types` says what somebody types."""
+    for name in [name for name in os.environ if name.startswith("DIALER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str, types: str | None = None) -> Said:
+        monkeypatch.setattr("sys.stdin", io.StringIO() if types is None else Terminal(types))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        captured = capsys.readouterr()
+        return Said(int(str(left.value.code)), captured.out, captured.err)
+
+    return call

@@ -1,13 +1,10 @@
 """`dialer cancel --hang-up`: what the operator says and is told, in this process and without any worker."""
 
-import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,41 +13,13 @@ from campaigns.ledger import open_ledger
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.hang_ups import mark_hung_up
 from campaigns.ledger.health import beat
-from worker.cli import main
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
 
 
-class Said(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Dialer = Callable[..., Said]
-
-
-@pytest.fixture
-def dialer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Said]:
-    """The command, in an empty directory, with nobody to ask."""
-    for name in [name for name in os.environ if name.startswith("DIALER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-
-    def call(*arguments: str) -> Said:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(arguments)
-        captured = capsys.readouterr()
-        return Said(int(str(left.value.code)), captured.out, captured.err)
-
-    return call
+Dialer = Callable[..., Any]
+"""The `dialer` fixture of conftest.py: arguments → code, out, err."""
 
 
 @pytest.fixture
@@ -88,7 +57,7 @@ def test_it_says_whom_it_gives_up_and_whom_it_hangs_up(
 ) -> None:
     """One line with both figures."""
     working(desk)
-    assert dialer("cancel", "reminders", "--hang-up", "--yes") == Said(
+    assert dialer("cancel", "reminders", "--hang-up", "--yes") == (
         0,
         "reminders is cancelled; 3 recipients will not be called; 2 calls in progress are being hung up\n",
         "",
@@ -118,8 +87,10 @@ def test_a_campaign_that_is_cancelled_already_can_be_hung_up(
     )
     assert desk.run().hang_up_at is None
     for _ in range(2):
-        assert dialer("cancel", "reminders", "--hang-up", "--yes") == Said(
-            0, "reminders was cancelled already; 2 calls in progress are being hung up\n", ""
+        assert dialer("cancel", "reminders", "--hang-up", "--yes") == (
+            0,
+            "reminders was cancelled already; 2 calls in progress are being hung up\n",
+            "",
         )
     for claimed in calling:
         desk.ended(claimed)
@@ -153,7 +124,7 @@ def test_nobody_is_hung_up_without_a_yes(
     """Where nobody can be asked, --yes says it; nothing has happened before."""
     if before:
         dialer(*before)
-    assert dialer("cancel", "reminders", "--hang-up") == Said(2, "", words)
+    assert dialer("cancel", "reminders", "--hang-up") == (2, "", words)
     assert desk.run().hang_up_at is None
 
 
@@ -169,7 +140,6 @@ def test_whoever_can_be_asked_is_asked(
     dialer: Dialer,
     desk: "Desk",
     calling: list[Claim],
-    monkeypatch: pytest.MonkeyPatch,
     cancelled: bool,
     question: str,
     answer: str,
@@ -177,13 +147,7 @@ def test_whoever_can_be_asked_is_asked(
     """The question says what will happen; a no changes nothing."""
     if cancelled:
         desk.cancel()
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr("sys.stdin", Terminal(answer + "\n"))
-    said = dialer("cancel", "reminders", "--hang-up")
+    said = dialer("cancel", "reminders", "--hang-up", types=answer + "\n")
     assert question in said.out + said.err
     assert (desk.run().hang_up_at is not None) == (answer == "y") == (said.code == 0)
     assert (desk.run().state == "cancelled") == (cancelled or answer == "y")

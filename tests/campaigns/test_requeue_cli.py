@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,57 +15,13 @@ from campaigns.explain_view import at
 from campaigns.ledger import open_ledger
 from campaigns.ledger.moves import mark_refused
 from campaigns.ledger.runs import finish
-from worker.cli import main
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
 
 
-class Said(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Terminal(io.StringIO):
-    """Somebody sits there, and types this; or presses Ctrl-C."""
-
-    def __init__(self, types: str) -> None:
-        super().__init__(types)
-        self._interrupts = types == "^C"
-
-    def isatty(self) -> bool:
-        return True
-
-    def readline(self, *_: Any) -> str:
-        if self._interrupts:
-            raise KeyboardInterrupt
-        return super().readline()
-
-
-Dialer = Callable[..., Said]
-
-
-@pytest.fixture
-def dialer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Said]:
-    """The command, in an empty directory, with nobody to ask unless `types` says what somebody types."""
-    for name in [name for name in os.environ if name.startswith("DIALER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str, types: str | None = None) -> Said:
-        monkeypatch.setattr("sys.stdin", io.StringIO() if types is None else Terminal(types))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(arguments)
-        captured = capsys.readouterr()
-        return Said(int(str(left.value.code)), captured.out, captured.err)
-
-    return call
+Dialer = Callable[..., Any]
+"""The `dialer` fixture of conftest.py: arguments → code, out, err."""
 
 
 @pytest.fixture
@@ -118,7 +73,7 @@ def test_it_shows_whom_it_means_then_does_it_and_says_what_comes_next(dialer: Di
 def test_the_second_time_there_is_nothing_to_do(dialer: Dialer, ended: "Desk") -> None:
     """It says so, and who is left alone, and what there is instead; that is no failure."""
     assert dialer("requeue", "reminders", "--outcome", "busy").code == 0
-    assert dialer("requeue", "reminders", "--outcome", "busy") == Said(
+    assert dialer("requeue", "reminders", "--outcome", "busy") == (
         0,
         "nothing to requeue: nobody in reminders is done whose last attempt was busy; "
         "there are: 2 answered, 1 no_answer, 1 refused:NotAllowed, 1 unknown\n"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 import typer
@@ -22,41 +22,15 @@ from campaigns.ledger import open_ledger
 from campaigns.ledger.health import beat
 from campaigns.ledger.lists import Rejections, put_list
 from campaigns.recipient import Recipient
-from worker.cli import examples_dir, main
+from worker.cli import examples_dir
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined] # a group has them
 EXAMPLE = ("clinic-reminders.toml", "clinic-reminders.csv")
 LEDGER = "sqlite:///.dialer/ledger.sqlite"
 
 
-class Said(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Dialer = Callable[..., Said]
-
-
-@pytest.fixture
-def dialer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Said]:
-    """The command in this process, in an empty directory."""
-    for name in [name for name in os.environ if name.startswith("DIALER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> Said:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(arguments)
-        captured = capsys.readouterr()
-        return Said(int(str(left.value.code)), captured.out, captured.err)
-
-    return call
+Dialer = Callable[..., Any]
+"""The `dialer` fixture of conftest.py: arguments → code, out, err."""
 
 
 @pytest.fixture
@@ -93,7 +67,7 @@ def process(dialer: Dialer, tmp_path: Path) -> Iterator[Callable[..., "subproces
         each.communicate()
 
 
-def one_line(said: Said) -> str:
+def one_line(said: Any) -> str:
     """A mistake: exit code 2, and one line that begins with `dialer: `. Returns what follows."""
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
     assert said.err.startswith("dialer: ")
