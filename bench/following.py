@@ -1,12 +1,12 @@
 """How many requests does it cost to learn how calls ended, and how soon is it known?
 
-    python bench/following.py [--calls-per-second 2] [--recipients 300] [--lost 0.05]
+    python bench/following.py [--calls-per-second 2] [--recipients 300] [--lost 0.2 --replay-window 0]
 
 Runs `dialer up --sandbox --speed 1` in real time with the default settings, but for the rate of calls, and
 for DIALER_MAX_ACTIVE_CALLS, which is no obstacle: real processes, Valkey, ledger and HTTP. Calls last as the
 sandbox has it: those that are answered 13 to 72 s, those that are not 60 s. `--lost` is the share of calls
 whose answer is lost after they were placed, evenly by a 500 and by a closed connection: those are searched
-for.
+for, all of them without a replay window.
 The sandbox has the default quotas of DescribeContact (10/s, burst 15) and SearchContacts (0.5/s, burst 1) and
 counts what it refuses. How late an end is known is what the ledger writes down against the sandbox's journal:
 from the end of the call until its recipient was done. Prints a row of a Markdown table.
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--calls-per-second", type=float, default=2.0)
     parser.add_argument("--recipients", type=int, default=300)
     parser.add_argument("--lost", type=float, default=0.0)
+    parser.add_argument("--replay-window", type=float, help="seconds; by default the dialer's own")
     parser.add_argument("--header", action="store_true", help="print the table's head too")
     options = parser.parse_args()
     settings = {
@@ -53,6 +54,8 @@ def main() -> None:
         "DIALER_BURST": max(5, int(options.calls_per_second)),
         "DIALER_MAX_ACTIVE_CALLS": 10_000,
     }
+    if options.replay_window is not None:
+        settings["DIALER_REPLAY_WINDOW_SECONDS"] = options.replay_window
     stolen = Stolen()
     with office(phones(options.recipients, range(85)), settings) as here:
         with here.up("--speed", "1"):
