@@ -39,5 +39,6 @@ def test_nothing_is_placed_without_having_been_dialing() -> None:
 
 
 def test_the_end_is_the_end() -> None:
-    """Ended and refused attempts never move again."""
-    assert LEGAL_MOVES[AttemptState.ENDED] == LEGAL_MOVES[AttemptState.REFUSED] == frozenset()
+    """Nothing that has ended is ever dialed again; only a call that was given up may turn out to go on."""
+    assert LEGAL_MOVES[AttemptState.REFUSED] == frozenset()
+    assert LEGAL_MOVES[AttemptState.ENDED] == {AttemptState.PLACED}
