@@ -244,13 +244,12 @@ class Following:
         )
 
     def _put_back(self, calls: Sequence[Placed]) -> None:
-        """Nobody could be asked about these. That is no look, and says nothing of them."""
+        """Nobody could be asked about these. That is no look, and says nothing of them for a whole day."""
         now = self.clock()
-        # A search may have found one long after it was placed, and nobody has looked at it yet.
-        silent = [c for c in calls if now - c.placed_at >= _UNASKABLE and not (c.found or c.given_up)]
-        not_looked_at(self.ledger, (c for c in calls if c not in silent), now + _BREATH)
-        for call in silent:
-            self._wait_for_word(call, _UNASKABLE)
+        not_looked_at(self.ledger, calls, now + _BREATH)
+        for call in calls:
+            if now - call.placed_at >= _LONGEST_CALL and not (call.found or call.given_up):
+                self._give_up(call, "nobody could be asked about it for a day", redial=False)
 
     def _wait_for_word(self, call: Placed, patience: timedelta) -> bool:
         """Look again later; when `patience` is over, the call has ended without an outcome: returns True."""
@@ -260,7 +259,7 @@ class Following:
             wait = late_look(age, None)
             follow_later(self.ledger, call.attempt_id, now + wait if wait is not None else None)
             return False
-        if age < patience or (call.found and call.follows < _LEAST_LOOKS):
+        if age < patience or call.follows < _LEAST_LOOKS:
             follow_later(self.ledger, call.attempt_id, now + next_look(self.first, call.follows))
             return False
         return self._give_up(call, "Connect has not said how it ended", redial=True)

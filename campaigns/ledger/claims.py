@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, insert, literal_column, or_, select, text, update
+from sqlalchemy import Connection, and_, case, exists, func, insert, literal_column, or_, select, text, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.client_token import client_token
@@ -225,9 +225,16 @@ def _due(db: Connection, run_id: int, limit: int, now: datetime) -> list[Any]:
     A million who were never called would keep a redial that is due in ten minutes waiting for days.
     """
     # The state is spelled out, not bound: only then do both databases see that the partial index fits.
+    # A call that had been given up may turn out to go on, while another attempt is waited for.
+    on_the_phone = exists().where(
+        attempts.c.recipient_id == recipients.c.id,
+        attempts.c.state == literal_column("'placed'"),
+        attempts.c.follow_at.is_not(None),
+    )
     waiting = (
         select(recipients.c.id, recipients.c.key, recipients.c.attempts)
         .where(recipients.c.run_id == run_id, recipients.c.state == literal_column("'waiting'"))
+        .where(~on_the_phone)
         .order_by(recipients.c.due_at, recipients.c.id)
         .with_for_update(skip_locked=True)
     )

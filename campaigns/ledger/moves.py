@@ -20,6 +20,7 @@ from campaigns.ledger.standing import (
     campaign_of,
     go_on,
     hold_run,
+    leave_in_peace,
     locked,
     move_recipient,
     put_back,
@@ -158,6 +159,9 @@ def mark_returned(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, d
             return False
         put_back(db, row, reason, due_at=due_at)
         go_on(db, row)
+        if row.number > 1:
+            rules = campaign_of(ledger, db, row.campaign_id, row.version).redial
+            leave_in_peace(db, row.recipient_id, rules)
         return True
 
 

@@ -11,10 +11,12 @@ from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import Campaign, RedialOptions
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.standing import (
+    FOR_GOOD,
     called_after_all,
     campaign_of,
     go_on,
     hold_run,
+    leave_in_peace,
     nobody_waits_for_more,
     still_on,
 )
@@ -24,7 +26,6 @@ from campaigns.redial import Ring
 # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
 _PLACED = attempts.c.state == literal_column("'placed'")
 _LATE = (attempts.c.state == literal_column("'ended'")) & attempts.c.follow_at.is_not(None)
-_FOR_GOOD = (Outcome.HUMAN_ANSWERED, Outcome.ANSWERED, Outcome.FAX, Outcome.INVALID_NUMBER)
 LONGEST_UNSEEN = timedelta(hours=2)
 """Longer than any call is left alone between two looks, whatever the settings."""
 _PIECE = 500  # parameters a statement, well under what the databases allow
@@ -156,7 +157,8 @@ def mark_ended(
         ).one_or_none()
         if row is None:
             return False
-        redial_at = redial(_rules(ledger, db, row.run_id)) if run_state != RunState.CANCELLED else None
+        rules = _rules(ledger, db, row.run_id)
+        redial_at = redial(rules) if run_state != RunState.CANCELLED else None
         waits = {"state": RecipientState.WAITING, "due_at": redial_at}
         db.execute(
             _latest(row)
@@ -165,6 +167,8 @@ def mark_ended(
         )
         if redial_at is not None:
             go_on(db, row)
+        # Either this one is an earlier attempt after all, or an earlier one has reached them.
+        leave_in_peace(db, row.recipient_id, rules)
         return True
 
 
@@ -189,18 +193,22 @@ def mark_told_late(
         ).one_or_none()
         if row is None:
             return False
-        redial_at = redial(_rules(ledger, db, row.run_id))
+        rules = _rules(ledger, db, row.run_id)
+        redial_at = redial(rules)
         if redial_at is None:
             # They have been reached, or never can be: then no later attempt is wanted either.
-            end = nobody_waits_for_more if outcome in _FOR_GOOD else called_after_all
+            end = nobody_waits_for_more if outcome in FOR_GOOD else called_after_all
             end(db, row, RecipientState.DONE)
             return True
         states = [RecipientState.WAITING]
         if run_state not in (RunState.FINISHED, RunState.CANCELLED):
             states.append(RecipientState.DONE)
         if row.requeued_at is None:
+            # One that is about to be dialed for want of a word would come too soon.
+            called_after_all(db, row, RecipientState.WAITING)
             waits = _latest(row).where(recipients.c.state.in_(states))
             db.execute(waits.values(state=RecipientState.WAITING, due_at=redial_at))
+        leave_in_peace(db, row.recipient_id, rules)
         return True
 
 

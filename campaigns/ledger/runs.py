@@ -68,6 +68,11 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
             .where(campaigns.c.id == known.id)
             .values(choices=choices, version=known.version + 1)
         )
+    if "connect.instance_id" in changed:
+        # Of calls that were given up the new instance knows nothing; nobody looks for their word any more.
+        of_campaign = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == known.id))
+        given_up = (attempts.c.state == AttemptState.ENDED) & attempts.c.follow_at.is_not(None)
+        db.execute(update(attempts).where(of_campaign, given_up).values(follow_at=None))
     if "pacing.calls_per_second" in changed and campaign.pacing.calls_per_second:
         _use_up_one_call(db, known.id, now + timedelta(seconds=1 / campaign.pacing.calls_per_second))
     return int(known.id), was

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, literal_column, select, update
 
-from campaigns.attempt import AttemptState, RecipientState, RunState
-from campaigns.campaign import Campaign
+from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
+from campaigns.campaign import Campaign, RedialOptions
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs, suppressions
 
@@ -149,25 +149,52 @@ def hold_run(db: Connection, attempt_id: int) -> str | None:
     return db.execute(of_attempt.with_for_update(key_share=True, of=runs)).scalar()
 
 
+FOR_GOOD = (Outcome.HUMAN_ANSWERED, Outcome.ANSWERED, Outcome.FAX, Outcome.INVALID_NUMBER)
+"""Whoever has one of these has been reached, or never can be: no later attempt is wanted."""
+
+
+def leave_in_peace(db: Connection, recipient_id: int, rules: RedialOptions) -> None:
+    """Somebody who was reached by an earlier attempt, of which the word came late, waits for no other.
+
+    To be asked whenever a later attempt leaves them waiting. An operator who has asked for another since the
+    earlier one is obeyed.
+    """
+    mine = attempts.c.recipient_id == recipient_id
+    for_good = [outcome for outcome in FOR_GOOD if outcome not in rules.after]
+    reached = db.execute(
+        select(func.min(attempts.c.number)).where(mine, attempts.c.outcome.in_(for_good))
+    ).scalar()
+    if reached is None:
+        return
+    asked = select(attempts.c.id).where(mine, attempts.c.number >= reached)
+    if db.execute(asked.where(attempts.c.requeued_at.is_not(None)).limit(1)).first() is None:
+        _withdraw_after(db, recipient_id, reached, RecipientState.DONE)
+
+
 def nobody_waits_for_more(db: Connection, row: Any, becomes: RecipientState) -> None:
     """The recipient of an attempt that has turned out to be the last one that is wanted.
 
     Whatever later attempt has not been dialed is withdrawn, and who waits for another does so no longer. One
     that is on its way cannot be called back.
     """
-    mine = attempts.c.recipient_id == row.recipient_id
-    undialed = attempts.c.state.in_((AttemptState.QUEUED, AttemptState.RETURNED))
-    withdrawn = db.execute(delete(attempts).where(mine, attempts.c.number > row.number, undialed)).rowcount
-    person = update(recipients).where(recipients.c.id == row.recipient_id)
-    if withdrawn:
-        # Only the latest can be undialed.
-        taken_back = person.where(recipients.c.state == RecipientState.IN_PROGRESS)
-        db.execute(person.values(attempts=recipients.c.attempts - withdrawn))
-        db.execute(taken_back.values(state=becomes))
-    db.execute(person.where(recipients.c.state == RecipientState.WAITING).values(state=becomes))
+    _withdraw_after(db, row.recipient_id, row.number, becomes)
     # What was asked for does not come, and is no part of the story any more.
+    mine = attempts.c.recipient_id == row.recipient_id
     latest = select(recipients.c.attempts).where(recipients.c.id == row.recipient_id).scalar_subquery()
     db.execute(update(attempts).where(mine, attempts.c.number == latest).values(requeued_at=None))
+
+
+def _withdraw_after(db: Connection, recipient_id: int, number: int, becomes: RecipientState) -> None:
+    mine = attempts.c.recipient_id == recipient_id
+    undialed = attempts.c.state.in_((AttemptState.QUEUED, AttemptState.RETURNED))
+    withdrawn = db.execute(delete(attempts).where(mine, attempts.c.number > number, undialed)).rowcount
+    person = update(recipients).where(recipients.c.id == recipient_id)
+    if withdrawn:
+        # Only the latest can be undialed.
+        db.execute(person.values(attempts=recipients.c.attempts - withdrawn))
+        in_progress = person.where(recipients.c.state == RecipientState.IN_PROGRESS)
+        db.execute(in_progress.values(state=becomes))
+    db.execute(person.where(recipients.c.state == RecipientState.WAITING).values(state=becomes))
 
 
 def campaign_of(ledger: Ledger, db: Connection, campaign_id: int, version: int) -> Campaign:

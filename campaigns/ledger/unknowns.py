@@ -16,6 +16,7 @@ from campaigns.ledger.standing import (
     campaign_of,
     go_on,
     hold_run,
+    leave_in_peace,
     locked,
     move_recipient,
     never_found,
@@ -185,6 +186,8 @@ def mark_not_found(
         )
         if still_on(db, row):
             go_on(db, row)
+        rules = campaign_of(ledger, db, row.campaign_id, row.version).redial
+        leave_in_peace(db, row.recipient_id, rules)
         return True
 
 

@@ -531,20 +531,40 @@ def test_nobody_is_dialed_again_for_want_of_a_word_before_it_was_looked_for_once
     assert book.claim() == []
 
 
-def test_a_call_that_nobody_can_be_asked_about_is_given_up_after_an_hour(
+def test_a_call_that_nobody_can_be_asked_about_is_given_up_after_a_day(
     book: Any, place: Callable[..., str], follower: Follow, slots: Any
 ) -> None:
-    """Also when it is Redis, the network or the quota that fails: nobody stays in progress for ever."""
-    place(75)
+    """Also when it is Redis, the network or the quota that fails: nobody stays in progress for ever. Nor is
+    anybody dialed again whom nobody knows to be off the phone."""
+    place(75, redial={"max_attempts": 3, "no_outcome": "10s"})
     placed = book.clock.now
     slots.gone = True
     while book.attempt().state == "placed":
-        assert book.clock.now - placed < 4500
-        book.clock.now += 30
+        assert book.clock.now - placed < 90_000
+        book.clock.now += 600
         follower()
-    assert book.clock.now - placed >= 3600
-    assert book.attempt().outcome == "no_outcome"
-    slots.gone = False
+    assert book.clock.now - placed >= 86_400
+    assert (book.attempt().outcome, book.standing()) == ("no_outcome", ("ended", "done"))
+    assert book.attempt().reason == "nobody could be asked about it for a day"
+
+
+def test_a_contact_that_always_fails_is_given_up_after_an_hour_and_three_looks(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Not after the first look that fails, however late that comes; and its word is looked for later."""
+    place(75)
+    placed = book.clock.now
+    denied = Misconfigured("AccessDeniedException", "check the rights")
+    failing = Asked(connect, {book.attempt().contact_id: denied})
+    book.clock.now += 7200
+    looks = 0
+    while book.attempt().state == "placed":
+        looks += 1
+        follower(connect=failing)
+        if book.attempt().state == "placed":
+            book.clock.now = book.attempt().follow_at.timestamp()
+    assert looks == 3
+    assert (book.attempt().outcome, book.clock.now - placed >= 3600) == ("no_outcome", True)
     book.clock.now = book.attempt().follow_at.timestamp()
     assert follower() == 1
     assert book.attempt().outcome == "busy"

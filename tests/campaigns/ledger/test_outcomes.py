@@ -7,7 +7,7 @@ import pytest
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.ledger.claims import Claim
-from campaigns.ledger.moves import Order
+from campaigns.ledger.moves import Order, mark_returned
 from campaigns.ledger.outcomes import (
     Placed,
     bring_follows_forward,
@@ -257,6 +257,90 @@ def test_a_call_that_goes_on_after_all_is_in_progress_again(desk: "Desk") -> Non
     assert not mark_goes_on(desk.ledger, claimed.attempt_id, follow_at=desk.noon)
     assert desk.ended(claimed, Outcome.ANSWERED)
     assert desk.states() == ["done"]
+
+
+BUSY_AND_SILENT = {"max_attempts": 9, "busy": "1m", "no_outcome": "1h"}
+
+
+def silent_then(desk: "Desk") -> tuple[Claim, Claim]:
+    """An attempt without a word, and the one after it, which is being dialed."""
+    (first,) = placed(desk, redial=BUSY_AND_SILENT)
+    wordless(desk, first, redial=True)
+    (second,) = desk.claim(now=desk.noon + HOUR)
+    assert isinstance(desk.dial(second), Order)
+    return first, second
+
+
+@pytest.mark.parametrize("then", ["returned", "busy", "not found"])
+def test_nobody_is_dialed_while_an_earlier_call_goes_on(desk: "Desk", then: str) -> None:
+    """Whatever becomes of the later attempt, the next one waits until the earlier call is over."""
+    first, second = silent_then(desk)
+    assert mark_goes_on(desk.ledger, first.attempt_id, follow_at=desk.noon + 9 * HOUR)
+    this = (desk.ledger, second.attempt_id, second.fence)
+    if then == "returned":
+        assert mark_returned(*this, "throttled", due_at=desk.noon)
+    elif then == "busy":
+        assert desk.placed(second)
+        assert desk.ended(second, Outcome.BUSY, redial_at=desk.noon)
+    else:
+        assert desk.unknown(second)
+        assert desk.not_found(second, redial=True)
+    assert desk.states() == ["waiting"]
+    assert desk.claim(now=desk.noon + 2 * HOUR) == []
+    assert desk.ended(first, Outcome.BUSY, redial_at=None)
+    assert len(desk.claim(now=desk.noon + 2 * HOUR)) == 1
+
+
+@pytest.mark.parametrize("then", ["returned", "busy", "not found", "told late"])
+def test_who_was_reached_by_an_earlier_call_is_left_in_peace(desk: "Desk", then: str) -> None:
+    """The word came late, while another attempt was under way; whatever becomes of that, it was the last."""
+    first, second = silent_then(desk)
+    if then == "told late":
+        assert desk.placed(second)
+        wordless(desk, second, redial=True)
+    assert told(desk, first, Outcome.HUMAN_ANSWERED)
+    this = (desk.ledger, second.attempt_id, second.fence)
+    if then == "returned":
+        assert mark_returned(*this, "throttled", due_at=desk.noon)
+    elif then == "busy":
+        assert desk.placed(second)
+        assert desk.ended(second, Outcome.BUSY, redial_at=desk.noon)
+    elif then == "not found":
+        assert desk.unknown(second)
+        assert desk.not_found(second, redial=True)
+    else:
+        assert told(desk, second, Outcome.BUSY, redial=True)
+    assert desk.states() == ["done"]
+    assert desk.claim(now=desk.noon + 9 * HOUR) == []
+    assert desk.recipients()[0].attempts == len(desk.attempts())
+
+
+def test_an_earlier_call_that_went_on_and_was_answered_ends_the_matter(desk: "Desk") -> None:
+    """Whoever waits for a redial after a later attempt is not dialed again."""
+    first, second = silent_then(desk)
+    assert mark_goes_on(desk.ledger, first.attempt_id, follow_at=desk.noon)
+    assert desk.placed(second)
+    assert desk.ended(second, Outcome.BUSY, redial_at=desk.noon)
+    assert desk.ended(first, Outcome.HUMAN_ANSWERED)
+    assert (desk.states(), desk.claim(now=desk.noon + 9 * HOUR)) == (["done"], [])
+
+
+def test_a_rule_that_redials_answered_calls_holds(desk: "Desk") -> None:
+    """Whom the campaign wants to call again though they answered is called again."""
+    (claimed,) = placed(desk, redial={"max_attempts": 2, "answered": "1h"})
+    assert desk.ended(claimed, Outcome.ANSWERED, redial_at=desk.noon)
+    assert desk.states() == ["waiting"]
+
+
+def test_a_late_word_puts_off_what_was_queued_for_want_of_one(desk: "Desk") -> None:
+    """Busy is dialed again by its own wait, not when the want of a word had it due."""
+    (claimed,) = placed(desk, redial=BUSY_AND_SILENT)
+    wordless(desk, claimed, redial=True)
+    (again,) = desk.claim(now=desk.noon + HOUR)
+    assert told(desk, claimed, Outcome.BUSY, redial=True)
+    (person,) = desk.recipients()
+    assert (person.state, person.attempts, person.due_at) == ("waiting", 1, desk.noon + 2 * HOUR)
+    assert not isinstance(desk.dial(again), Order)
 
 
 def test_a_call_that_goes_on_reopens_its_run(desk: "Desk") -> None:
