@@ -21,7 +21,7 @@ from campaigns.ledger.stories import (
 )
 from campaigns.mistake import Mistake
 from campaigns.phone_number import e164
-from campaigns.redial import MOST_NOT_FOUND, RedialAt, Ring, dial_again_unfound
+from campaigns.redial import MOST_NOT_FOUND, RedialAt, Ring, counts, dial_again_unfound
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +232,7 @@ def _but_asked_for(rule: str, row: Any) -> str:
 
 
 def _counts(row: Any) -> bool:
-    """Whether its telephone rang, or may have."""
-    if row.state == AttemptState.UNKNOWN:
-        return row.requeued_at is not None
-    return row.state in (AttemptState.PLACED, AttemptState.ENDED)
+    return counts(row.state, requeued=row.requeued_at is not None)
 
 
 def _ring(row: Any) -> Ring:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from campaigns.attempt import Outcome
+from campaigns.attempt import AttemptState, Outcome
 
 DAY = timedelta(hours=24)
 
@@ -27,6 +27,16 @@ class Ring:
     outcome: Outcome | None
     """None where it has none: nobody could tell whether it rang."""
     dialed_at: datetime
+
+
+def counts(state: str, *, requeued: bool) -> bool:
+    """Whether an attempt is a ring: one that was placed, or may have been for all that anybody knows.
+
+    One that was never found in Connect is none; one that an operator has judged, whatever it was, is.
+    """
+    if state == AttemptState.UNKNOWN:
+        return requeued
+    return state in (AttemptState.PLACED, AttemptState.ENDED)
 
 
 @dataclass(frozen=True, slots=True)

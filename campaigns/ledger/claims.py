@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, insert, literal_column, or_, select, text, update
+from sqlalchemy import Connection, and_, case, exists, func, insert, literal_column, or_, select, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.client_token import client_token
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.in_progress import CallLimit, in_progress
 from campaigns.ledger.moves import give_back
-from campaigns.ledger.tables import AT_ONCE, CLOCKS_DIFFER_BY, attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import AT_ONCE, CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, recipients, runs
 from campaigns.turns import Contender, Share, share
 
-# As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
-_LEASED = text("attempts.state IN ('queued', 'dialing')")
 LONGEST_PUT_OFF = timedelta(seconds=30)
 """Longer than dialing ever puts an attempt off that it returns."""
 _PIECE = 500  # rows a statement, well under the parameters that the databases allow
@@ -115,16 +113,16 @@ def take_back_expired(
     dialing = attempts.c.state == literal_column("'dialing'")
     with ledger.read() as db:
         # Most rounds find nothing, and should not take a write lock to see it.
-        if db.execute(select(attempts.c.id).where(_LEASED, expired).limit(1)).first() is None:
+        if db.execute(select(attempts.c.id).where(RELEASED, expired).limit(1)).first() is None:
             return Rescued(0, 0)
     with ledger.write() as db:
         lost = _take(
-            db, and_(_LEASED, queued, expired), AttemptState.RETURNED, "its task did not arrive in time"
+            db, and_(RELEASED, queued, expired), AttemptState.RETURNED, "its task did not arrive in time"
         )
         _wait_again(db, lost)
         cut = _take(
             db,
-            and_(_LEASED, dialing, expired),
+            and_(RELEASED, dialing, expired),
             AttemptState.UNKNOWN,
             "its worker stopped before it recorded an answer",
             unknown_at=now,
@@ -162,7 +160,7 @@ def take_back_queued(ledger: Ledger, exchange: str) -> int:
     with ledger.write() as db:
         of_exchange = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.exchange == exchange))
         queued = attempts.c.state == literal_column("'queued'")
-        left = _take(db, and_(_LEASED, queued, of_exchange), AttemptState.RETURNED, "the workers stopped")
+        left = _take(db, and_(RELEASED, queued, of_exchange), AttemptState.RETURNED, "the workers stopped")
         _wait_again(db, left)
         return len(left)
 
@@ -179,7 +177,7 @@ def _queued(db: Connection, exchange: str) -> int:
     query = (
         select(func.count())
         .select_from(attempts.join(runs, runs.c.id == attempts.c.run_id))
-        .where(_LEASED, attempts.c.state == literal_column("'queued'"), runs.c.exchange == exchange)
+        .where(RELEASED, attempts.c.state == literal_column("'queued'"), runs.c.exchange == exchange)
     )
     return int(db.execute(query).scalar_one())
 

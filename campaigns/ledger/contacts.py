@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import literal_column, select, text
+from sqlalchemy import literal_column, select
 
 from campaigns.attempt import AttemptState
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import attempts, runs
+from campaigns.ledger.tables import RELEASED, attempts, runs
 
 _PIECE = 500  # parameters a statement, well under what the databases allow
 
@@ -24,7 +24,7 @@ def known_contacts(ledger: Ledger, contact_ids: Sequence[str]) -> set[str]:
 def awaits_contacts(ledger: Ledger, exchange: str) -> bool:
     """Whether the ledger may still learn of contacts: an attempt is being dialed, or is searched for."""
     # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
-    dialing = text("attempts.state IN ('queued', 'dialing')"), attempts.c.state == AttemptState.DIALING
+    dialing = RELEASED, attempts.c.state == AttemptState.DIALING
     searched = attempts.c.state == literal_column("'unknown'"), attempts.c.settle_at.is_not(None)
     # The + 0 keeps SQLite to those indexes: by run it would go through all that was ever placed.
     of_exchange = (attempts.c.run_id + 0).in_(select(runs.c.id).where(runs.c.exchange == exchange))

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, literal_column, select, text, union_all
+from sqlalchemy import Connection, and_, func, literal_column, select, union_all
 
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import CLOCKS_DIFFER_BY, attempts, campaigns, runs
+from campaigns.ledger.tables import CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, runs
 
 # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
-_RELEASED = text("attempts.state IN ('queued', 'dialing')")
 _PLACED = attempts.c.state == literal_column("'placed'")
 _FOLLOWED = and_(_PLACED, attempts.c.follow_at.is_not(None))
 _UNFOLLOWED = and_(_PLACED, attempts.c.follow_at.is_(None))
@@ -40,7 +39,7 @@ def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) 
     # What a clock wrote down that was ahead would count for as long as that was.
     since, until = now - limit.longest, now + CLOCKS_DIFFER_BY
     parts: list[Any] = [
-        _RELEASED,
+        RELEASED,
         _FOLLOWED,
         and_(_UNFOLLOWED, attempts.c.dialing_at > since, attempts.c.dialing_at <= until),
         and_(

@@ -21,7 +21,7 @@ from campaigns.ledger.standing import (
     still_on,
 )
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
-from campaigns.redial import Ring
+from campaigns.redial import Ring, counts
 
 # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
 _PLACED = attempts.c.state == literal_column("'placed'")
@@ -343,21 +343,23 @@ def _placed(ledger: Ledger, db: Connection, *these: Any) -> list[Placed]:
 
 
 def rings_of(db: Connection, recipient_ids: Sequence[int]) -> dict[int, list[tuple[int, Ring]]]:
-    """The attempts that count, with their numbers, by recipient.
-
-    One that was never found in Connect does not; one that an operator has judged, whatever it was, does.
-    """
+    """The attempts that count, with their numbers, by recipient."""
     found: dict[int, list[tuple[int, Ring]]] = {}
+    wanted = (
+        attempts.c.recipient_id,
+        attempts.c.number,
+        attempts.c.state,
+        attempts.c.outcome,
+        attempts.c.dialing_at,
+        attempts.c.requeued_at,
+    )
     for first in range(0, len(recipient_ids), _PIECE):
-        counts = or_(
-            attempts.c.state.in_((AttemptState.PLACED, AttemptState.ENDED)),
-            (attempts.c.state == AttemptState.UNKNOWN) & attempts.c.requeued_at.is_not(None),
-        )
         for row in db.execute(
-            select(attempts.c.recipient_id, attempts.c.number, attempts.c.outcome, attempts.c.dialing_at)
-            .where(attempts.c.recipient_id.in_(recipient_ids[first : first + _PIECE]), counts)
+            select(*wanted)
+            .where(attempts.c.recipient_id.in_(recipient_ids[first : first + _PIECE]))
             .order_by(attempts.c.recipient_id, attempts.c.number)
         ):
-            outcome = Outcome(row.outcome) if row.outcome else None
-            found.setdefault(row.recipient_id, []).append((row.number, Ring(outcome, row.dialing_at)))
+            if counts(row.state, requeued=row.requeued_at is not None):
+                outcome = Outcome(row.outcome) if row.outcome else None
+                found.setdefault(row.recipient_id, []).append((row.number, Ring(outcome, row.dialing_at)))
     return found

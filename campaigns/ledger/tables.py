@@ -219,6 +219,9 @@ attempts = Table(
     Index("ix_attempts_run_dialing_at", "run_id", "dialing_at"),
 )
 
+RELEASED = text("attempts.state IN ('queued', 'dialing')")
+"""As `ix_attempts_lease` says it: SQLite sees that it fits only where its own words are in the query."""
+
 suppressions = Table(
     "suppressions",
     metadata,
