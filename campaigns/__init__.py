@@ -8,12 +8,18 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     attempt.py             states, outcomes, legal moves
     redial.py              (outcome, attempts so far, now) → RedialAt | Done
     turns.py               whose turn is it? fair share between campaigns
+    public_holidays.py     is this day a holiday there?
+    calling_hours.py       may we ring now? if not, when next?
+    time_zone_name.py      a cell → an IANA zone
+    toml_values.py         durations and tables, as a campaign's file writes them
+    presets.py             rules on calling hours that others have made
+    calling_hours_options.py  the file's [calling_hours]
+    when.py                the file's [limits], [schedule], [reminder], [suppression]
     campaign.py            one campaign's choices, read from TOML
     changes.py             what differs between two versions of a campaign's file
     recipient.py           a person we may call
     phone_number.py        a cell → E.164, or why not
     attribute_template.py  `Dear {first_name}` → text
-    time_zone_name.py      a cell → an IANA zone
     text_file.py           which encoding is this file in?
     csv_records.py         which delimiter? where does each record begin?
     list_columns.py        which column is which?

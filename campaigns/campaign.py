@@ -4,16 +4,16 @@ import difflib
 import re
 import tomllib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, get_args
 
 import phonenumbers
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -24,29 +24,14 @@ from pydantic import (
 
 from campaigns import connect_ids
 from campaigns.attempt import Outcome
+from campaigns.calling_hours import Timetable
+from campaigns.calling_hours_options import CallingHoursOptions
 from campaigns.mistake import Mistake
 from campaigns.redial import Done, RedialAt, Ring, Rule, next_step
+from campaigns.toml_values import Table, duration, in_seconds
+from campaigns.when import LimitsOptions, ReminderOptions, ScheduleOptions, SuppressionOptions
 
-# In the file format, but not acted upon by this version. Ringing outside the calling hours that somebody
-# wrote down would be worse than not ringing, so these are refused instead of being ignored.
-_NOT_YET = ("calling_hours", "limits", "schedule", "reminder")
-
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]{1,32767}")
-
-
-def duration(text: object) -> timedelta:
-    """`30s`, `10m`, `2h` or `1d` → a timedelta. Raises ValueError for anything else."""
-    if isinstance(text, timedelta):
-        return text
-    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
-    if match is None:
-        raise ValueError("expected a duration such as 30s, 10m, 2h or 1d")
-    # Nobody means more than a year, and the calendar ends before the largest numbers do.
-    if len(match[1]) > 9 or int(match[1]) * _SECONDS[match[2]] > 366 * _SECONDS["d"]:
-        raise ValueError("is longer than a year; expected a duration such as 30s, 10m, 2h or 1d")
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
 def _e164(text: str) -> str:
@@ -59,16 +44,6 @@ def _e164(text: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _in_seconds(wait: timedelta) -> str:
-    return f"{wait.total_seconds():.0f}s"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(duration),
-    # Kept in the ledger as it could stand in the file.
-    PlainSerializer(_in_seconds, when_used="json"),
-]
 E164 = Annotated[str, AfterValidator(_e164)]
 
 
@@ -91,25 +66,21 @@ def _rule(value: object) -> Rule:
 
 
 def _rule_as_file(rule: Rule) -> object:
-    wait = _in_seconds(rule.wait)
+    wait = in_seconds(rule.wait)
     return wait if rule.max_redials is None else {"wait": wait, "max_redials": rule.max_redials}
 
 
 RedialRule = Annotated[Rule, PlainValidator(_rule), PlainSerializer(_rule_as_file, when_used="json")]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Reference(_Table):
+class Reference(Table):
     """A link or a note that the agent sees with the call."""
 
     value: str = Field(max_length=4096)
     type: Literal["URL", "NUMBER", "STRING", "DATE", "EMAIL"] = "URL"
 
 
-class ConnectOptions(_Table):
+class ConnectOptions(Table):
     """What every call of the campaign asks of Connect. Names follow StartOutboundVoiceContact."""
 
     instance_id: Annotated[str, AfterValidator(connect_ids.instance_id)]
@@ -123,7 +94,7 @@ class ConnectOptions(_Table):
     campaign_id: str | None = Field(default=None, min_length=1, max_length=100)
     name: str | None = Field(default=None, max_length=1024)
     description: str | None = Field(default=None, max_length=4096)
-    references: dict[str, Reference] = {}
+    references: dict[str, Reference] = Field(default_factory=dict)
     related_contact_id: str | None = Field(default=None, min_length=1, max_length=256)
     search_attribute: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,127}$")
     """A contact attribute that takes each call's client token. The instance must list it as searchable; then
@@ -140,14 +111,14 @@ class ConnectOptions(_Table):
         return self
 
 
-class ListOptions(_Table):
+class ListOptions(Table):
     """How the list's columns are read. Names match without regard to case and outer space."""
 
     phone: str = Field(default="phone", min_length=1)
     default_region: str | None = None
     key: str | None = Field(default=None, min_length=1)
     time_zone: str | None = Field(default=None, min_length=1)
-    attributes: dict[str, str] = {}
+    attributes: dict[str, str] = Field(default_factory=dict)
     """Attribute name → a column's name, or a template such as `Dear {first_name}`."""
 
     @field_validator("default_region")
@@ -177,7 +148,7 @@ class ListOptions(_Table):
         return attributes
 
 
-class PacingOptions(_Table):
+class PacingOptions(Table):
     """This campaign's part of the account's rate."""
 
     # Bounds that feed can reckon with: from one call in three hours to what DIALER_CALLS_PER_SECOND takes.
@@ -185,7 +156,7 @@ class PacingOptions(_Table):
     weight: float = Field(default=1.0, ge=0.001, le=1000)
 
 
-class RedialOptions(_Table):
+class RedialOptions(Table):
     """Which outcomes are dialed again, after how long, and how often at most."""
 
     max_attempts: int = Field(default=1, ge=1, le=100, strict=True)
@@ -193,7 +164,7 @@ class RedialOptions(_Table):
     max_attempts_per_day: int | None = Field(default=None, ge=1, le=100, strict=True)
     """Rings for one recipient within any 24 hours. One more is put off, not left out."""
     when_unknown: Literal["hold", "redial"] | None = None
-    after: dict[Outcome, RedialRule] = {}
+    after: dict[Outcome, RedialRule] = Field(default_factory=dict)
     """Outcome → what follows it. An outcome not named is not dialed again."""
 
     @model_validator(mode="before")
@@ -227,7 +198,7 @@ class RedialOptions(_Table):
         )
 
 
-class Campaign(_Table):
+class Campaign(Table):
     """One set of choices: which flow, which caller ID, which columns, how often to redial."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -235,6 +206,32 @@ class Campaign(_Table):
     list: ListOptions = ListOptions()
     pacing: PacingOptions = PacingOptions()
     redial: RedialOptions = RedialOptions()
+    calling_hours: CallingHoursOptions | None = None
+    limits: LimitsOptions = LimitsOptions()
+    schedule: ScheduleOptions | None = None
+    reminder: ReminderOptions | None = None
+    suppression: SuppressionOptions = SuppressionOptions()
+
+    @cached_property
+    def timetable(self) -> Timetable:
+        """When calls may be placed; no rules at all: at any time."""
+        return Timetable(self.calling_hours.rules if self.calling_hours else ())
+
+    def zones(self, known: str | None) -> tuple[str, ...]:
+        """The zones that count for a recipient of whom these are known (IANA names, spaces between)."""
+        if known:
+            return tuple(known.split())
+        fallback = self.calling_hours.fallback_time_zone if self.calling_hours else None
+        return (fallback,) if fallback else ()
+
+    @property
+    def calls_per_day(self) -> int | None:
+        """To one number within 24 hours, by the campaign's own limit and by its presets."""
+        own, hours = self.limits.per_number_per_day, self.calling_hours
+        if hours is None or (hours.override and own is not None):
+            return own
+        limits = [each.per_number_per_day for each in hours.presets]
+        return min((limit for limit in (own, *limits) if limit is not None), default=None)
 
     @model_validator(mode="after")
     def _token_has_an_attribute_of_its_own(self) -> Self:
@@ -265,9 +262,6 @@ def read_campaign(path: Path) -> Campaign:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Mistake(f"{path}: is not a TOML file: {error}") from None
-    for key in _NOT_YET:
-        if key in content:
-            raise Mistake(f"{path}: [{key}] is not supported by this version and is not ignored; remove it")
     try:
         return Campaign.model_validate(content)
     except ValidationError as error:
@@ -322,6 +316,8 @@ def _known_keys(table: "list[str]") -> "list[str]":
     for step in table:
         field = model.model_fields.get(step)
         inner = field.annotation if field else None
+        if isinstance(inner, UnionType):  # a table that may be left out
+            inner = get_args(inner)[0]
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             break
         model = inner

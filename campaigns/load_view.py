@@ -4,11 +4,11 @@ import json
 import re
 from typing import Any
 
-from campaigns.campaign import duration
 from campaigns.changes import Change
 from campaigns.explain import span
 from campaigns.ledger.lists import Loaded
 from campaigns.load import LoadReport
+from campaigns.toml_values import duration
 
 _LONGEST = 60
 """Characters of a value that are shown; a description may have thousands."""

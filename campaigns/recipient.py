@@ -1,6 +1,7 @@
 """A person we may call."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +16,18 @@ class Recipient:
     """E.164."""
     attributes: dict[str, str]
     time_zone: str | None
+    """As the list says it: an IANA name."""
     row: dict[str, str]
     """The row as it stood in the list: column name as in the header → cell."""
+    zones: str | None = None
+    """All zones where they may be, by the list and by the number: IANA names, spaces between, in order."""
+    appointment_at: datetime | None = None
+    reminder: str | None = None
+    """Which one of the campaign's several reminders this is for, such as `24h`."""
+    due_at: datetime | None = None
+    """When they are to be called; None: at once."""
+    expires_at: datetime | None = None
+    """From when on they are not called any more."""
 
 
 def masked(phone: str) -> str:

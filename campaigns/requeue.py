@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from campaigns.attempt import Outcome, RunState
-from campaigns.campaign import duration
 from campaigns.ledger import Ledger
 from campaigns.ledger.requeues import Asked, Found, cancelled, endings, refusals
 from campaigns.ledger.requeues import look as look_at
 from campaigns.ledger.runs import Run, find
 from campaigns.mistake import Mistake
+from campaigns.toml_values import duration
 
 REFUSED, UNKNOWN = "refused", "unknown"
 NAMES = (*Outcome, REFUSED, UNKNOWN)

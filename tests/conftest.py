@@ -37,7 +37,7 @@ from campaigns.ledger.moves import (
     mark_unknown,
 )
 from campaigns.ledger.outcomes import mark_ended
-from campaigns.ledger.tables import attempts, metadata, recipients, suppressions
+from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, metadata, recipients, suppressions
 from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.recipient import Recipient
 from worker.cli import main
@@ -359,7 +359,8 @@ class Desk:
         """Put numbers on the suppression list."""
         with self.ledger.write() as db:
             for phone in phones:
-                db.execute(insert(suppressions).values(phone=phone, reason="asked to", added_at=NOON))
+                row = {"phone": phone, "campaign_id": EVERY_CAMPAIGN, "reason": "asked to", "added_at": NOON}
+                db.execute(insert(suppressions).values(row))
 
     def recipients(self, name: str = "reminders") -> list[Any]:
         """The campaign's rows of `recipients`, in order."""

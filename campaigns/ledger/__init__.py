@@ -4,6 +4,7 @@
     sqlite.py    what is special about a ledger in a file
     tables.py    what it holds
     runs.py      campaigns and their runs: put in, started, paused, cancelled, finished
+    suppressions.py  numbers that are never called
     lists.py     a list goes in, whole or not at all
     claims.py    due recipients are claimed for the queue, and what a crash left there is taken back
     standing.py  where an attempt stands, held still for a move

@@ -22,7 +22,7 @@ from campaigns.campaign import Campaign
 from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, sqlite_engine
 from campaigns.mistake import Mistake
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration that this program knows; tests compare it with Alembic's own answer."""
 
 

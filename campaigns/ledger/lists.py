@@ -24,17 +24,23 @@ _BATCH = 2_000  # rows that are held in memory at once
 _STAGING = """
     CREATE TEMPORARY TABLE staging (
         line INTEGER NOT NULL, key TEXT NOT NULL, phone TEXT NOT NULL,
-        time_zone TEXT, attributes TEXT NOT NULL, "row" TEXT NOT NULL
+        time_zone TEXT, zones TEXT, appointment_at BIGINT, reminder TEXT, due_at BIGINT NOT NULL,
+        expires_at BIGINT, attributes TEXT NOT NULL, "row" TEXT NOT NULL
     )
 """
 
 # Everything at once: the first line wins among equal keys, and whoever is there already stays as they are.
 _MERGE = """
     INSERT INTO recipients
-        (run_id, load_id, line, key, phone, time_zone, attributes, "row", state, due_at, attempts)
-    SELECT :run_id, :load_id, line, key, staging.phone, time_zone, {attributes}, {row},
-           CASE WHEN suppressions.phone IS NULL THEN 'waiting' ELSE 'suppressed' END, :due_at, 0
-    FROM staging LEFT JOIN suppressions ON suppressions.phone = staging.phone
+        (run_id, load_id, line, key, phone, time_zone, zones, appointment_at, reminder, due_at, expires_at,
+         attributes, "row", state, attempts)
+    SELECT :run_id, :load_id, line, key, phone, time_zone, zones, appointment_at, reminder, due_at,
+           expires_at, {attributes}, {row},
+           CASE WHEN EXISTS (
+               SELECT 1 FROM suppressions
+               WHERE suppressions.phone = staging.phone AND suppressions.campaign_id IN (0, :campaign_id)
+           ) THEN 'suppressed' ELSE 'waiting' END, 0
+    FROM staging
     WHERE true
     ORDER BY line
     ON CONFLICT (run_id, key) DO NOTHING
@@ -119,10 +125,8 @@ def put_list(
             merge = _MERGE.format(
                 attributes=as_json.format("attributes"), row=as_json.format('staging."row"')
             )
-            # Not `now`: were this clock ahead, nobody would be due when it is put back.
-            entered = db.execute(
-                text(merge), {"run_id": run_id, "load_id": load_id, "due_at": microseconds(AT_ONCE)}
-            ).rowcount
+            this = {"run_id": run_id, "load_id": load_id, "campaign_id": campaign_id}
+            entered = db.execute(text(merge), this).rowcount
             suppressed = _count_suppressed(db, load_id)
             accepted = entered - suppressed
             db.execute(
@@ -148,7 +152,10 @@ def _stage(db: Connection, people: Iterable[Recipient]) -> int:
     """Write the recipients to the connection's own table. Returns how many."""
     with begun(db, "DEFERRED"):
         db.execute(text(_STAGING))
-    put = text("INSERT INTO staging VALUES (:line, :key, :phone, :time_zone, :attributes, :row)")
+    put = text(
+        "INSERT INTO staging VALUES (:line, :key, :phone, :time_zone, :zones, :appointment_at, :reminder, "
+        ":due_at, :expires_at, :attributes, :row)"
+    )
     staged, stream = 0, iter(people)
     while batch := list(islice(stream, _BATCH)):
         with begun(db, "DEFERRED"):
@@ -160,6 +167,12 @@ def _stage(db: Connection, people: Iterable[Recipient]) -> int:
                         "key": person.key,
                         "phone": person.phone,
                         "time_zone": person.time_zone,
+                        "zones": person.zones,
+                        "appointment_at": _microseconds(person.appointment_at),
+                        "reminder": person.reminder,
+                        # Not the present: were this clock ahead, nobody would be due when it is put back.
+                        "due_at": microseconds(person.due_at or AT_ONCE),
+                        "expires_at": _microseconds(person.expires_at),
                         "attributes": json.dumps(person.attributes, ensure_ascii=False),
                         "row": json.dumps(person.row, ensure_ascii=False),
                     }
@@ -168,6 +181,10 @@ def _stage(db: Connection, people: Iterable[Recipient]) -> int:
             )
         staged += len(batch)
     return staged
+
+
+def _microseconds(instant: datetime | None) -> int | None:
+    return None if instant is None else microseconds(instant)
 
 
 def _count_suppressed(db: Connection, load_id: int) -> int:

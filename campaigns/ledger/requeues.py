@@ -14,7 +14,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    exists,
     func,
     literal_column,
     or_,
@@ -25,7 +24,8 @@ from sqlalchemy import (
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.runs import Run, start
-from campaigns.ledger.tables import attempts, recipients, runs, suppressions
+from campaigns.ledger.suppressions import campaign_of_recipient, suppressed
+from campaigns.ledger.tables import attempts, recipients, runs
 from campaigns.mistake import Mistake
 
 _WINDOW = 10_000  # recipients a transaction: a reader in SQLite may hold up the writers
@@ -45,7 +45,7 @@ _before = attempts.alias("before")
 # Spelled out, not bound: only then do both databases see that what is grouped by is what is selected.
 _refused_for = case((attempts.c.state == literal_column("'refused'"), attempts.c.reason))
 
-_suppressed = exists().where(suppressions.c.phone == recipients.c.phone)
+_suppressed = suppressed(recipients.c.phone, campaign_of_recipient)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, delete, func, literal_column, select, update
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import Campaign, RedialOptions
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import attempts, campaigns, recipients, runs, suppressions
+from campaigns.ledger.suppressions import suppressed
+from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 
 ON_THIS_ATTEMPT = (RecipientState.IN_PROGRESS, RecipientState.HELD)
 """Where a recipient is while the latest attempt is under way, or unknown."""
@@ -27,10 +28,7 @@ _ATTEMPT = select(
     runs.c.exchange,
     runs.c.campaign_id,
     campaigns.c.version,
-    select(literal_column("1"))
-    .where(suppressions.c.phone == recipients.c.phone)
-    .exists()
-    .label("suppressed"),
+    suppressed(recipients.c.phone, runs.c.campaign_id).label("suppressed"),
 ).select_from(
     attempts.join(recipients, recipients.c.id == attempts.c.recipient_id)
     .join(runs, runs.c.id == attempts.c.run_id)

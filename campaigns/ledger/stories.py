@@ -7,7 +7,16 @@ from typing import Any
 from sqlalchemy import Connection, and_, literal_column, or_, select
 
 from campaigns.attempt import RecipientState
-from campaigns.ledger.tables import attempts, campaigns, loads, recipients, runs, suppressions
+from campaigns.ledger.suppressions import campaign_of_recipient
+from campaigns.ledger.tables import (
+    EVERY_CAMPAIGN,
+    attempts,
+    campaigns,
+    loads,
+    recipients,
+    runs,
+    suppressions,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +59,9 @@ def campaigns_with(db: Connection, phone: str) -> list[str]:
 
 
 def suppression(db: Connection, phone: str) -> Any:
-    """The row of `suppressions` for this number (E.164), or None."""
-    return db.execute(select(suppressions).where(suppressions.c.phone == phone)).one_or_none()
+    """A row of `suppressions` for this number (E.164), the one for every campaign first; or None."""
+    mine = select(suppressions).where(suppressions.c.phone == phone)
+    return db.execute(mine.order_by(suppressions.c.campaign_id).limit(1)).one_or_none()
 
 
 def _has(phone: str) -> Any:
@@ -59,6 +69,11 @@ def _has(phone: str) -> Any:
 
 
 def _records(db: Connection, *these: Any) -> list[Record]:
+    barred = select(suppressions.c.added_at, suppressions.c.reason)
+    barred = barred.where(suppressions.c.phone == recipients.c.phone)
+    barred = barred.where(suppressions.c.campaign_id.in_((EVERY_CAMPAIGN, campaign_of_recipient)))
+    # The one for every campaign first; both come from the same row.
+    barred = barred.order_by(suppressions.c.campaign_id).limit(1)
     people = db.execute(
         select(
             recipients.c.id,
@@ -67,18 +82,19 @@ def _records(db: Connection, *these: Any) -> list[Record]:
             recipients.c.key,
             recipients.c.phone,
             recipients.c.state,
+            recipients.c.zones,
+            recipients.c.appointment_at,
+            recipients.c.reminder,
+            recipients.c.expires_at,
+            recipients.c.waits_for,
             recipients.c.due_at,
             recipients.c.attempts,
             loads.c.file_name,
             loads.c.loaded_at,
-            suppressions.c.added_at.label("suppressed_at"),
-            suppressions.c.reason.label("suppressed_because"),
+            barred.with_only_columns(suppressions.c.added_at).scalar_subquery().label("suppressed_at"),
+            barred.with_only_columns(suppressions.c.reason).scalar_subquery().label("suppressed_because"),
         )
-        .select_from(
-            recipients.join(loads, loads.c.id == recipients.c.load_id).outerjoin(
-                suppressions, suppressions.c.phone == recipients.c.phone
-            )
-        )
+        .select_from(recipients.join(loads, loads.c.id == recipients.c.load_id))
         .where(*these)
         .order_by(recipients.c.id)
     ).all()

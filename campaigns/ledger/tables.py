@@ -79,6 +79,8 @@ campaigns = Table(
     Column("choices", JSON, nullable=False),  # the checked campaign file
     Column("version", Integer, nullable=False),  # counts the changes of `choices`, from 1
     Column("created_at", Instant, nullable=False),
+    Column("folder", Text),  # where the campaign's file was: its schedule's list is found from there
+    Column("schedule_from", Instant),  # fires after this are still to come; NULL: nothing fires
 )
 
 runs = Table(
@@ -99,7 +101,28 @@ runs = Table(
     Column("started_at", Instant),  # the last time
     Column("finished_at", Instant),
     Column("hang_up_at", Instant),  # cancelled, and its calls in progress are to be hung up since then
+    Column("fire_at", Instant),  # the time of the schedule that it is for
     UniqueConstraint("campaign_id", "number"),
+    # However many schedulers there are, a fire is one run.
+    Index(
+        "ix_runs_fire_at",
+        "campaign_id",
+        "fire_at",
+        unique=True,
+        sqlite_where=text("fire_at IS NOT NULL"),
+        postgresql_where=text("fire_at IS NOT NULL"),
+    ),
+)
+
+fires = Table(
+    "fires",
+    metadata,
+    # Fires that did not become a run (yet): those that did are runs with a `fire_at`.
+    Column("campaign_id", _Id, ForeignKey("campaigns.id"), primary_key=True, autoincrement=False),
+    Column("fire_at", Instant, primary_key=True),
+    Column("state", String(20), nullable=False),  # `waiting` for its list, or `skipped` for good
+    Column("reason", Text, nullable=False),
+    Column("tried_at", Instant, nullable=False),
 )
 
 loads = Table(
@@ -126,11 +149,16 @@ recipients = Table(
     Column("line", Integer, nullable=False),
     Column("key", String(255), nullable=False),
     Column("phone", String(16), nullable=False),
-    Column("time_zone", String(64)),
+    Column("time_zone", String(64)),  # as the list says
+    Column("zones", Text),  # all that may apply, the number's too; spaces between; NULL: none is known
+    Column("appointment_at", Instant),
+    Column("reminder", String(20)),  # which one of a campaign's several: `24h`
+    Column("expires_at", Instant),  # is not called from then on
     Column("attributes", JSON, nullable=False),
     Column("row", JSON, nullable=False),  # the row as it stood in the list, for the export
     Column("state", String(20), nullable=False),
     Column("due_at", Instant, nullable=False),
+    Column("waits_for", String(20)),  # `limit`: due_at is when the limits on calls to the number allow one
     Column("attempts", Integer, nullable=False, server_default="0"),  # the number of the latest attempt
     UniqueConstraint("run_id", "key"),
     Index(
@@ -140,6 +168,22 @@ recipients = Table(
         "id",
         sqlite_where=text("state = 'waiting'"),
         postgresql_where=text("state = 'waiting'"),
+    ),
+    # People in the same places are open and closed together.
+    Index(
+        "ix_recipients_open",
+        "run_id",
+        "zones",
+        "due_at",
+        "id",
+        sqlite_where=text("state = 'waiting'"),
+        postgresql_where=text("state = 'waiting'"),
+    ),
+    Index(
+        "ix_recipients_expires",
+        "expires_at",
+        sqlite_where=text("state = 'waiting' AND expires_at IS NOT NULL"),
+        postgresql_where=text("state = 'waiting' AND expires_at IS NOT NULL"),
     ),
     Index(
         "ix_recipients_in_progress",
@@ -222,12 +266,28 @@ attempts = Table(
 RELEASED = text("attempts.state IN ('queued', 'dialing')")
 """As `ix_attempts_lease` says it: SQLite sees that it fits only where its own words are in the query."""
 
+EVERY_CAMPAIGN = 0
+"""The `campaign_id` of a suppression that holds for all campaigns, those to come as well."""
+
 suppressions = Table(
     "suppressions",
     metadata,
     Column("phone", String(16), primary_key=True),
+    Column("campaign_id", BigInteger, primary_key=True, autoincrement=False),  # or EVERY_CAMPAIGN
     Column("reason", Text, nullable=False),
     Column("added_at", Instant, nullable=False),
+)
+
+# Nothing is ever taken out of it.
+suppression_history = Table(
+    "suppression_history",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("phone", String(16), nullable=False, index=True),
+    Column("campaign_id", BigInteger, nullable=False),
+    Column("what", String(20), nullable=False),  # `added` or `removed`
+    Column("reason", Text, nullable=False),
+    Column("at", Instant, nullable=False),
 )
 
 heartbeats = Table(

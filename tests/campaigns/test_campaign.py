@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaigns.attempt import Outcome
-from campaigns.campaign import Campaign, duration, read_campaign
+from campaigns.campaign import Campaign, read_campaign
 from campaigns.mistake import Mistake
 from campaigns.redial import Rule
+from campaigns.toml_values import duration
 
 GUID = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
 CONNECT = f"""
@@ -175,9 +176,20 @@ def test_a_value_of_the_wrong_kind_is_said_with_what_would_do(file: Path, table:
             "[list] attributes: 'First name' cannot be an attribute's name",
         ),
         ("[list]\nphone = ''", "[list] phone: "),
-        ("[calling_hours]\nweekdays = '09:00-20:00'", "[calling_hours] is not supported by this version"),
-        ("[limits]\nper_number_per_day = 1", "[limits] is not supported by this version"),
-        ("[schedule]\ncron = '0 9 * * *'", "[schedule] is not supported by this version"),
+        ("[limits]\nper_number_per_day = 0", "[limits] per_number_per_day: expected 1 or more"),
+        ("[schedule]\ncron = '0 9 * * *'", "[schedule] time_zone: is missing; [schedule] list: is missing"),
+        (
+            "[calling_hours]\nmonday = '9-20'",
+            '[calling_hours] monday: expected a window such as "09:00-20:00"',
+        ),
+        (
+            "[calling_hours]\nmonay = '09:00-20:00'",
+            "[calling_hours] monay: unknown key; did you mean monday?",
+        ),
+        (
+            "[calling_hours]\nweekdays = '07:00-20:00'\npreset = 'us-federal'",
+            "[calling_hours]: monday 07:00-20:00 goes beyond us-federal",
+        ),
         ("[list", "is not a TOML file: "),
     ],
 )

@@ -200,7 +200,9 @@ def test_numbers_never_stand_in_errors(desk: "Desk") -> None:
 def test_an_exception_undoes_the_transaction(desk: "Desk") -> None:
     """A block that raises leaves nothing behind."""
     with pytest.raises(KeyError), desk.ledger.write() as db:  # noqa: PT012 (the block is the transaction)
-        db.execute(text("INSERT INTO suppressions (phone, reason, added_at) VALUES ('+1', '', 0)"))
+        db.execute(
+            text("INSERT INTO suppressions (phone, campaign_id, reason, added_at) VALUES ('+1', 0, '', 0)")
+        )
         raise KeyError
     with desk.ledger.read() as db:
         assert db.execute(text("SELECT count(*) FROM suppressions")).scalar_one() == 0

@@ -1,0 +1,53 @@
+"""Rules on calling that others have made, with their dates and sources: data, and no legal advice."""
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib.resources import files
+
+from campaigns.calling_hours import Week
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One rule, as it was known on a day."""
+
+    name: str
+    in_words: str
+    """What it allows, shortly."""
+    week: Week
+    per_number_per_day: int | None
+    """Calls to one number within 24 hours."""
+    source: str
+    as_of: date
+
+
+def preset(name: str) -> Preset:
+    """The preset of this name. Raises ValueError naming those that there are."""
+    known = presets()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        raise ValueError(f"there is no preset {name!r}; {hint}")
+    return known[name]
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """All presets, by name."""
+    from campaigns.calling_hours_options import minutes
+
+    found = tomllib.loads(files("campaigns").joinpath("presets.toml").read_text(encoding="utf-8"))
+    return {
+        name: Preset(
+            name=name,
+            in_words=each["in_words"],
+            week=((minutes(each["every_day"]),),) * 7,
+            per_number_per_day=each.get("per_number_per_day"),
+            source=each["source"],
+            as_of=each["as_of"],
+        )
+        for name, each in found.items()
+    }
