@@ -26,6 +26,8 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     call_list.py           CSV rows → Recipient | RejectedRow
     rejects.py             the rejected rows as a file that can be corrected and loaded
     ledger/                the only SQL
+    number_zones.py        a number → every zone where its telephone may be
+    timing.py              by whose clocks a recipient may be called, and when
     load.py                a list into the ledger, with progress and a rejects file
     report.py              the numbers and the reasons that people read
     status_view.py         the same in words and tables

@@ -1,16 +1,17 @@
 """A list into the ledger, with progress and a rejects file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from campaigns.call_list import CallList, open_call_list
+from campaigns.call_list import CallList, RejectedRow, open_call_list
 from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger
 from campaigns.ledger.lists import Loaded, Rejections, put_list
 from campaigns.recipient import Recipient
 from campaigns.rejects import RejectsFile, default_rejects_path
+from campaigns.timing import Untimely, timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,12 @@ def load(
                 for row in call_list:
                     if call_list.rows_read % 500 == 0:
                         progress(call_list)
-                    if isinstance(row, Recipient):
-                        yield row
-                    else:
-                        rejects.write(row)
+                    found = _timed(campaign, row, now)
+                    if isinstance(found, RejectedRow):
+                        rejects.write(found)
                         rejections.count += 1
+                    else:
+                        yield from found
 
             loaded = put_list(
                 ledger,
@@ -62,3 +64,15 @@ def load(
         # The rejects file takes its place after the ledger has the rest: killed in between, the same
         # command writes it again and adds nobody.
         return LoadReport(loaded, rejects.path if rejections.count else None)
+
+
+def _timed(
+    campaign: Campaign, row: Recipient | RejectedRow, now: datetime
+) -> Sequence[Recipient] | RejectedRow:
+    """A row that can be called, for each time at which it is to be; or why it cannot."""
+    if isinstance(row, RejectedRow):
+        return row
+    found = timed(campaign, row, now)
+    if isinstance(found, Untimely):
+        return RejectedRow(row.line, found.column, found.reason, row.row)
+    return found
