@@ -7,15 +7,20 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     connect_ids.py         a pasted GUID, ARN or console URL → the GUID that the API wants
     attempt.py             states, outcomes, legal moves
     redial.py              (outcome, attempts so far, now) → RedialAt | Done
+    limits.py              how often may a number be rung? if not now, when next?
     turns.py               whose turn is it? fair share between campaigns
     public_holidays.py     is this day a holiday there?
+    zone_data.py           the newest data on time zones, and which zones a country has
     calling_hours.py       may we ring now? if not, when next?
     time_zone_name.py      a cell → an IANA zone
     toml_values.py         durations and tables, as a campaign's file writes them
     presets.py             rules on calling hours that others have made
     calling_hours_options.py  the file's [calling_hours]
     when.py                the file's [limits], [schedule], [reminder], [suppression]
+    schedule.py            when does a schedule fire? which fire is to be run now?
     campaign.py            one campaign's choices, read from TOML
+    waits.py               who waits for which rule, and until when
+    forecast.py            when would everybody have been called?
     changes.py             what differs between two versions of a campaign's file
     recipient.py           a person we may call
     phone_number.py        a cell → E.164, or why not
@@ -27,16 +32,29 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     rejects.py             the rejected rows as a file that can be corrected and loaded
     ledger/                the only SQL
     number_zones.py        a number → every zone where its telephone may be
+    reminder.py            an appointment → when its recipient is called
     timing.py              by whose clocks a recipient may be called, and when
     load.py                a list into the ledger, with progress and a rejects file
+    outlook.py             when may one recipient be dialed? what each rule says
+    time_words.py          instants and spans as people say them
+    waits_view.py          for what people wait, in words
     report.py              the numbers and the reasons that people read
     status_view.py         the same in words and tables
     explain.py             one recipient's whole story, and what comes next
+    outlook_view.py        what the rules say of a recipient, in words
     explain_view.py        the same in words
+    plan.py                what would become of a list
+    plan_view.py           the same in words
     requeue.py             an operator asks for another attempt: for whom
     requeue_view.py        the same in words
+    number_list.py         a file of numbers that are not to be called
+    suppress.py            an operator says which numbers are not to be called
+    suppress_view.py       the same in words
     load_view.py           what became of a list and of the campaign's file, in words
     export.py              the results as CSV or JSON Lines
     settings.py            DIALER_* settings of this side
+    schedule_view.py       the schedules, and what comes next, in words
+    schedule_cli.py        `dialer schedule`
     cli.py                 what an operator does
+    suppress_cli.py        `dialer suppress`
 """

@@ -62,6 +62,7 @@ class CallList:
         text: TextFormat,
         delimiter: str,
         header: Sequence[str],
+        appointment: str | None = None,
     ) -> None:
         self.path = path
         self.encoding = text.encoding
@@ -75,7 +76,7 @@ class CallList:
         self._least_cells = max((i + 1 for i, name in enumerate(names) if folded(name)), default=0)
         self._options = options
         self._text = text
-        self._plan = planned_columns(path, options, names, self.columns)
+        self._plan = planned_columns(path, options, names, self.columns, appointment)
         self._attribute_bytes = sum(len(name.encode()) for name in options.attributes)
         self._file: TextIO | None = None
         self._bytes_read = 0
@@ -198,8 +199,10 @@ class CallList:
         return RejectedRow(line, column, reason, dict(zip(names, cells, strict=False)))
 
 
-def open_call_list(path: Path, options: ListOptions) -> CallList:
+def open_call_list(path: Path, options: ListOptions, appointment: str | None = None) -> CallList:
     """Find out the file's encoding, delimiter and columns. No file stays open.
+
+    `appointment`: the column with the time that people are reminded of, if it is to have one.
 
     Raises Mistake, in one line with the remedy, for everything that makes the file as a whole unusable:
     see text_format, and then no header, or a column that the campaign names and the list lacks or has twice.
@@ -212,7 +215,7 @@ def open_call_list(path: Path, options: ListOptions) -> CallList:
                 file.seek(0)
             if named is not None and named not in DELIMITERS:
                 raise Mistake(f'{path}: its sep= line names "{named}"; use a comma, semicolon, tab or pipe')
-            delimiter = named or likely_delimiter(_sample(file), wanted_columns(path, options))
+            delimiter = named or likely_delimiter(_sample(file), wanted_columns(path, options, appointment))
         with _opened(path, text) as file:
             header = next(read_records(file, delimiter), None)
     except OSError as error:
@@ -221,7 +224,7 @@ def open_call_list(path: Path, options: ListOptions) -> CallList:
         raise Mistake(f"{path}: has no header; its first row must name the columns")
     if header.problem:
         raise Mistake(f"{path}: line {header.line}: the header cannot be split: {header.problem}")
-    return CallList(path, options, text, delimiter, header.cells)
+    return CallList(path, options, text, delimiter, header.cells, appointment)
 
 
 def _opened(path: Path, text: TextFormat) -> TextIO:

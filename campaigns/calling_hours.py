@@ -8,10 +8,9 @@ out in spring is not there to be open.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from campaigns.public_holidays import is_holiday
+from campaigns.zone_data import changes, offset_from_utc
 
 HORIZON = timedelta(days=370)
 """What does not open within so long never does: a year, and a few days for holidays that move."""
@@ -20,7 +19,6 @@ LAST_HOUR = timedelta(hours=1)
 """Whoever is to be rung before a window closes is due so long before its end."""
 
 _DAY = timedelta(days=1)
-_STEP = timedelta(hours=6)  # no zone changes its offset twice within so short a time
 _SECOND = timedelta(seconds=1)
 
 Week = tuple[tuple[tuple[int, int], ...], ...]
@@ -59,12 +57,16 @@ def windows(rules: Sequence[Hours], zones: Sequence[str], since: datetime) -> It
     In order, and never touching one another. The first one begins at `since` if that is open. Nothing, if a
     rule needs the recipient's zone and none is known.
     """
+    since = since.astimezone(UTC)  # sums by another clock would leave out the hour that it leaves out
     streams: list[Iterator[Window]] = []
     for rule in rules:
         places = [rule.zone] if rule.zone is not None else zones
         if not places:
             return
         streams += [_windows_of(rule, zone, since) for zone in places]
+    if len(streams) == 1:  # one rule and one zone, as a rule
+        yield from streams[0]
+        return
     heads = [next(stream, None) for stream in streams]
     while heads and None not in heads:
         present = [head for head in heads if head is not None]
@@ -143,11 +145,8 @@ def _windows_of(rule: Hours, zone: str, since: datetime) -> Iterator[Window]:
     until = since + HORIZON
     pending: Window | None = None
     for begin, end, offset in _offsets(zone, since, until):
-        wall_begin, wall_end = (begin + offset).replace(tzinfo=None), (end + offset).replace(tzinfo=None)
-        for opens, closes in _on_the_wall(rule, wall_begin, wall_end):
-            window = Window(
-                max(begin, opens.replace(tzinfo=UTC) - offset), min(end, closes.replace(tzinfo=UTC) - offset)
-            )
+        for opens, closes in _on_the_wall(rule, begin + offset, end + offset):
+            window = Window(max(begin, opens - offset), min(end, closes - offset))
             if window.opens >= window.closes:
                 continue
             if pending is not None and pending.closes >= window.opens:
@@ -161,30 +160,28 @@ def _windows_of(rule: Hours, zone: str, since: datetime) -> Iterator[Window]:
 
 
 def _on_the_wall(rule: Hours, begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """The rule's windows on a clock that is never put forward or back; in order, perhaps overlapping."""
-    day = begin.date() - _DAY  # one that began yesterday may last until today
-    while day <= end.date():
-        for first, last in rule.week[day.weekday()]:
-            midnight = datetime.combine(day, datetime.min.time())
-            yield from _but_holidays(
-                rule, day, midnight + timedelta(minutes=first), midnight + timedelta(minutes=last)
-            )
-        day += _DAY
+    """The rule's windows on a clock that is never put forward or back, and that UTC stands for here.
+
+    In order, perhaps overlapping.
+    """
+    # One that began yesterday may last until today.
+    midnight = begin.replace(hour=0, minute=0, second=0, microsecond=0) - _DAY
+    while midnight < end:
+        for first, last in rule.week[midnight.weekday()]:
+            opens, closes = midnight + timedelta(minutes=first), midnight + timedelta(minutes=last)
+            if rule.holidays:
+                closes = _before_holidays(rule, midnight, closes)
+            if opens < closes:
+                yield opens, closes
+        midnight += _DAY
 
 
-def _but_holidays(
-    rule: Hours, day: date, opens: datetime, closes: datetime
-) -> Iterator[tuple[datetime, datetime]]:
-    """A window of a day, without what of it is on a holiday; none of it, if its day is one."""
-    if not rule.holidays:
-        yield opens, closes
-        return
-    if _closed_on(rule, day):
-        return
-    if closes.date() > day and _closed_on(rule, closes.date()):
-        closes = datetime.combine(closes.date(), datetime.min.time())
-    if opens < closes:
-        yield opens, closes
+def _before_holidays(rule: Hours, midnight: datetime, closes: datetime) -> datetime:
+    """When a window of the day that begins at midnight closes: at once, if that day is a holiday."""
+    if _closed_on(rule, midnight.date()):
+        return midnight
+    tomorrow = midnight + _DAY
+    return tomorrow if closes > tomorrow and _closed_on(rule, tomorrow.date()) else closes
 
 
 def _closed_on(rule: Hours, day: date) -> bool:
@@ -193,37 +190,10 @@ def _closed_on(rule: Hours, day: date) -> bool:
 
 def _offsets(zone: str, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
     """The spans, one after the other, in which a zone's clock keeps its distance from UTC."""
-    begin, offset = since, _offset(zone, since)
-    at = since
-    while at < until:
-        later = min(at + _STEP, until)
-        if _offset(zone, later) != offset:
-            change = _change(zone, at, later)
-            yield begin, change, offset
-            begin, offset = change, _offset(zone, change)
-        at = later
+    begin, offset = since, offset_from_utc(zone, since)
+    for year in range(since.year, until.year + 1):
+        for change in changes(zone, year):
+            if since < change < until:
+                yield begin, change, offset
+                begin, offset = change, offset_from_utc(zone, change)
     yield begin, until, offset
-
-
-def _change(zone: str, before: datetime, after: datetime) -> datetime:
-    """The first whole second at which the offset is the later one."""
-    was = _offset(zone, before)
-    low, high = int(before.timestamp()), int(after.timestamp()) + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _offset(zone, datetime.fromtimestamp(middle, UTC)) == was:
-            low = middle
-        else:
-            high = middle
-    return datetime.fromtimestamp(high, UTC)
-
-
-def _offset(zone: str, at: datetime) -> timedelta:
-    offset = _zone(zone).utcoffset(at.astimezone(_zone(zone)))
-    assert offset is not None
-    return offset
-
-
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)

@@ -36,6 +36,8 @@ def minutes(window: str) -> tuple[int, int]:
 
 def _windows(value: object) -> object:
     """What stands in the file → its windows as texts, in order."""
+    if value is None:  # as the ledger keeps a day that is not named
+        return None
     texts = [
         part for text in (value if isinstance(value, list | tuple) else [value]) for part in _parts(text)
     ]
@@ -60,6 +62,8 @@ def _zone(text: str) -> str:
 
 
 def _several(value: object) -> object:
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("expected a text in quotes, or a list of them")
     return [value] if isinstance(value, str) else value
 
 
@@ -106,12 +110,13 @@ class CallingHoursOptions(Table):
     @model_validator(mode="after")
     def _says_when(self) -> Self:
         if not any(self._week):
+            wanted = 'names no open day; write for instance weekdays = "09:00-20:00"'
             if not self.preset:
-                raise ValueError(
-                    'names no open day; write for instance weekdays = "09:00-20:00", or leave it out'
-                )
-            if self.override or self.names_a_day:
-                raise ValueError("names no open day")
+                raise ValueError(f"{wanted}, or leave it out")
+            if self.override:
+                raise ValueError(f"{wanted}, which override = true puts in the place of the preset's hours")
+            if self.names_a_day:
+                raise ValueError(f"{wanted}, or name no day for the preset's hours")
         if self.override and not self.preset:
             raise ValueError("override = true is for a preset, and none is named")
         if not self.override and self.names_a_day and self.time_zone == RECIPIENT:

@@ -227,11 +227,20 @@ class Campaign(Table):
     @property
     def calls_per_day(self) -> int | None:
         """To one number within 24 hours, by the campaign's own limit and by its presets."""
-        own, hours = self.limits.per_number_per_day, self.calling_hours
+        return self._most("per_number_per_day")
+
+    @property
+    def calls_per_week(self) -> int | None:
+        """To one number within 168 hours, likewise."""
+        return self._most("per_number_per_week")
+
+    def _most(self, limit: Literal["per_number_per_day", "per_number_per_week"]) -> int | None:
+        own: int | None = getattr(self.limits, limit)
+        hours = self.calling_hours
         if hours is None or (hours.override and own is not None):
             return own
-        limits = [each.per_number_per_day for each in hours.presets]
-        return min((limit for limit in (own, *limits) if limit is not None), default=None)
+        limits: list[int | None] = [own, *(getattr(each, limit) for each in hours.presets)]
+        return min((most for most in limits if most is not None), default=None)
 
     @model_validator(mode="after")
     def _token_has_an_attribute_of_its_own(self) -> Self:

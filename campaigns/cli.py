@@ -98,6 +98,8 @@ def load(
         return
     for line in load_in_words(report):
         put(line)
+    if note := schedule_note(campaign, campaign_file, entered=latest.schedule is not None):
+        put(note)
     if startable:
         put(f"next: dialer start {campaign.name}")
 
@@ -115,8 +117,8 @@ def pause(name: Name) -> None:
     from campaigns.ledger import runs
 
     with the_ledger() as ledger, ledger.write() as db:
-        run = runs.find(db, name)
-        paused = runs.pause(db, run.id, "by an operator")
+        run = runs.find_to_come(db, name)
+        paused = runs.pause_all(db, run, "by an operator")
     if paused:
         put(f"{name} is paused; go on with: dialer resume {name}")
     elif run.state == RunState.PAUSED:
@@ -139,31 +141,35 @@ def cancel(
 ) -> None:
     """Give up everybody who has not been called. This is for ever; calls under way end by themselves.
 
+    A schedule ends with it, and runs before the latest one that are not over are given up, too.
     With --hang-up they are ended at once, whether they ring or somebody talks, and also when the campaign was
     cancelled before. The workers do that; no telephone rings for it.
     """
-    from campaigns.attempt import RunState
     from campaigns.ledger import runs
     from campaigns.ledger.hang_ups import count_calls_in_progress
     from campaigns.ledger.health import alive
+    from campaigns.ledger.schedules import schedule_of
     from campaigns.report import start_workers
 
     with the_ledger() as ledger:
         with ledger.read() as db:
-            run = runs.find(db, name)
-        already = run.state == RunState.CANCELLED
+            run = runs.find_to_come(db, name)
+            scheduled = schedule_of(db, run.campaign_id) is not None
+            already = runs.all_cancelled(db, run) and not scheduled
         if already and not hang_up:
             put(f"{name} was cancelled already")
             return
         if not yes:
             _confirm_cancelling(name, already=already, hang_up=hang_up)
         with ledger.write() as db:
-            run = runs.find(db, name)
-            given_up = runs.cancel(db, run, now(), hang_up=hang_up)
-            calls = count_calls_in_progress(db, run.id, now()) if hang_up else 0
+            run = runs.find_to_come(db, name)
+            given_up = runs.cancel_all(db, run, now(), hang_up=hang_up)
+            theirs = runs.cancelled_of(db, run) if hang_up else []
+            calls = sum(count_calls_in_progress(db, each, now()) for each in theirs)
         working = any(p.role == "control" and p.exchange == run.exchange for p in alive(ledger, now()))
     words = [f"{name} was cancelled already" if already else f"{name} is cancelled"]
     words += [] if already else [f"{_people(given_up)} will not be called"]
+    words += ["it begins no more runs by itself"] if scheduled else []
     if hang_up and calls:
         are = "call in progress is" if calls == 1 else "calls in progress are"
         when = "being hung up" if working else f"hung up as soon as workers run: {start_workers(run)}"
@@ -307,7 +313,10 @@ def explain(
     from campaigns.explain import explain_unknown
 
     with the_ledger() as ledger:
-        stories = explain_unknown(ledger, name) if number is None else stories_of(ledger, name, number)
+        if number is None:
+            stories = explain_unknown(ledger, name, now())
+        else:
+            stories = stories_of(ledger, name, number, now())
     if as_json:
         put(json.dumps({"name": name, "recipients": [each.as_json() for each in stories]}))
         return
@@ -416,6 +425,13 @@ def load_in_words(report: "LoadReport") -> list[str]:
     return in_words(report)
 
 
+def schedule_note(campaign: "Campaign", campaign_file: Path, *, entered: bool) -> str | None:
+    """What is to be done for the schedule in a campaign's file, which loading a list does not enter."""
+    if campaign.schedule is None or entered:
+        return None
+    return f"schedule: not entered; let runs begin by themselves: dialer schedule add {campaign_file}"
+
+
 def _confirm_cancelling(name: str, *, already: bool, hang_up: bool) -> None:
     """Raises Mistake where nobody can be asked, and Abort when the answer is no."""
     if not sys.stdin.isatty():
@@ -430,13 +446,19 @@ def _confirm_cancelling(name: str, *, already: bool, hang_up: bool) -> None:
 
 def _start(name: str, verb: str) -> None:
     from campaigns.attempt import RunState
-    from campaigns.ledger import runs
+    from campaigns.ledger import runs, schedules
 
     with the_ledger() as ledger, ledger.write() as db:
-        run = runs.find(db, name)
+        run = runs.find_to_come(db, name)
         was: Run = run
-        state = runs.start(db, run, now())
-    if state == RunState.FINISHED:
+        # Also without a run that goes on: what was paused then is its schedule.
+        resumed = schedules.resume(db, run.campaign_id)
+        state = runs.start_all(db, run, now(), resumed=resumed)
+    if resumed and state in (RunState.FINISHED, RunState.CANCELLED, RunState.LOADED):
+        put(f"{name} is resumed; what comes next: dialer schedule")
+    elif run.number == 0:
+        raise Mistake(f"{name} has nobody to call yet; what comes next: dialer schedule")
+    elif state == RunState.FINISHED:
         put(f"{name} is finished: everybody on it has been dialed")
     elif was.state == RunState.RUNNING:
         put(f"{name} is running already")
@@ -454,3 +476,7 @@ def _rows(count: int) -> str:
 
 def _s(count: int) -> str:
     return "" if count == 1 else "s"
+
+
+# Commands in files of their own, which need what stands above.
+from campaigns import schedule_cli, suppress_cli  # noqa: E402, F401 (their commands are the app's now)

@@ -4,22 +4,25 @@ The rules are the campaign's present choices; where what happened differs from t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
-from campaigns.campaign import RedialOptions
+from campaigns.campaign import Campaign, RedialOptions
 from campaigns.ledger import Ledger
+from campaigns.ledger.limits import Call, calls_to
 from campaigns.ledger.runs import Run, campaign_of, find
 from campaigns.ledger.stories import (
     Record,
     campaigns_with,
     records,
     records_in_doubt,
-    suppression,
 )
+from campaigns.ledger.suppression_book import Entry, story_of
+from campaigns.limits import WEEK
 from campaigns.mistake import Mistake
+from campaigns.outlook import Outlook, outlook
 from campaigns.phone_number import e164
 from campaigns.redial import MOST_NOT_FOUND, RedialAt, Ring, counts, dial_again_unfound
 
@@ -74,6 +77,10 @@ class Story:
     exchange: str | None
     attempts: Sequence[AttemptStory]
     comes_next: Event
+    outlook: Outlook | None = None
+    """What the rules say of the next call, if one is waited for."""
+    suppressions: Sequence[Entry] = ()
+    """What the suppression list has said of the number for this campaign, and says now."""
 
     @property
     def in_doubt(self) -> AttemptStory | None:
@@ -93,13 +100,18 @@ class Story:
             "state": person.state,
             "suppressed_at": _iso(person.suppressed_at),
             "suppressed_because": person.suppressed_because,
+            "suppressions": [
+                {"what": each.what, "campaign": each.campaign, "reason": each.reason, "at": _iso(each.at)}
+                for each in self.suppressions
+            ],
             "exchange": self.exchange,
             "attempts": [each.as_json() for each in self.attempts],
+            "rules": self.outlook.as_json() if self.outlook else None,
             "next": {"what": self.comes_next.what, "at": _iso(self.comes_next.at)},
         }
 
 
-def explain(ledger: Ledger, name: str, text: str) -> list[Story]:
+def explain(ledger: Ledger, name: str, text: str, now: datetime) -> list[Story]:
     """The stories of the recipients with this number, as their list may write it, or with this key.
 
     Raises Mistake if there are none, saying where else to look.
@@ -118,24 +130,40 @@ def explain(ledger: Ledger, name: str, text: str) -> list[Story]:
         if not found and phone is not None:
             where = campaigns_with(db, phone)
             there = f"it is in: {', '.join(where)}" if where else "look for it among the list's rejected rows"
-            barred = "; it is on the suppression list" if suppression(db, phone) is not None else ""
+            barred = "; it is on the suppression list" if story_of(db, phone, run.campaign_id).now else ""
             raise Mistake(f"nobody in {name} has the number {phone}{barred}; {there}")
-    return [story(record, run, campaign.redial) for record in found]
+        said = {phone: story_of(db, phone, run.campaign_id) for phone in {r.recipient.phone for r in found}}
+        phones = sorted({record.recipient.phone for record in found})
+        dialed = calls_to(db, phones, run.exchange or "connect", now - WEEK)
+    stories = [story(record, run, campaign, dialed, now) for record in found]
+    lists = [said[each.record.recipient.phone] for each in stories]
+    return [
+        replace(each, suppressions=[*its.past, *its.now]) for each, its in zip(stories, lists, strict=True)
+    ]
 
 
-def explain_unknown(ledger: Ledger, name: str) -> list[Story]:
+def explain_unknown(ledger: Ledger, name: str, now: datetime) -> list[Story]:
     """The stories of all recipients of whom nobody can tell: searched for in Connect, or held."""
     with ledger.read() as db:
         run = find(db, name)
-        rules = campaign_of(db, run.id).redial
+        campaign = campaign_of(db, run.id)
         doubtful = records_in_doubt(db, run.id)
-    return [each for each in (story(record, run, rules) for record in doubtful) if each.in_doubt]
+    stories = [story(record, run, campaign, (), now) for record in doubtful]
+    return [each for each in stories if each.in_doubt]
 
 
-def story(record: Record, run: Run, rules: RedialOptions) -> Story:
-    """Tell one recipient's story by what the ledger has and what the campaign says."""
+def story(record: Record, run: Run, campaign: Campaign, dialed: Sequence[Call], now: datetime) -> Story:
+    """Tell one recipient's story by what the ledger has and what the campaign says.
+
+    `dialed`: the calls of the last week to its number, and perhaps to others.
+    """
+    rules, person = campaign.redial, record.recipient
     tries = [AttemptStory(row, _events(row), _rule(row, record, run, rules)) for row in record.attempts]
-    return Story(record, run.exchange, tries, _comes_next(record, run))
+    to_come = None
+    if person.state == RecipientState.WAITING:
+        calls = [(call.dialed_at, call.campaign) for call in dialed if call.phone == person.phone]
+        to_come = outlook(campaign, person, calls, now)
+    return Story(record, run.exchange, tries, _comes_next(record, run, to_come), to_come)
 
 
 def span(time: timedelta) -> str:
@@ -255,12 +283,12 @@ def _if_not_found(record: Record, row: Any, run: Run, rules: RedialOptions) -> s
     return f"held: {MOST_NOT_FOUND} attempts were not found, so a person has to look at it"
 
 
-def _comes_next(record: Record, run: Run) -> Event:
+def _comes_next(record: Record, run: Run, to_come: Outlook | None) -> Event:
     person = record.recipient
     last = record.attempts[-1] if record.attempts else None
     match person.state:
-        case RecipientState.WAITING:
-            return _next_dialing(record, run, last)
+        case RecipientState.WAITING if to_come is not None:
+            return _next_dialing(record, run, last, to_come)
         case RecipientState.IN_PROGRESS if last is not None:
             return _next_in_progress(last)
         case RecipientState.HELD:
@@ -285,10 +313,14 @@ def _comes_next(record: Record, run: Run) -> Event:
             return Event(None, "nothing")
 
 
-def _next_dialing(record: Record, run: Run, last: Any) -> Event:
+def _next_dialing(record: Record, run: Run, last: Any, to_come: Outlook) -> Event:
     person = record.recipient
     if person.suppressed_at is not None:
         return Event(None, "it is not dialed: the number is on the suppression list by now")
+    if to_come.next_at is None:
+        return Event(None, "it is not dialed: its calling hours are never open")
+    if to_come.expires_first:
+        return Event(to_come.expires_at, "it expires: no rule allows a call before that")
     if last is not None and last.state == AttemptState.RETURNED:
         what = f"attempt {last.number} is dialed, with the same token"
     else:
@@ -300,7 +332,7 @@ def _next_dialing(record: Record, run: Run, last: Any) -> Event:
             what += f", once the campaign is started: dialer start {run.name}"
         case RunState.PAUSED:
             what += f", once the campaign goes on: dialer resume {run.name} (paused: {run.reason})"
-    return Event(person.due_at, what)
+    return Event(to_come.next_at, what)
 
 
 def _next_in_progress(last: Any) -> Event:

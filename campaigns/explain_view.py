@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from campaigns import outlook_view
 from campaigns.attempt import RecipientState
 from campaigns.explain import AttemptStory, Event, Story
+from campaigns.ledger.suppression_book import Entry
 
 
 def told(story: Story, now: datetime) -> list[str]:
@@ -15,10 +17,11 @@ def told(story: Story, now: datetime) -> list[str]:
         f"{who(story)}: {person.state.replace('_', ' ')}{trial}",
         f"  {at(person.loaded_at)}  loaded from line {person.line} of {person.file_name}",
     ]
-    if person.suppressed_at is not None:
-        lines.append(f"  {at(person.suppressed_at)}  on the suppression list: {person.suppressed_because}")
+    lines += [f"  {suppression(entry)}" for entry in story.suppressions]
     for attempt in story.attempts:
         lines += _attempt(attempt)
+    if story.outlook is not None:
+        lines += [f"  {line}" for line in outlook_view.in_words(story.outlook, now)]
     return [*lines, f"  {_to_come('next', story.comes_next, now)}"]
 
 
@@ -46,6 +49,13 @@ def who(story: Story) -> str:
 def at(instant: datetime) -> str:
     """An instant in local time."""
     return f"{instant.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
+def suppression(entry: Entry) -> str:
+    """`2026-03-02 12:00:00 UTC  on the suppression list: asked to`."""
+    only = f" of {entry.campaign}" if entry.campaign else ""
+    did = "on" if entry.what == "added" else "taken off"
+    return f"{at(entry.at)}  {did} the suppression list{only}: {entry.reason}"
 
 
 def _state(story: Story) -> str:

@@ -18,12 +18,14 @@ class ColumnPlan:
     phone: int
     key: int | None
     time_zone: int | None
+    appointment: int | None
     attributes: tuple[tuple[str, tuple[str, ...], tuple[int, ...]], ...]
     """(name, literals, cells between the literals); see template_parts."""
 
     def used(self) -> frozenset[int]:
         places = {i for _, _, indexes in self.attributes for i in indexes}
-        return frozenset(places | {i for i in (self.phone, self.key, self.time_zone) if i is not None})
+        others = (self.phone, self.key, self.time_zone, self.appointment)
+        return frozenset(places | {i for i in others if i is not None})
 
 
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -40,9 +42,10 @@ def unique_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(unique)
 
 
-def wanted_columns(path: Path, options: ListOptions) -> list[str]:
+def wanted_columns(path: Path, options: ListOptions, appointment: str | None = None) -> list[str]:
     """The names of all columns that the campaign uses."""
-    names = [name for name in (options.phone, options.key, options.time_zone) if name is not None]
+    single = (options.phone, options.key, options.time_zone, appointment)
+    names = [name for name in single if name is not None]
     for attribute, spec in options.attributes.items():
         names += _parts(path, attribute, spec)[1]
     return names
@@ -58,7 +61,11 @@ def _parts(path: Path, attribute: str, spec: str) -> tuple[list[str], list[str]]
 
 
 def planned_columns(
-    path: Path, options: ListOptions, names: Sequence[str], columns: tuple[str, ...]
+    path: Path,
+    options: ListOptions,
+    names: Sequence[str],
+    columns: tuple[str, ...],
+    appointment: str | None = None,
 ) -> ColumnPlan:
     """Raises Mistake naming the column that is missing or not to be told from another."""
 
@@ -83,6 +90,7 @@ def planned_columns(
         phone=place(options.phone, "[list] phone"),
         key=None if options.key is None else place(options.key, "[list] key"),
         time_zone=None if options.time_zone is None else place(options.time_zone, "[list] time_zone"),
+        appointment=None if appointment is None else place(appointment, "[reminder] at"),
         attributes=tuple(attributes),
     )
 

@@ -2,16 +2,25 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from campaigns.call_list import CallList, RejectedRow, open_call_list
 from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger
 from campaigns.ledger.lists import Loaded, Rejections, put_list
+from campaigns.ledger.schedules import Fire
+from campaigns.mistake import Mistake
 from campaigns.recipient import Recipient
 from campaigns.rejects import RejectsFile, default_rejects_path
 from campaigns.timing import Untimely, timed
+
+AT_REST = timedelta(seconds=3)
+"""A file that was written to within so long is taken for one that is still being written."""
+
+
+class StillWritten(Mistake):
+    """Somebody is writing to the list just now. Read like that, those at its end would be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +45,13 @@ def load(
     `progress` is called every few hundred rows. Raises Mistake for a file that cannot be read as a list and
     for a campaign that cannot take it; a bad row is no Mistake but goes to the rejects file.
     """
-    with open_call_list(list_path, campaign.list) as call_list:
+    with open_call_list(list_path, campaign.list, _appointment(campaign)) as call_list:
         rejections = Rejections()
         with RejectsFile(rejects_path or default_rejects_path(list_path), call_list) as rejects:
-
-            def people() -> Iterator[Recipient]:
-                for row in call_list:
-                    if call_list.rows_read % 500 == 0:
-                        progress(call_list)
-                    found = _timed(campaign, row, now)
-                    if isinstance(found, RejectedRow):
-                        rejects.write(found)
-                        rejections.count += 1
-                    else:
-                        yield from found
-
             loaded = put_list(
                 ledger,
                 campaign,
-                people(),
+                _people(call_list, campaign, rejects, rejections, progress, now),
                 file_name=list_path.name,
                 columns=call_list.columns,
                 rejections=rejections,
@@ -64,6 +61,97 @@ def load(
         # The rejects file takes its place after the ledger has the rest: killed in between, the same
         # command writes it again and adds nobody.
         return LoadReport(loaded, rejects.path if rejections.count else None)
+
+
+def load_fire(
+    ledger: Ledger,
+    campaign: Campaign,
+    fire: Fire,
+    list_path: Path,
+    *,
+    now: datetime,
+    rejects_path: Path,
+    progress: Callable[[CallList], None] = lambda _: None,
+) -> LoadReport:
+    """Begin a run of a schedule with everybody on its list. All of it, or, by an exception, nothing.
+
+    Raises Mistake for a file that cannot be read as a list, StillWritten among them, and for one without
+    anybody who can be called; FireGone if somebody else has begun that run, or has changed the schedule.
+    """
+    before = _as_it_stands(list_path)
+    if before is not None and abs(now.timestamp() - before[1] / 1e9) < AT_REST.total_seconds():
+        raise StillWritten(f"{list_path}: is being written just now")
+    with open_call_list(list_path, campaign.list, _appointment(campaign)) as call_list:
+        rejections = Rejections()
+        with RejectsFile(rejects_path, call_list) as rejects:
+
+            def people() -> Iterator[Recipient]:
+                anybody = False
+                for person in _people(call_list, campaign, rejects, rejections, progress, now):
+                    anybody = True
+                    yield person
+                if _as_it_stands(list_path) != before:
+                    raise StillWritten(f"{list_path}: has changed while it was read")
+                if not anybody:
+                    raise Mistake(f"{list_path}: {_nobody(rejects)}")
+                # Before the run begins: nobody repeats this after a crash, and these rows would be lost.
+                rejects.close()
+
+            loaded = put_list(
+                ledger,
+                campaign,
+                people(),
+                file_name=list_path.name,
+                columns=call_list.columns,
+                rejections=rejections,
+                now=now,
+                fire=fire,
+            )
+        return LoadReport(loaded, rejects.path if rejections.count else None)
+
+
+def _as_it_stands(path: Path) -> tuple[int, int, int] | None:
+    """(size in bytes, last change in nanoseconds since 1970, which file of that name); None without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # reading it says why
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _nobody(rejects: RejectsFile) -> str:
+    if not rejects.count:
+        return "has nobody on it, only a header"
+    first = rejects.first
+    assert first is not None
+    where = f'line {first.line}, column "{first.column}"' if first.column else f"line {first.line}"
+    rows = "its only row" if rejects.count == 1 else f"none of its {rejects.count:,} rows"
+    verb = "cannot" if rejects.count == 1 else "can"
+    return f"{rows} {verb} be called; {where}: {first.reason}"
+
+
+def _people(
+    call_list: CallList,
+    campaign: Campaign,
+    rejects: RejectsFile,
+    rejections: Rejections,
+    progress: Callable[[CallList], None],
+    now: datetime,
+) -> Iterator[Recipient]:
+    for row in call_list:
+        if call_list.rows_read % 500 == 0:
+            progress(call_list)
+        found = _timed(campaign, row, now)
+        if isinstance(found, RejectedRow):
+            rejects.write(found)
+            rejections.count += 1
+        else:
+            yield from found
+
+
+def _appointment(campaign: Campaign) -> str | None:
+    """The column with what people are reminded of."""
+    return campaign.reminder.at if campaign.reminder else None
 
 
 def _timed(

@@ -2,16 +2,24 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from campaigns.changes import Change
 from campaigns.explain import span
-from campaigns.ledger.lists import Loaded
+from campaigns.ledger.rules import Judged
 from campaigns.load import LoadReport
 from campaigns.toml_values import duration
 
 _LONGEST = 60
 """Characters of a value that are shown; a description may have thousands."""
+
+_HOLDS_FOR = {
+    "list": "rows that are loaded from now on",
+    "reminder": "rows that are loaded from now on",
+    "schedule": "runs to come",
+}
+"""The tables whose changes do not hold for calls."""
 
 _PLAIN = re.compile(r"[^\s,;\"→]+")
 
@@ -26,11 +34,24 @@ def in_words(report: LoadReport) -> list[str]:
     words = [f"{loaded.campaign}: {loaded.rows:,} row{_s(loaded.rows)}: {', '.join(parts)}"]
     if report.rejects_file:
         words.append(f"rejected rows and their reasons: {report.rejects_file} (correct it, and load it too)")
-    for kind, holds_for in ((False, "calls to come"), (True, "rows that are loaded from now on")):
-        changed = [_change(each) for each in loaded.changes if each.key.startswith("list.") == kind]
+    words += changes_in_words(loaded.changes)
+    if loaded.moved:
+        words.append(f"{loaded.moved:,} moved to another time: nobody is called for the old one any more")
+    return words + judged_in_words(loaded.campaign, loaded.judged)
+
+
+def changes_in_words(changes: Sequence[Change]) -> list[str]:
+    """What has changed in the campaign's file, by what it holds for."""
+    words = []
+    for holds_for in ("calls to come", *dict.fromkeys(_HOLDS_FOR.values())):
+        changed = [
+            _change(each)
+            for each in changes
+            if _HOLDS_FOR.get(each.key.partition(".")[0], "calls to come") == holds_for
+        ]
         if changed:
             words.append(f"changed in the campaign's file: {', '.join(changed)}; it holds for {holds_for}")
-    return words + _judged(loaded)
+    return words
 
 
 def as_json(report: LoadReport) -> dict[str, Any]:
@@ -43,6 +64,7 @@ def as_json(report: LoadReport) -> dict[str, Any]:
         "duplicates": loaded.duplicates,
         "rejected": loaded.rejected,
         "suppressed": loaded.suppressed,
+        "moved": loaded.moved,
         "rejects_file": str(report.rejects_file) if report.rejects_file else None,
         "changed": list(loaded.changed),
         "changes": [
@@ -53,9 +75,9 @@ def as_json(report: LoadReport) -> dict[str, Any]:
     }
 
 
-def _judged(loaded: Loaded) -> list[str]:
+def judged_in_words(name: str, judged: Judged) -> list[str]:
     """What the new redial rules do to those who were called already."""
-    moved, done, too_late = loaded.judged.moved, loaded.judged.done, loaded.judged.too_late
+    moved, done, too_late = judged.moved, judged.done, judged.too_late
     words = []
     parts = [f"{moved:,} at another time now"] if moved else []
     parts += [f"{done:,} not any more"] if done else []
@@ -64,7 +86,7 @@ def _judged(loaded: Loaded) -> list[str]:
     if too_late:
         words.append(
             "whoever is done stays done; to dial them again all the same: "
-            f"dialer requeue {loaded.campaign} --outcome {','.join(too_late)}"
+            f"dialer requeue {name} --outcome {','.join(too_late)}"
         )
     return words
 
@@ -77,6 +99,12 @@ def _change(change: Change) -> str:
 
 def _as_written(change: Change, value: object) -> object:
     """A value as people write it in the file: waits are kept in seconds, and written as `10m`."""
+    if change.key == "reminder.before" and isinstance(value, list):
+        return [span(duration(each)) for each in value]
+    if change.key == "schedule" and isinstance(value, dict):
+        return value["cron"]
+    if change.key == "schedule.grace" and isinstance(value, str):
+        return span(duration(value))
     if not change.key.startswith("redial."):
         return value
     if isinstance(value, dict):

@@ -9,6 +9,8 @@ from importlib.resources import files
 
 from campaigns.calling_hours import Week
 
+_PARTS = (*5 * ["weekdays"], *2 * ["weekend"])
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:
@@ -20,6 +22,8 @@ class Preset:
     week: Week
     per_number_per_day: int | None
     """Calls to one number within 24 hours."""
+    per_number_per_week: int | None
+    """Within 168 hours."""
     source: str
     as_of: date
 
@@ -44,8 +48,9 @@ def presets() -> dict[str, Preset]:
         name: Preset(
             name=name,
             in_words=each["in_words"],
-            week=((minutes(each["every_day"]),),) * 7,
+            week=tuple((minutes(each.get("every_day") or each[part]),) for part in _PARTS),
             per_number_per_day=each.get("per_number_per_day"),
+            per_number_per_week=each.get("per_number_per_week"),
             source=each["source"],
             as_of=each["as_of"],
         )

@@ -1,8 +1,8 @@
 """Is this day a public holiday there? The days are those of the `holidays` package."""
 
+import difflib
 from datetime import date
 from functools import lru_cache
-from typing import Any
 
 
 def known_place(text: str) -> str:
@@ -17,19 +17,26 @@ def known_place(text: str) -> str:
         return country
     parts = {each.upper(): each for each in places[country]}
     if part not in parts:
-        raise ValueError(f"{country} has no part {part}; there are: {', '.join(places[country]) or 'none'}")
+        near = difflib.get_close_matches(part, parts, n=1, cutoff=0.7)
+        hint = (
+            f"did you mean {country}-{parts[near[0]]}?"
+            if near
+            else f"there are: {', '.join(parts) or 'none'}"
+        )
+        raise ValueError(f"{country} has no part {part}; {hint}")
     return f"{country}-{parts[part]}"
 
 
 def is_holiday(place: str, day: date) -> bool:
     """Whether a day is a public holiday in a place that `known_place` has named."""
-    return day in _days(place)
+    return day in _days(place, day.year)
 
 
-@lru_cache(maxsize=64)
-def _days(place: str) -> Any:
+@lru_cache(maxsize=1024)
+def _days(place: str, year: int) -> frozenset[date]:
     # Imported late: it takes a while, and most campaigns name none.
     import holidays
 
     country, _, part = place.partition("-")
-    return holidays.country_holidays(country, subdiv=part or None)
+    # A set of our own: the package's grows while it is asked, and another thread would find half a year.
+    return frozenset(holidays.country_holidays(country, subdiv=part or None, years=year))

@@ -5,11 +5,13 @@ import filecmp
 import os
 import re
 import tempfile
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Protocol, Self, TextIO
 
-from campaigns.call_list import NOTE_COLUMNS, CallList, RejectedRow
+from campaigns.call_list import NOTE_COLUMNS, RejectedRow
 from campaigns.mistake import Mistake
 
 _NUMBERED = re.compile(r"(.*\.rejects)(?:-(\d+))?", re.DOTALL)
@@ -27,6 +29,23 @@ def default_rejects_path(list_path: Path) -> Path:
     return list_path.with_name(list_path.stem + ".rejects.csv")
 
 
+class Rejecting(Protocol):
+    """The list whose rows are rejected."""
+
+    path: Path
+    delimiter: str
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The names of its columns, in order."""
+
+
+def rejects_of_fire(directory: Path, campaign: str, fire: datetime) -> Path:
+    """Where the rows go that a schedule's run has rejected: a file for each fire, by its own clock."""
+    # With its offset: there are two of the same time in the night in which a clock is put back.
+    return directory / campaign / f"{fire:%Y-%m-%dT%H%M%z}.rejects.csv"
+
+
 class RejectsFile:
     """Collects rejected rows; the file appears, complete, at `close()`, and only if there are any.
 
@@ -36,10 +55,11 @@ class RejectsFile:
     Leaving the `with` block by an exception changes nothing on the disk.
     """
 
-    def __init__(self, path: Path, call_list: CallList) -> None:
+    def __init__(self, path: Path, call_list: Rejecting) -> None:
         """Raises Mistake if the name is taken by something else, before any row is loaded."""
         self.path = path
         self.count = 0
+        self.first: RejectedRow | None = None
         self._header = [*NOTE_COLUMNS, *call_list.columns]
         # The program that wrote the list reads this delimiter as a matter of course.
         self._delimiter = call_list.delimiter
@@ -69,6 +89,7 @@ class RejectsFile:
 
     def write(self, rejected: RejectedRow) -> None:
         """Add one row. Raises Mistake if the file cannot be written."""
+        self.first = self.first or rejected
         try:
             if self._file is None:
                 self._open()

@@ -2,20 +2,36 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
+from campaigns import waits_view
 from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.calling_hours import windows
+from campaigns.campaign import Campaign
+from campaigns.forecast import Group, forecast
 from campaigns.ledger import Ledger
 from campaigns.ledger.figures import Figures, figures
 from campaigns.ledger.health import Heartbeat, alive
-from campaigns.ledger.runs import OPERATOR, Run, find, latest_runs
+from campaigns.ledger.runs import OPERATOR, Run, campaign_of, find_to_come, latest_runs
+from campaigns.ledger.schedules import Leftover, leftovers, schedule_of
+from campaigns.ledger.waiting import waiting
+from campaigns.schedule_view import Upcoming, upcoming
+from campaigns.waits import Wait, Waiting, places, waits
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+NOT_REPORTED = "has reported lately"
+"""What the reason says of a process that is not there, or has only just been started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """One campaign at one moment."""
 
+    at: datetime
     run: Run
     figures: Figures
     reason: str | None
@@ -23,7 +39,23 @@ class Status:
     calls_per_second: float
     """Over the last minute."""
     finishes_at: datetime | None
-    """When everybody who is waiting will have been dialed at that rate."""
+    """When everybody who is waiting will have been dialed at that rate, in their calling hours."""
+    waits: tuple[Wait, ...]
+    """Which rules keep people from being dialed now, the largest part first."""
+    schedule: Upcoming | None = None
+    """What comes next, if it begins runs by itself."""
+    older: tuple[Leftover, ...] = ()
+    """Runs before this one that are not over."""
+
+    @property
+    def alarm(self) -> str | None:
+        """What has gone wrong with its schedule since its last run, if anything."""
+        return self.schedule.alarm if self.schedule else None
+
+    @property
+    def waits_are_why(self) -> bool:
+        """Whether the reason is these rules, which keep everybody who waits."""
+        return self.reason is not None and self.reason == waits_view.reason(self.waits, self.at)
 
     @property
     def waiting(self) -> int:
@@ -57,6 +89,15 @@ class Status:
             "run": self.run.number,
             "state": self.run.state,
             "reason": self.reason,
+            "waiting_for": [
+                {
+                    "rule": wait.rule,
+                    "recipients": wait.recipients,
+                    "until": wait.until.isoformat(timespec="seconds") if wait.until else None,
+                    "time_zone": wait.time_zone,
+                }
+                for wait in self.waits
+            ],
             "exchange": self.run.exchange,
             "recipients": {
                 "total": self.total,
@@ -71,6 +112,16 @@ class Status:
             },
             "calls_per_second": round(self.calls_per_second, 3),
             "finishes_at": self.finishes_at.isoformat(timespec="seconds") if self.finishes_at else None,
+            "schedule": self.schedule.as_json() if self.schedule else None,
+            "unfinished_runs": [
+                {
+                    "run": each.number,
+                    "state": each.state,
+                    "waiting": each.waiting,
+                    "in_progress": each.in_progress,
+                }
+                for each in self.older
+            ],
         }
 
 
@@ -78,22 +129,26 @@ def status(ledger: Ledger, name: str, now: datetime) -> Status:
     """One campaign's status. Raises Mistake if there is none of that name."""
     processes = alive(ledger, now)
     with ledger.read() as db:
-        run = find(db, name)
-        return _status(run, figures(db, run.id, now), processes, now)
+        return _status(db, find_to_come(db, name), processes, now)
 
 
 def every_status(ledger: Ledger, now: datetime) -> list[Status]:
     """The status of every campaign, by name."""
     processes = alive(ledger, now)
     with ledger.read() as db:
-        return [_status(run, figures(db, run.id, now), processes, now) for run in latest_runs(db)]
+        return [_status(db, run, processes, now) for run in latest_runs(db)]
 
 
-def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: datetime) -> str | None:
-    """Why nothing dials, and what to do; None when calls can be placed, or all have been."""
+def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], waits: str | None) -> str | None:
+    """Why nothing dials, and what to do; None when calls can be placed, or all have been.
+
+    `waits`: the rules that keep everybody who waits; None if there is somebody whom none of them keeps.
+    """
     waiting = numbers.recipients.get(RecipientState.WAITING, 0)
     in_progress = numbers.recipients.get(RecipientState.IN_PROGRESS, 0)
     match run.state:
+        case RunState.LOADED if run.number == 0:
+            return "nobody is loaded, and it is not scheduled any more"
         case RunState.LOADED:
             return f"not started; start it with: dialer start {run.name}"
         case RunState.PAUSED:
@@ -113,16 +168,13 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: dat
         ("beat", "no scheduler"),
     ):
         if not any(p.role == role for p in ours):
-            return f"{what}: no {role} process has reported lately; start one with: {start_workers(run)}"
+            return f"{what}: no {role} process {NOT_REPORTED}; start one with: {start_workers(run)}"
     problems = sorted({p.problem for p in ours if p.problem})
     if problems:
         return "; ".join(problems)
     if not waiting and in_progress == numbers.unknowns.searched:
         return searched(numbers)
-    later = _due_later(numbers, now)
-    if waiting and later is not None:
-        return f"the next call is due at {later.astimezone():%Y-%m-%d %H:%M:%S %Z}"
-    return None
+    return waits if waiting else None
 
 
 def calls_left(run: Run, numbers: Figures, processes: Sequence[Heartbeat]) -> str | None:
@@ -169,24 +221,48 @@ def held(run: Run, numbers: Figures) -> str | None:
     )
 
 
-def _due_later(numbers: Figures, now: datetime) -> datetime | None:
-    """When the first of the waiting is due, if none is due yet."""
-    due_at = numbers.next_due
-    return due_at if due_at is not None and due_at > now + timedelta(seconds=5) else None
-
-
-def _status(run: Run, numbers: Figures, processes: Sequence[Heartbeat], now: datetime) -> Status:
+def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: datetime) -> Status:
+    numbers = figures(db, run.id, now)
+    campaign, groups = None, list[Waiting]()
+    if total := numbers.recipients.get(RecipientState.WAITING, 0):
+        campaign = campaign_of(db, run.id)
+        by_zones = campaign.timetable.asks_for_zones
+        groups = waiting(db, run.id, now, total=total, by_zones=by_zones)
+    kept = waits(groups, campaign, now) if campaign else ()
+    could_be_dialed = sum(group.recipients for group in groups) - sum(wait.recipients for wait in kept)
     seconds = numbers.over.total_seconds()
     rate = numbers.dialed_lately / seconds if seconds >= 1 else 0.0
-    waiting = numbers.recipients.get(RecipientState.WAITING, 0)
     dialing = any(p.role == "dial" and p.exchange == run.exchange for p in processes)
     # Whoever waits for a redial in an hour is not dialed any sooner for a high rate.
-    due = waiting > 0 and _due_later(numbers, now) is None
-    going = run.state == RunState.RUNNING and rate > 0 and due and dialing
+    going = run.state == RunState.RUNNING and rate > 0 and could_be_dialed > 0 and dialing
+    nobody_for_ever = not any(wait.until is None for wait in kept)
+    all_wait = waits_view.reason(kept, now) if kept and not could_be_dialed else None
+    reason = why_not(run, numbers, processes, all_wait)
+    each = schedule_of(db, run.campaign_id)
+    schedule = upcoming(each, processes, now) if each else None
+    if schedule and (run.number == 0 or (run.state == RunState.FINISHED and reason is None)):
+        reason = schedule.in_words()
     return Status(
+        at=now,
         run=run,
         figures=numbers,
-        reason=why_not(run, numbers, processes, now),
+        reason=reason,
         calls_per_second=rate,
-        finishes_at=now + timedelta(seconds=waiting / rate) if going else None,
+        finishes_at=_end(groups, campaign, rate, now) if campaign and going and nobody_for_ever else None,
+        waits=kept,
+        schedule=schedule,
+        older=tuple(leftovers(db, run.campaign_id, run.number)),
     )
+
+
+def _end(groups: Sequence[Waiting], campaign: Campaign, rate: float, now: datetime) -> datetime | None:
+    """When everybody who waits has been dialed, whoever is due later not before the last of those is."""
+    rules = campaign.timetable.rules
+    flows = [
+        Group(
+            [(now, group.due), *((later.last, later.recipients) for later in group.later)],
+            windows(rules, places(campaign, group.zones), now) if rules else None,
+        )
+        for group in groups
+    ]
+    return forecast(flows, rate, now).finishes_at

@@ -7,15 +7,17 @@ from datetime import datetime
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from campaigns import waits_view
 from campaigns.attempt import RecipientState, RunState
 from campaigns.report import Status, held, searched
+from campaigns.schedule_view import left_over
 
 
 def in_words(status: Status) -> list[str]:
     """One campaign, line by line."""
     run, numbers = status.run, status.figures
     trial = " (in the sandbox)" if run.exchange == "sandbox" else ""
-    lines = [f"{run.name}: {run.state}{trial}", f"  {progress(status)}"]
+    lines = [f"{run.name}: {standing(status)}{trial}", *([f"  {progress(status)}"] if run.number else [])]
     others = [
         f"{numbers.recipients[state]:,} {state.replace('_', ' ')}"
         for state in RecipientState
@@ -32,9 +34,27 @@ def in_words(status: Status) -> list[str]:
         lines.append(f"  last refusal: {numbers.last_refusal}")
     if run.state == RunState.RUNNING:
         lines.append(f"  {pace(status)}")
-    if status.reason:
+    if status.reason and not status.waits_are_why:
         lines.append(f"  {status.reason}")
-    return lines
+    lines += [f"  {line}" for line in _of_schedule(status)]
+    # A line for each rule: together they are long.
+    return lines + [
+        f"  {waits_view.told(wait, status.at, others_can=not status.waits_are_why)}" for wait in status.waits
+    ]
+
+
+def standing(status: Status) -> str:
+    """The state of the latest run; of a campaign that has not begun any, that it will."""
+    return "scheduled" if status.run.number == 0 and status.schedule else status.run.state
+
+
+def _of_schedule(status: Status) -> list[str]:
+    """What its schedule is about to do, what has gone wrong with it, and runs that are not over."""
+    lines = left_over(status.older)
+    if status.schedule is not None:
+        coming = status.schedule.in_words()
+        lines += [coming] if coming not in (status.reason or "") else []
+    return lines + ([f"alarm: {status.alarm}"] if status.alarm else [])
 
 
 def doubts(status: Status) -> list[str]:
@@ -86,12 +106,12 @@ def table(every: Sequence[Status]) -> list[str]:
         settled = each.total - each.waiting - each.in_progress
         view.add_row(
             each.run.name,
-            each.run.state,
+            standing(each),
             f"{settled:,}/{each.total:,}",
             f"{each.waiting:,}",
             f"{each.in_progress:,}",
             f"{each.calls_per_second:.2f}/s" if each.run.state == RunState.RUNNING else "",
-            each.reason or "",
+            "; ".join(part for part in (each.reason, each.alarm and f"alarm: {each.alarm}") if part),
         )
     # Where nobody looks, a table is not folded to a terminal's width.
     console = Console() if sys.stdout.isatty() else Console(width=1000)
@@ -134,13 +154,17 @@ def live(status: Status, note: str) -> RenderableType:
 def plain(status: Status) -> str:
     """The same in one line, for a log."""
     running = status.run.state == RunState.RUNNING
-    parts = [] if running else [str(status.run.state)]
+    parts = [] if running else [standing(status)]
     parts += [progress(status), f"{status.in_progress:,} in progress"]
     parts += [f"{status.calls_per_second:.2f}/s"] if running else []
     if status.figures.outcomes:
         parts.append(counted(status.figures.outcomes))
     if status.finishes_at:
         parts.append(f"all dialed {until(status.finishes_at)}")
-    if status.reason:
+    if status.waits_are_why:
+        # Without how far it is away: that changes all the time, and each change is a line.
+        parts.append(waits_view.reason(status.waits, None))
+    elif status.reason:
         parts.append(status.reason)
+    parts += [f"alarm: {status.alarm}"] if status.alarm else []
     return f"{status.run.name}: " + "; ".join(parts)

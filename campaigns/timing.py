@@ -5,8 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from campaigns.campaign import Campaign
+from campaigns.csv_records import folded
 from campaigns.number_zones import number_zones
 from campaigns.recipient import Recipient
+from campaigns.reminder import reminders
+
+_SHOWN = 4  # zones that a reason names; a mobile number of Russia has eleven
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +29,64 @@ def timed(campaign: Campaign, person: Recipient, now: datetime) -> Sequence[Reci
     Pure: nothing is read or written.
     """
     zones = number_zones(person.phone) | ({person.time_zone} if person.time_zone else set())
-    return [replace(person, zones=" ".join(sorted(zones)) or None)]
+    person = replace(person, zones=" ".join(sorted(zones)) or None)
+    return _never_open(campaign, person, now) or _reminded(campaign, person, now)
+
+
+def _reminded(campaign: Campaign, person: Recipient, now: datetime) -> Sequence[Recipient] | Untimely:
+    if campaign.reminder is None:
+        return [person]
+    try:
+        return reminders(campaign, person, now)
+    except ValueError as problem:
+        return Untimely(_column(person, campaign.reminder.at), str(problem))
+
+
+def _never_open(campaign: Campaign, person: Recipient, now: datetime) -> Untimely | None:
+    """Why the campaign's calling hours are never open for somebody; None if they are."""
+    timetable, zones = campaign.timetable, campaign.zones(person.zones)
+    if not timetable.rules:
+        return None
+    if timetable.asks_for_zones and not zones:
+        return _without_zone(campaign, person)
+    # The timetable keeps the answer for each set of zones: a million rows ask a few times.
+    if timetable.window(zones, now) is not None:
+        return None
+    if not timetable.asks_for_zones:
+        reason = "cannot be called: the calling hours have no open hour within a year; widen [calling_hours]"
+    elif len(zones) == 1:
+        reason = f"cannot be called: in {zones[0]} no hour is open within a year; widen [calling_hours]"
+    else:
+        reason = (
+            f"may be in {_in_words(zones)}, and no hour is open in all of them; "
+            "widen [calling_hours], or name one clock for everybody in its time_zone"
+        )
+    named = campaign.list.time_zone if person.time_zone else None
+    return Untimely(_column(person, named or campaign.list.phone), reason)
+
+
+def _without_zone(campaign: Campaign, person: Recipient) -> Untimely:
+    fallback = "set fallback_time_zone in [calling_hours]"
+    if campaign.list.time_zone is None:
+        return Untimely(
+            _column(person, campaign.list.phone),
+            "says nothing of its time zone, and the calling hours go by that; "
+            f"{fallback}, or add a column that [list] time_zone names",
+        )
+    return Untimely(
+        _column(person, campaign.list.time_zone),
+        "is empty, and the number says nothing of its time zone; "
+        f"write an IANA name such as America/New_York, or {fallback}",
+    )
+
+
+def _column(person: Recipient, name: str) -> str:
+    """The header's own spelling of a column that the campaign names."""
+    return next((column for column in person.row if folded(column) == folded(name)), name)
+
+
+def _in_words(zones: Sequence[str]) -> str:
+    shown, others = zones[:_SHOWN], len(zones) - _SHOWN
+    if others > 1:
+        return f"{', '.join(shown)} and {others} zones more"
+    return f"{', '.join(zones[:-1])} and {zones[-1]}"

@@ -6,6 +6,7 @@ pacer.py, pacer.lua   one rate for all workers
 feed.py               due recipients → claimed attempts → Celery tasks
 placing.py            one request, and once more only where that cannot ring twice
 dial.py               one attempt, from its slot to its contact_id
+fire.py               a schedule's time has come: its list becomes a run
 follow.py             contact_id → outcome → redial or done
 hang_up.py            a cancelled campaign's calls in progress, if somebody asked for that
 event_queue.py        contact events out of SQS; but for connect.py the only one that calls boto3
@@ -23,5 +24,6 @@ embedded_redis.py     the Valkey of one data directory, as a process
 sandbox_process.py    the sandbox of one data directory, as a process
 local.py              everything on one machine
 settings.py           DIALER_* settings of this side
+plan_cli.py           `dialer plan`
 cli.py                the `dialer` command
 """

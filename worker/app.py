@@ -33,6 +33,7 @@ FEED_EVERY_SECONDS = 1.0
 FOLLOW_EVERY_SECONDS = 1.0
 SETTLE_EVERY_SECONDS = 2.0
 HANG_UP_EVERY_SECONDS = 1.0
+FIRE_EVERY_SECONDS = 5.0
 RESCUE_EVERY_SECONDS = 5.0
 
 
@@ -91,6 +92,7 @@ def make_app(settings: DialerSettings) -> Celery:
                 ("follow", FOLLOW_EVERY_SECONDS),
                 ("settle", SETTLE_EVERY_SECONDS),
                 ("hang_up", HANG_UP_EVERY_SECONDS),
+                ("fire", FIRE_EVERY_SECONDS),
                 ("rescue", RESCUE_EVERY_SECONDS),
             )
         },

@@ -28,8 +28,10 @@ from campaigns.cli import (
     now,
     put,
     say,
+    schedule_note,
 )
 from campaigns.mistake import Mistake
+from worker import plan_cli  # noqa: F401 (its command is the app's now)
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
@@ -310,7 +312,10 @@ def _run(
             put(line)
         with ledger.write() as db:
             runs.start(db, runs.find(db, campaign.name), now())
-        over = status(ledger, campaign.name, now()).over
+        latest = status(ledger, campaign.name, now())
+        if note := schedule_note(campaign, campaign_file, entered=latest.schedule is not None):
+            put(note)
+        over = latest.over
         if over:
             runs.finish(ledger, now())
     finally:
@@ -371,7 +376,8 @@ def _look_on(ledger: "Ledger", stack: "Stack") -> None:
                 # A running campaign is worth a line when it moves, any other when it has just become so.
                 moved = before is None or plain(before) != plain(latest)
                 turned = before is not None and before.run.state != latest.run.state
-                if turned or (moved and latest.run.state == "running"):
+                alarmed = latest.alarm is not None and (before is None or before.alarm != latest.alarm)
+                if turned or alarmed or (moved and latest.run.state == "running"):
                     put(plain(_while_starting(latest, began)))
                 seen[name] = latest
         except LedgerUnavailable as error:
@@ -380,8 +386,11 @@ def _look_on(ledger: "Ledger", stack: "Stack") -> None:
 
 
 def _while_starting(latest: "Status", began: float) -> "Status":
-    """In the first seconds no worker has reported yet, which is nothing to complain of."""
-    if latest.run.state == "running" and latest.reason and time.monotonic() - began < _STARTING_SECONDS:
+    """In the first seconds not all processes have reported yet, which is nothing to complain of."""
+    from campaigns.report import NOT_REPORTED
+
+    starting = time.monotonic() - began < _STARTING_SECONDS
+    if starting and latest.run.state == "running" and NOT_REPORTED in (latest.reason or ""):
         return replace(latest, reason="the workers are starting")
     return latest
 
@@ -405,12 +414,14 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
     with Live(console=console, refresh_per_second=4, transient=True) as view:
         while True:
             stack.watch()
+            asked = time.monotonic()
             try:
                 latest = status(ledger, name, now())
             except LedgerUnavailable as error:
                 say(f"dialer: {error}")
                 time.sleep(1)
                 continue
+            took = time.monotonic() - asked
             if latest.over or latest.fault:
                 runs.finish(ledger, now())
                 return latest
@@ -424,7 +435,8 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
             elif time.monotonic() - said >= 5:
                 said = time.monotonic()
                 say(plain(latest))
-            time.sleep(0.5)
+            # With a million waiting a look takes a while, and in SQLite it holds up the dialing.
+            time.sleep(max(0.5, 9 * took))
 
 
 @contextmanager

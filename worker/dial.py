@@ -113,7 +113,7 @@ class Dialer:
             pacer=self.pacer,
             call=CallOrder(order.phone, order.client_token, order.attributes, order.connect),
             slot=slot,
-            send_within_seconds=began + self.timing.send_within_seconds - self.monotonic(),
+            send_within_seconds=self._send_within(order, began),
             replay_window_seconds=self.timing.replay_window_seconds,
             monotonic=self.monotonic,
             sleep=self.sleep,
@@ -134,6 +134,13 @@ class Dialer:
             log.error("attempt %d: %s\n%s", order.attempt_id, reason, "".join(format_tb(error.__traceback__)))
             return "unknown"
         return self._record_placed(order, contact_id)
+
+    def _send_within(self, order: Order, began: float) -> float:
+        """Seconds from now until the request must have left."""
+        left = began + self.timing.send_within_seconds - self.monotonic()
+        if order.closes_at is None:
+            return left
+        return min(left, (order.closes_at - self.clock()).total_seconds())
 
     def _record_placed(self, order: Order, contact_id: str) -> Dialed:
         # Before anything else, so that not even a ledger that is lost loses the call.

@@ -18,6 +18,7 @@ from campaigns.settings import load_settings
 from worker.connect import Connect
 from worker.dial import Dialer, Timing
 from worker.event_queue import EventQueue
+from worker.fire import Firing
 from worker.follow import Following
 from worker.hang_up import HangingUp
 from worker.pacer import Pacer, Rate, bucket_name
@@ -146,6 +147,16 @@ class Machine:
             clock=now,
             stopping=self.stopping.is_set,
             report_problem=lambda problem: self.note("hang_up", problem),
+        )
+
+    @cached_property
+    def firing(self) -> Firing:
+        """What begins the runs of schedules."""
+        return Firing(
+            ledger=self.ledger,
+            rejects=self.settings.data_dir / "rejects",
+            clock=now,
+            stopping=self.stopping.is_set,
         )
 
     @cached_property

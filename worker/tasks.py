@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.claims import Claim
+from campaigns.ledger.expiry import expire
 from campaigns.ledger.runs import finish
 from worker import feed as feeding
 from worker.app import app
@@ -24,6 +25,7 @@ _BATCH = 1_000  # messages a round trip to Redis
 _searching = threading.Lock()
 _following = threading.BoundedSemaphore(2)
 _hanging_up = threading.Lock()
+_firing = threading.Lock()
 
 
 @app.task(name="dialer.dial", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
@@ -92,13 +94,34 @@ def hang_up_task() -> None:
         _hanging_up.release()
 
 
+@app.task(name="dialer.fire", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
+def fire_task() -> None:
+    """Begin the runs of schedules whose time has come."""
+    if not _firing.acquire(blocking=False):
+        return
+    # In a thread of its own: a million rows take minutes, and those who feed and follow need the worker's.
+    # Nobody waits for it at the end; a list that was not read to its end has left nothing.
+    threading.Thread(target=_fire, name="fire", daemon=True).start()
+
+
+def _fire() -> None:
+    try:
+        _unless_ledger_is_away(machine().firing.fire)
+    finally:
+        _firing.release()
+
+
 @app.task(name="dialer.rescue", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
 def rescue_task() -> None:
-    """Take back what a crash left, and close the runs that are over, also while others are being fed."""
+    """Take back what a crash left, give up what is late, and close the runs that are over.
+
+    Also while others are being fed.
+    """
 
     def tidy() -> None:
         here = machine()
         rescue(here.ledger, now(), lease=here.settings.lease, search_after=here.search_after)
+        expire(here.ledger, now())
         finish(here.ledger, now())
 
     _unless_ledger_is_away(tidy)

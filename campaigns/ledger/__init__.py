@@ -5,7 +5,12 @@
     tables.py    what it holds
     runs.py      campaigns and their runs: put in, started, paused, cancelled, finished
     suppressions.py  numbers that are never called
+    suppression_book.py  what the list of them says, and has said
+    schedules.py  which campaigns begin runs by themselves, and the fires that did not become one
+    appointments.py  a list of appointments meets those that are there: the same, moved, new ones
     lists.py     a list goes in, whole or not at all
+    limits.py    which calls to a number count against its limits
+    due.py       who may be dialed now: due, in open calling hours, within the limits
     claims.py    due recipients are claimed for the queue, and what a crash left there is taken back
     standing.py  where an attempt stands, held still for a move
     in_progress.py  how many calls an instance has in progress
@@ -14,9 +19,13 @@
     unknowns.py  what may have rung is taken for a search, and settled by what it shows
     contacts.py  which of Connect's contacts are known here
     hang_ups.py  calls in progress that are to be hung up
+    readmissions.py  numbers are taken off the list, and their people wait again
     requeues.py  another attempt because an operator asks for it
     rules.py     whoever waits for a redial is judged again by new rules
+    expiry.py    whose time to be called has passed
     figures.py   what status and export read
+    waiting.py   who waits, counted by where they are and what they wait for
+    preflight.py  what a plan asks before a list goes in
     stories.py   what the ledger knows of single recipients
     health.py    which processes are alive, and what keeps them from their work
     migrations/  the schema's history

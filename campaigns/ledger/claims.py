@@ -5,19 +5,39 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, case, func, insert, literal_column, or_, select, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.campaign import Campaign
 from campaigns.client_token import client_token
+from campaigns.ledger.due import anybody_due, due_people
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.in_progress import CallLimit, in_progress
 from campaigns.ledger.moves import give_back
-from campaigns.ledger.tables import AT_ONCE, CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, recipients, runs
+from campaigns.ledger.standing import campaign_of
+from campaigns.ledger.tables import CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, recipients, runs
+from campaigns.limits import WEEK
 from campaigns.turns import Contender, Share, share
 
 LONGEST_PUT_OFF = timedelta(seconds=30)
 """Longer than dialing ever puts an attempt off that it returns."""
 _PIECE = 500  # rows a statement, well under the parameters that the databases allow
+
+_RUNNING = (
+    select(
+        runs.c.id,
+        runs.c.number,
+        runs.c.turn,
+        runs.c.released_until,
+        runs.c.exchange,
+        runs.c.campaign_id,
+        campaigns.c.name,
+        campaigns.c.choices,
+        campaigns.c.version,
+    )
+    .join(campaigns)
+    .where(runs.c.state == RunState.RUNNING)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +84,9 @@ def claim(
         rooms = _rooms(db, running, exchange, limit, now)
         if rooms and max(rooms.values()) <= 0:
             return []
-        due = {run.id: _due(db, run.id, room, now) for run in running}
+        due = {
+            run.id: due_people(db, run.id, _campaign(ledger, db, run), exchange, room, now) for run in running
+        }
         contenders = [
             Contender(
                 run.id,
@@ -85,15 +107,12 @@ def claim(
 def somebody_is_due(ledger: Ledger, exchange: str, instances: Sequence[str], now: datetime) -> bool:
     """Whether anybody in a running run would be dialed from these instances now, were there room for them."""
     with ledger.read() as db:
-        due = (
-            select(recipients.c.id)
-            .select_from(recipients.join(runs, runs.c.id == recipients.c.run_id).join(campaigns))
-            .where(recipients.c.state == literal_column("'waiting'"), recipients.c.due_at <= now)
-            .where(runs.c.state == RunState.RUNNING)
-            .where(campaigns.c.choices["connect"]["instance_id"].as_string().in_(instances))
-            .where(or_(runs.c.exchange.is_(None), runs.c.exchange == exchange))
+        running = db.execute(_RUNNING.where(_may_dial(exchange))).all()
+        return any(
+            anybody_due(db, run.id, _campaign(ledger, db, run), now)
+            for run in running
+            if _instance(run) in instances
         )
-        return db.execute(due.limit(1)).first() is not None
 
 
 def take_back_expired(
@@ -141,7 +160,13 @@ def bring_forward(ledger: Ledger, now: datetime) -> int:
         .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
         .where(attempts.c.run_id.in_(select(runs.c.id).where(runs.c.state == RunState.RUNNING)))
         .where(attempts.c.state == literal_column("'returned'"))
-        .where(recipients.c.state == RecipientState.WAITING, recipients.c.due_at > now + LONGEST_PUT_OFF)
+        .where(recipients.c.state == RecipientState.WAITING)
+        .where(
+            or_(
+                and_(recipients.c.waits_for.is_(None), recipients.c.due_at > now + LONGEST_PUT_OFF),
+                recipients.c.due_at > now + WEEK + CLOCKS_DIFFER_BY,
+            )
+        )
     )
     with ledger.read() as db:
         ids = list(db.execute(put_off.limit(_PIECE)).scalars())
@@ -183,23 +208,17 @@ def _queued(db: Connection, exchange: str) -> int:
 
 
 def _running(db: Connection, exchange: str) -> Sequence[Any]:
-    return db.execute(
-        select(
-            runs.c.id,
-            runs.c.number,
-            runs.c.turn,
-            runs.c.released_until,
-            runs.c.exchange,
-            campaigns.c.name,
-            campaigns.c.choices,
-        )
-        .join(campaigns)
-        .where(runs.c.state == RunState.RUNNING)
-        .where(or_(runs.c.exchange.is_(None), runs.c.exchange == exchange))
-        .order_by(runs.c.id)
-        # The run before its recipients, as cancelling does: the other way round they wait for each other.
-        .with_for_update(of=runs, key_share=True)
-    ).all()
+    # The run before its recipients, as cancelling does: the other way round they wait for each other.
+    mine = _RUNNING.where(_may_dial(exchange)).order_by(runs.c.id)
+    return db.execute(mine.with_for_update(of=runs, key_share=True)).all()
+
+
+def _may_dial(exchange: str) -> Any:
+    return or_(runs.c.exchange.is_(None), runs.c.exchange == exchange)
+
+
+def _campaign(ledger: Ledger, db: Connection, run: Any) -> Campaign:
+    return campaign_of(ledger, db, run.campaign_id, run.version)
 
 
 def _rooms(
@@ -215,32 +234,6 @@ def _rooms(
 def _instance(run: Any) -> str:
     instance: str = run.choices["connect"]["instance_id"]
     return instance
-
-
-def _due(db: Connection, run_id: int, limit: int, now: datetime) -> list[Any]:
-    """Whoever has a time first, then the others in the order of the list.
-
-    A million who were never called would keep a redial that is due in ten minutes waiting for days.
-    """
-    # The state is spelled out, not bound: only then do both databases see that the partial index fits.
-    # A call that had been given up may turn out to go on, while another attempt is waited for.
-    on_the_phone = exists().where(
-        attempts.c.recipient_id == recipients.c.id,
-        attempts.c.state == literal_column("'placed'"),
-        attempts.c.follow_at.is_not(None),
-    )
-    waiting = (
-        select(recipients.c.id, recipients.c.key, recipients.c.attempts)
-        .where(recipients.c.run_id == run_id, recipients.c.state == literal_column("'waiting'"))
-        .where(~on_the_phone)
-        .order_by(recipients.c.due_at, recipients.c.id)
-        .with_for_update(skip_locked=True)
-    )
-    timed = waiting.where(recipients.c.due_at > AT_ONCE, recipients.c.due_at <= now)
-    due = list(db.execute(timed.limit(limit)).all())
-    if len(due) < limit:
-        due += db.execute(waiting.where(recipients.c.due_at <= AT_ONCE).limit(limit - len(due))).all()
-    return due
 
 
 def _within_cap(run: Any, now: datetime, ahead: timedelta) -> int:
@@ -307,7 +300,9 @@ def _queue(db: Connection, run: Any, people: Sequence[Any], now: datetime, lease
         known = {row.recipient_id for row in again}
         new = [person for person in piece if person.id not in known]
         db.execute(
-            update(recipients).where(recipients.c.id.in_(ids)).values(state=RecipientState.IN_PROGRESS)
+            update(recipients)
+            .where(recipients.c.id.in_(ids))
+            .values(state=RecipientState.IN_PROGRESS, waits_for=None)
         )
         if not new:
             continue

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Transaction, create_engine, event, text
@@ -19,7 +20,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from campaigns.campaign import Campaign
-from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, sqlite_engine
+from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engine, sqlite_engine
 from campaigns.mistake import Mistake
 
 HEAD = "0004"
@@ -27,16 +28,21 @@ HEAD = "0004"
 
 
 class Errand(IntEnum):
-    """What only one process does at a time: keys of PostgreSQL's advisory locks."""
+    """What only one process does at a time (NUMBER: for each number): keys of PostgreSQL's advisory locks."""
 
     MIGRATE = 727274001
     LOAD = 727274002
     FEED = 727274003
     SETTLE = 727274004
+    NUMBER = 727274005
 
 
 class LedgerUnavailable(Exception):
     """The ledger cannot be reached."""
+
+
+class NothingToRead(Exception):
+    """There is no ledger that could be looked at as it is. The text says why, and completes a sentence."""
 
 
 class Ledger:
@@ -145,6 +151,34 @@ def open_ledger(url: str, *, create: bool = True) -> Ledger:
     except BaseException:
         ledger.close()
         raise
+    return ledger
+
+
+def open_to_read(url: str) -> Ledger:
+    """Open the ledger for `read()` alone: nothing is created, brought up to date, or changed in any way.
+
+    Raises NothingToRead where there is none yet, or an older one; else as `open_ledger`.
+    """
+    parsed = _checked(url)
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or not Path(parsed.database).exists():
+            raise NothingToRead("there is none yet")
+        engine = read_only_sqlite_engine(parsed)
+    else:
+        engine = _postgresql(parsed.update_query_dict({"options": "-c default_transaction_read_only=on"}))
+    ledger = Ledger(engine)
+    try:
+        version = _version(ledger)
+    except (DBAPIError, LedgerUnavailable) as error:
+        ledger.close()
+        if isinstance(error, LedgerUnavailable):
+            raise
+        raise Mistake(
+            f"DIALER_DATABASE_URL: {parsed.database} cannot be used as a ledger: {_words(error)}"
+        ) from None
+    if version != HEAD:
+        ledger.close()
+        raise NothingToRead("it has no tables yet" if version is None else "it is of another version")
     return ledger
 
 

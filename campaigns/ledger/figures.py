@@ -40,8 +40,6 @@ class Figures:
     """Attempts whose request left within the last `over`."""
     over: timedelta
     """A minute, or the time since the first call if that is shorter."""
-    next_due: datetime | None
-    """When the first waiting recipient is due."""
     last_refusal: str | None
     unknowns: Unknowns = Unknowns()
 
@@ -79,9 +77,6 @@ def figures(db: Connection, run_id: int, now: datetime) -> Figures:
     first = db.execute(select(func.min(attempts.c.dialing_at)).where(mine)).scalar()
     over = timedelta(minutes=1) if first is None else min(timedelta(minutes=1), now - first)
     lately = select(func.count()).where(mine, attempts.c.dialing_at > now - over)
-    next_due = select(func.min(recipients.c.due_at)).where(
-        recipients.c.run_id == run_id, recipients.c.state == literal_column("'waiting'")
-    )
     refusal = (
         select(attempts.c.reason)
         .where(mine, attempts.c.state == "refused")
@@ -94,7 +89,6 @@ def figures(db: Connection, run_id: int, now: datetime) -> Figures:
         outcomes=outcomes,
         dialed_lately=int(db.execute(lately).scalar_one()) if first is not None else 0,
         over=over,
-        next_due=db.execute(next_due).scalar(),
         last_refusal=db.execute(refusal).scalar(),
         # Most runs have none, and are not asked.
         unknowns=_unknowns(db, run_id) if tries.get(AttemptState.UNKNOWN) else Unknowns(),

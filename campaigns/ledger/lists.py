@@ -3,17 +3,19 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 
 from sqlalchemy import Connection, insert, text, update
 
 from campaigns.attempt import RecipientState
 from campaigns.campaign import Campaign
 from campaigns.changes import Change, changes
-from campaigns.ledger import runs
+from campaigns.ledger import appointments, runs, schedules
 from campaigns.ledger.engine import Errand, Ledger, begun
 from campaigns.ledger.rules import Judged, judge_again, rehearse
+from campaigns.ledger.schedules import Fire
 from campaigns.ledger.tables import AT_ONCE, loads, microseconds
 from campaigns.recipient import Recipient
 
@@ -25,23 +27,27 @@ _STAGING = """
     CREATE TEMPORARY TABLE staging (
         line INTEGER NOT NULL, key TEXT NOT NULL, phone TEXT NOT NULL,
         time_zone TEXT, zones TEXT, appointment_at BIGINT, reminder TEXT, due_at BIGINT NOT NULL,
-        expires_at BIGINT, attributes TEXT NOT NULL, "row" TEXT NOT NULL
+        expires_at BIGINT, attributes TEXT NOT NULL, "row" TEXT NOT NULL,
+        list_key TEXT, dated_key TEXT, enter_as TEXT
     )
+"""
+
+_SUPPRESSED_OR_WAITING = """
+    CASE WHEN EXISTS (
+        SELECT 1 FROM suppressions
+        WHERE suppressions.phone = staging.phone AND suppressions.campaign_id IN (0, :campaign_id)
+    ) THEN 'suppressed' ELSE 'waiting' END
 """
 
 # Everything at once: the first line wins among equal keys, and whoever is there already stays as they are.
 _MERGE = """
     INSERT INTO recipients
-        (run_id, load_id, line, key, phone, time_zone, zones, appointment_at, reminder, due_at, expires_at,
-         attributes, "row", state, attempts)
-    SELECT :run_id, :load_id, line, key, phone, time_zone, zones, appointment_at, reminder, due_at,
-           expires_at, {attributes}, {row},
-           CASE WHEN EXISTS (
-               SELECT 1 FROM suppressions
-               WHERE suppressions.phone = staging.phone AND suppressions.campaign_id IN (0, :campaign_id)
-           ) THEN 'suppressed' ELSE 'waiting' END, 0
+        (run_id, load_id, line, key, list_key, phone, time_zone, zones, appointment_at, reminder, due_at,
+         expires_at, attributes, "row", state, attempts)
+    SELECT :run_id, :load_id, line, enter_as, list_key, phone, time_zone, zones, appointment_at, reminder,
+           due_at, expires_at, {attributes}, {row}, {state}, 0
     FROM staging
-    WHERE true
+    WHERE enter_as IS NOT NULL
     ORDER BY line
     ON CONFLICT (run_id, key) DO NOTHING
 """
@@ -61,6 +67,8 @@ class Loaded:
     """The campaign's choices that differ from those in the ledger until now."""
     judged: Judged
     """What new redial rules have changed for people, if they are among the changes."""
+    moved: int = 0
+    """Rows, accepted or duplicates, whose appointment had another time in the ledger until now."""
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -84,31 +92,35 @@ def put_list(
     columns: Sequence[str],
     rejections: Rejections,
     now: datetime,
+    fire: Fire | None = None,
 ) -> Loaded:
     """Enter a campaign and the recipients of its list who are not in it yet, in one transaction.
 
     Loading the same list again adds nobody, a longer one adds the new rows. `people` is consumed before
     the ledger is locked. Raises Mistake for a campaign that cannot take the list.
+
+    `fire`: the list is a run of its own, which begins with this transaction; the campaign stays as it is in
+    the ledger. Raises FireGone if somebody else has begun that run, or has changed the campaign.
     """
     with ledger.connection() as db:
         db.detach()  # closed at the end instead of pooled, and its staging table with it
         with begun(db, "IMMEDIATE") as rehearsal:
             # Says no before a million rows are read; asked again below, where it counts.
             ledger.in_turn(db, Errand.LOAD)
-            campaign_id, was = runs.put_campaign(db, campaign, now)
-            run_id = runs.put_run(db, campaign_id, now)
+            campaign_id, was, run_id = _put_run(db, campaign, fire, now)
+            unfinished = runs.ids_of(db, campaign_id)
             rehearsal.rollback()
         staged = _stage(db, people)
         if was is not None and was.redial != campaign.redial:
-            rehearse(db, run_id, campaign.redial)
+            for each in unfinished:
+                rehearse(db, each, campaign.redial)
         with begun(db, "IMMEDIATE"):
             ledger.in_turn(db, Errand.LOAD)
-            campaign_id, was = runs.put_campaign(db, campaign, now)
-            run_id = runs.put_run(db, campaign_id, now)
+            campaign_id, was, run_id = _put_run(db, campaign, fire, now)
             judged = Judged()
             if was is not None and was.redial != campaign.redial:
                 # With the change itself, or people would be dialed by rules that hold no more.
-                judged = judge_again(db, run_id, was.redial, campaign.redial)
+                judged = judge_all(db, campaign_id, was, campaign)
             row = insert(loads).values(
                 run_id=run_id,
                 file_name=file_name,
@@ -122,19 +134,30 @@ def put_list(
             )
             load_id = int(db.execute(row.returning(loads.c.id)).scalar_one())
             as_json = "{}" if ledger.is_sqlite else "CAST({} AS JSON)"
-            merge = _MERGE.format(
-                attributes=as_json.format("attributes"), row=as_json.format('staging."row"')
-            )
+            columns_as = {
+                "attributes": as_json.format("attributes"),
+                "row": as_json.format('staging."row"'),
+                "state": _SUPPRESSED_OR_WAITING,
+            }
             this = {"run_id": run_id, "load_id": load_id, "campaign_id": campaign_id}
-            entered = db.execute(text(merge), this).rowcount
+            moved = back = 0
+            if campaign.reminder:
+                names = campaign.reminder.names.values()
+                moved = appointments.meet(db, campaign_id, run_id, names, now)
+            entered = db.execute(text(_MERGE.format(**columns_as)), this).rowcount
+            if campaign.reminder:
+                entered = _count_rows(db, run_id, load_id)
             suppressed = _count_suppressed(db, load_id)
             accepted = entered - suppressed
+            if campaign.reminder:
+                # After the counting: who they are is in the ledger already.
+                back = appointments.take_places(db, this, columns_as)
             db.execute(
                 update(loads)
                 .where(loads.c.id == load_id)
                 .values(accepted=accepted, suppressed=suppressed, duplicates=staged - entered)
             )
-            if accepted:
+            if accepted or back:
                 runs.reopen(db, run_id, campaign.name)
         return Loaded(
             campaign=campaign.name,
@@ -145,18 +168,76 @@ def put_list(
             suppressed=suppressed,
             changes=changes(was, campaign) if was is not None else (),
             judged=judged,
+            moved=moved,
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What became of a campaign whose schedule was entered."""
+
+    new: bool
+    """Whether it had not begun runs by itself until now."""
+    changes: tuple[Change, ...]
+    judged: Judged
+
+
+def put_schedule(ledger: Ledger, campaign: Campaign, folder: Path, now: datetime) -> Entered:
+    """Enter a campaign, or what has changed in its file, and let it begin runs by itself from now on.
+
+    `folder`: from where its lists are found. Raises Mistake for a change that cannot be made.
+    """
+    with ledger.connection() as db:
+        db.detach()  # as for a list: judging leaves a table behind
+        with begun(db, "IMMEDIATE") as rehearsal:
+            ledger.in_turn(db, Errand.LOAD)
+            campaign_id, was = runs.put_campaign(db, campaign, now)
+            unfinished = runs.ids_of(db, campaign_id)
+            rehearsal.rollback()
+        other_rules = was is not None and was.redial != campaign.redial
+        for each in unfinished if other_rules else ():
+            rehearse(db, each, campaign.redial)
+        with begun(db, "IMMEDIATE"):
+            ledger.in_turn(db, Errand.LOAD)
+            campaign_id, was = runs.put_campaign(db, campaign, now)
+            judged = Judged()
+            if was is not None and was.redial != campaign.redial:
+                judged = judge_all(db, campaign_id, was, campaign)
+            new = schedules.enter(db, campaign_id, folder, now)
+        return Entered(new, changes(was, campaign) if was is not None else (), judged)
+
+
+def judge_all(db: Connection, campaign_id: int, was: Campaign, campaign: Campaign) -> Judged:
+    """Judge the redials of all runs of a campaign by its new rules, in the transaction that enters them."""
+    # All the runs before any of their people, as everywhere.
+    ids = runs.ids_of(db, campaign_id, hold=True)
+    judged = [judge_again(db, each, was.redial, campaign.redial) for each in ids]
+    return Judged(
+        sum(each.moved for each in judged),
+        sum(each.done for each in judged),
+        tuple(dict.fromkeys(outcome for each in judged for outcome in each.too_late)),
+    )
+
+
+def _put_run(
+    db: Connection, campaign: Campaign, fire: Fire | None, now: datetime
+) -> tuple[int, Campaign | None, int]:
+    """(the campaign's id, its choices until now if they may differ, the id of the run)."""
+    if fire is not None:
+        return fire.campaign_id, None, runs.put_fire(db, fire, now)
+    campaign_id, was = runs.put_campaign(db, campaign, now)
+    return campaign_id, was, runs.put_run(db, campaign_id, now)
+
+
 def _stage(db: Connection, people: Iterable[Recipient]) -> int:
-    """Write the recipients to the connection's own table. Returns how many."""
+    """Write the recipients to the connection's own table. Returns how many rows of the list they are."""
     with begun(db, "DEFERRED"):
         db.execute(text(_STAGING))
     put = text(
         "INSERT INTO staging VALUES (:line, :key, :phone, :time_zone, :zones, :appointment_at, :reminder, "
-        ":due_at, :expires_at, :attributes, :row)"
+        ":due_at, :expires_at, :attributes, :row, :list_key, :dated_key, :key)"
     )
-    staged, stream = 0, iter(people)
+    staged, line, stream = 0, 0, iter(people)
     while batch := list(islice(stream, _BATCH)):
         with begun(db, "DEFERRED"):
             db.execute(
@@ -175,18 +256,41 @@ def _stage(db: Connection, people: Iterable[Recipient]) -> int:
                         "expires_at": _microseconds(person.expires_at),
                         "attributes": json.dumps(person.attributes, ensure_ascii=False),
                         "row": json.dumps(person.row, ensure_ascii=False),
+                        "list_key": _list_key(person),
+                        "dated_key": _dated_key(person),
                     }
                     for person in batch
                 ],
             )
-        staged += len(batch)
+        for person in batch:
+            # Several reminders of one appointment are one row.
+            staged += person.reminder is None or person.line != line
+            line = person.line
     return staged
+
+
+def _list_key(person: Recipient) -> str | None:
+    """The key as the list has it, of somebody with an appointment."""
+    if person.appointment_at is None:
+        return None
+    return person.key if person.reminder is None else person.key.removesuffix(f" {person.reminder}")
+
+
+def _dated_key(person: Recipient) -> str | None:
+    if person.appointment_at is None:
+        return None
+    return f"{person.key} {person.appointment_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _microseconds(instant: datetime | None) -> int | None:
     return None if instant is None else microseconds(instant)
 
 
+def _count_rows(db: Connection, run_id: int, load_id: int) -> int:
+    query = text("SELECT count(DISTINCT line) FROM recipients WHERE run_id = :run_id AND load_id = :load_id")
+    return int(db.execute(query, {"run_id": run_id, "load_id": load_id}).scalar_one())
+
+
 def _count_suppressed(db: Connection, load_id: int) -> int:
-    query = text("SELECT count(*) FROM recipients WHERE load_id = :load_id AND state = :state")
+    query = text("SELECT count(DISTINCT line) FROM recipients WHERE load_id = :load_id AND state = :state")
     return int(db.execute(query, {"load_id": load_id, "state": RecipientState.SUPPRESSED}).scalar_one())

@@ -14,6 +14,7 @@ from sqlalchemy import update
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import ConnectOptions
 from campaigns.ledger.engine import Ledger
+from campaigns.ledger.limits import LIMIT, allowed_again, one_at_a_time
 from campaigns.ledger.standing import (
     ON_THIS_ATTEMPT,
     called_after_all,
@@ -40,6 +41,8 @@ class Order:
     phone: str
     attributes: dict[str, str]
     connect: ConnectOptions
+    closes_at: datetime | None = None
+    """The request must have left before: then the calling hours end, or the time to be called has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,22 @@ def mark_dialing(
         if row.suppressed:
             put_back(db, row, "suppressed", due_at=now, becomes=RecipientState.SUPPRESSED)
             return NotNow("the number is suppressed")
+        campaign = campaign_of(ledger, db, row.campaign_id, row.version)
+        ends = [row.expires_at] if row.expires_at is not None else []
+        if campaign.timetable.rules:
+            window = campaign.timetable.window(campaign.zones(row.zones), now)
+            ends += [window.closes if window is not None and window.holds(now) else now]
+        if row.expires_at is not None and row.expires_at <= now:
+            put_back(db, row, "its time has passed", due_at=now, becomes=RecipientState.EXPIRED)
+            return NotNow("its time to be called has passed")
+        if any(end <= now for end in ends):
+            # Nobody works out when they open: whoever claims knows when they do.
+            put_back(db, row, "outside the calling hours", due_at=now)
+            return NotNow("it is outside the calling hours")
+        one_at_a_time(ledger, db, row.phone)
+        if again := allowed_again(db, campaign, [row.phone], exchange, now):
+            put_back(db, row, "the limits on calls to its number", due_at=again[row.phone], waits_for=LIMIT)
+            return NotNow(f"its number may be called again at {again[row.phone]:%Y-%m-%d %H:%M:%S} UTC")
         db.execute(
             update(attempts)
             .where(attempts.c.id == attempt_id)
@@ -81,7 +100,8 @@ def mark_dialing(
             client_token=row.client_token,
             phone=row.phone,
             attributes=row.attributes,
-            connect=campaign_of(ledger, db, row.campaign_id, row.version).connect,
+            connect=campaign.connect,
+            closes_at=min(ends, default=None),
         )
 
 

@@ -20,7 +20,8 @@ from campaigns.ledger.standing import (
     nobody_waits_for_more,
     still_on,
 )
-from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.ledger.suppressions import WAITS_IF_ALLOWED, Number, put_one, withdraw
+from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, campaigns, recipients, runs
 from campaigns.redial import Ring, counts
 
 # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
@@ -159,7 +160,7 @@ def mark_ended(
             return False
         rules = _rules(ledger, db, row.run_id)
         redial_at = redial(rules) if run_state != RunState.CANCELLED else None
-        waits = {"state": RecipientState.WAITING, "due_at": redial_at}
+        waits = {"state": WAITS_IF_ALLOWED, "due_at": redial_at}
         db.execute(
             _latest(row)
             .where(recipients.c.state == RecipientState.IN_PROGRESS)
@@ -169,7 +170,9 @@ def mark_ended(
             go_on(db, row)
         # Either this one is an earlier attempt after all, or an earlier one has reached them.
         leave_in_peace(db, row.recipient_id, rules)
-        return True
+        barred = _bar(ledger, db, row, outcome, ended_at)
+    _withdraw_barred(ledger, barred)
+    return True
 
 
 def mark_told_late(
@@ -199,17 +202,19 @@ def mark_told_late(
             # They have been reached, or never can be: then no later attempt is wanted either.
             end = nobody_waits_for_more if outcome in FOR_GOOD else called_after_all
             end(db, row, RecipientState.DONE)
-            return True
-        states = [RecipientState.WAITING]
-        if run_state not in (RunState.FINISHED, RunState.CANCELLED):
-            states.append(RecipientState.DONE)
-        if row.requeued_at is None:
+        elif row.requeued_at is None:
+            states = [RecipientState.WAITING]
+            if run_state not in (RunState.FINISHED, RunState.CANCELLED):
+                states.append(RecipientState.DONE)
             # One that is about to be dialed for want of a word would come too soon.
             called_after_all(db, row, RecipientState.WAITING)
             waits = _latest(row).where(recipients.c.state.in_(states))
-            db.execute(waits.values(state=RecipientState.WAITING, due_at=redial_at))
-        leave_in_peace(db, row.recipient_id, rules)
-        return True
+            db.execute(waits.values(state=WAITS_IF_ALLOWED, due_at=redial_at))
+        if redial_at is not None:
+            leave_in_peace(db, row.recipient_id, rules)
+        barred = _bar(ledger, db, row, outcome, ended_at)
+    _withdraw_barred(ledger, barred)
+    return True
 
 
 def mark_goes_on(ledger: Ledger, attempt_id: int, *, follow_at: datetime) -> bool:
@@ -294,9 +299,42 @@ def _of_exchange(exchange: str) -> Any:
 
 def _rules(ledger: Ledger, db: Connection, run_id: int) -> RedialOptions:
     """The campaign's rules at this moment: whoever changes them waits for the run, or we did for them."""
+    return _choices(ledger, db, run_id).redial
+
+
+def _choices(ledger: Ledger, db: Connection, run_id: int) -> Campaign:
     query = select(campaigns.c.id, campaigns.c.version).join(runs).where(runs.c.id == run_id)
     row = db.execute(query).one()
-    return campaign_of(ledger, db, row.id, row.version).redial
+    return campaign_of(ledger, db, row.id, row.version)
+
+
+def _bar(
+    ledger: Ledger, db: Connection, row: Any, outcome: Outcome, ended_at: datetime
+) -> tuple[str, int] | None:
+    """The number goes on the suppression list, if the campaign wants that for this outcome.
+
+    Returns it, and the campaign that may not call it (or EVERY_CAMPAIGN), if it was not there already.
+    """
+    campaign = _choices(ledger, db, row.run_id)
+    if outcome not in campaign.suppression.outcomes:
+        return None
+    query = select(recipients.c.phone, runs.c.exchange, runs.c.campaign_id).join(runs)
+    person = db.execute(query.where(recipients.c.id == row.recipient_id)).one()
+    # What the sandbox has made up must not keep a real number from being called.
+    scope = EVERY_CAMPAIGN if person.exchange == "connect" else person.campaign_id
+    why = f"{outcome}: call of campaign {campaign.name}"
+    return (person.phone, scope) if put_one(db, Number(person.phone, why, ended_at), scope) else None
+
+
+def _withdraw_barred(ledger: Ledger, barred: tuple[str, int] | None) -> None:
+    """Whoever else waits with that number does so no longer.
+
+    In a transaction of its own, because it holds other runs than the call's. Were it lost, each of them would
+    find out when it is to be dialed.
+    """
+    if barred is not None:
+        phone, scope = barred
+        withdraw(ledger, [phone], scope)
 
 
 def _latest(row: Any) -> Any:

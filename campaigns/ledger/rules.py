@@ -109,7 +109,9 @@ def judge_again(db: Connection, run_id: int, was: RedialOptions, rules: RedialOp
     moved = select(_judged.c.recipient_id).where(_judged.c.due_at != _judged.c.was_due_at)
     over = select(_judged.c.recipient_id).where(_judged.c.due_at.is_(None))
     return Judged(
-        db.execute(update(recipients).where(recipients.c.id.in_(moved)).values(due_at=due_at)).rowcount,
+        db.execute(
+            update(recipients).where(recipients.c.id.in_(moved)).values(due_at=due_at, waits_for=None)
+        ).rowcount,
         db.execute(
             update(recipients).where(recipients.c.id.in_(over)).values(state=RecipientState.DONE)
         ).rowcount,

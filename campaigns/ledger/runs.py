@@ -4,12 +4,25 @@ import difflib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Row, case, exists, func, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    case,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
 from campaigns.changes import changes
+from campaigns.ledger import schedules
 from campaigns.ledger.engine import Ledger
+from campaigns.ledger.limits import not_limited
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 from campaigns.mistake import Mistake
 
@@ -24,7 +37,7 @@ UNFINISHED = (RecipientState.WAITING, RecipientState.IN_PROGRESS)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a campaign."""
+    """One execution of a campaign. Number 0 stands for the one to come of a schedule that never fired."""
 
     id: int
     campaign_id: int
@@ -51,10 +64,12 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
         return int(db.execute(row.returning(campaigns.c.id)).scalar_one()), None
     was = Campaign.model_validate(known.choices)
     changed = {change.key for change in changes(was, campaign)}
-    same_people = changed & {"list.key", "list.phone", "list.default_region"}
+    # With a [reminder] people are told apart by their appointments, and those who are there have none.
+    same_people = changed & {"list.key", "list.phone", "list.default_region", "reminder"}
     if same_people and _has_recipients(db, known.id):
+        named = sorted(each if "." in each else f"whether there is a [{each}]" for each in same_people)
         raise Mistake(
-            f"{campaign.name}: {', '.join(sorted(same_people))} cannot change once people are loaded: "
+            f"{campaign.name}: {', '.join(named)} cannot change once people are loaded: "
             "the same people would count as new and be called again; put it back, or use another name"
         )
     if "connect.instance_id" in changed and _has_open_calls(db, known.id):
@@ -73,6 +88,10 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
         of_campaign = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == known.id))
         given_up = (attempts.c.state == AttemptState.ENDED) & attempts.c.follow_at.is_not(None)
         db.execute(update(attempts).where(of_campaign, given_up).values(follow_at=None))
+    if (was.calls_per_day, was.calls_per_week) != (campaign.calls_per_day, campaign.calls_per_week):
+        not_limited(db, select(runs.c.id).where(runs.c.campaign_id == known.id), now)
+    if changed & {"schedule", "schedule.cron", "schedule.time_zone"}:
+        schedules.changed(db, known.id, campaign.schedule, now)
     if "pacing.calls_per_second" in changed and campaign.pacing.calls_per_second:
         _use_up_one_call(db, known.id, now + timedelta(seconds=1 / campaign.pacing.calls_per_second))
     return int(known.id), was
@@ -96,6 +115,11 @@ def put_run(db: Connection, campaign_id: int, now: datetime) -> int:
     return int(known.id)
 
 
+def put_fire(db: Connection, fire: schedules.Fire, now: datetime) -> int:
+    """The id of the new run that a fire becomes; it is running. Raises FireGone."""
+    return schedules.begun(db, fire, now, _first_turn(db))
+
+
 def reopen(db: Connection, run_id: int, name: str) -> None:
     """A finished run that was given more recipients waits to be started again.
 
@@ -114,9 +138,19 @@ def reopen(db: Connection, run_id: int, name: str) -> None:
 
 def find(db: Connection, name: str) -> Run:
     """The latest run of the campaign of that name. Raises Mistake naming the nearest one there is."""
+    run = find_to_come(db, name)
+    if run.number == 0:
+        raise Mistake(f"{name} has not begun a run yet; what comes next: dialer schedule")
+    return run
+
+
+def find_to_come(db: Connection, name: str) -> Run:
+    """The same; for a campaign whose schedule never fired, the run to come, in which there is nobody yet."""
     query = _RUN.where(campaigns.c.name == name).order_by(runs.c.number.desc()).limit(1)
     row = db.execute(query).one_or_none()
     if row is None:
+        for to_come in _to_come(db, campaigns.c.name == name):
+            return to_come
         names = list(db.execute(select(campaigns.c.name).order_by(campaigns.c.name)).scalars())
         if not names:
             raise Mistake(
@@ -130,7 +164,7 @@ def find(db: Connection, name: str) -> Run:
 
 
 def latest_runs(db: Connection) -> list[Run]:
-    """The latest run of every campaign, by name."""
+    """The latest run of every campaign, by name; or the run to come."""
     newest = (
         select(runs.c.campaign_id, func.max(runs.c.number).label("number"))
         .group_by(runs.c.campaign_id)
@@ -139,7 +173,69 @@ def latest_runs(db: Connection) -> list[Run]:
     query = _RUN.join(
         newest, (newest.c.campaign_id == runs.c.campaign_id) & (newest.c.number == runs.c.number)
     )
-    return [_run(row) for row in db.execute(query.order_by(campaigns.c.name))]
+    latest = [_run(row) for row in db.execute(query)]
+    return sorted(latest + _to_come(db), key=lambda run: run.name)
+
+
+def ids_of(db: Connection, campaign_id: int, *, hold: bool = False) -> list[int]:
+    """The ids of a campaign's runs that are not over, and of its latest one, in order; `hold` locks them."""
+    latest = select(func.max(runs.c.number)).where(runs.c.campaign_id == campaign_id).scalar_subquery()
+    over = runs.c.state.in_((RunState.FINISHED, RunState.CANCELLED))
+    query = select(runs.c.id).where(runs.c.campaign_id == campaign_id, ~over | (runs.c.number == latest))
+    query = query.order_by(runs.c.id)
+    return list(db.execute(query.with_for_update(key_share=True) if hold else query).scalars())
+
+
+def all_of(db: Connection, latest: Run) -> list[Run]:
+    """The latest run of a campaign, and before it those that are not over, by number."""
+    unfinished = runs.c.state.in_((RunState.LOADED, RunState.RUNNING, RunState.PAUSED))
+    query = _RUN.where(runs.c.campaign_id == latest.campaign_id, unfinished, runs.c.number < latest.number)
+    return [*(_run(row) for row in db.execute(query.order_by(runs.c.number))), latest]
+
+
+def start_all(db: Connection, latest: Run, now: datetime, *, resumed: bool = False) -> RunState:
+    """Let a campaign be dialed: its latest run, and those before it that are not over.
+
+    Returns the latest run's state afterwards. Raises Mistake if that was cancelled, unless it was the
+    campaign's schedule that was to be resumed.
+    """
+    if latest.number == 0 or (resumed and latest.state == RunState.CANCELLED):
+        return latest.state
+    state = latest.state
+    for run in all_of(db, latest):
+        state = start(db, run, now)
+    return state
+
+
+def all_cancelled(db: Connection, latest: Run) -> bool:
+    """Whether the latest run of a campaign was cancelled, and none before it is left."""
+    return latest.state == RunState.CANCELLED and all_of(db, latest) == [latest]
+
+
+def cancelled_of(db: Connection, latest: Run) -> list[int]:
+    """The ids of the cancelled runs of a campaign."""
+    cancelled = (runs.c.campaign_id == latest.campaign_id) & (runs.c.state == RunState.CANCELLED)
+    return list(db.execute(select(runs.c.id).where(cancelled).order_by(runs.c.id)).scalars())
+
+
+def pause_all(db: Connection, latest: Run, reason: str) -> bool:
+    """Stop dialing a campaign: all its running runs, and its schedule. Returns whether any was going on."""
+    # First the campaign and then its runs, in the order in which loading a list takes them.
+    paused = schedules.pause(db, latest.campaign_id, reason)
+    for run in all_of(db, latest):
+        paused |= pause(db, run.id, reason)
+    return paused
+
+
+def cancel_all(db: Connection, latest: Run, now: datetime, *, hang_up: bool = False) -> int:
+    """Give up everybody of a campaign who has not been called, and end its schedule. Returns how many."""
+    schedules.end(db, latest.campaign_id)
+    given_up = sum(cancel(db, run, now, hang_up=hang_up) for run in all_of(db, latest))
+    if hang_up:
+        # Those of earlier runs that were cancelled by other words.
+        unsaid = runs.c.id.in_(cancelled_of(db, latest)) & runs.c.hang_up_at.is_(None)
+        db.execute(update(runs).where(unsaid).values(hang_up_at=now))
+    return given_up
 
 
 def campaign_of(db: Connection, run_id: int) -> Campaign:
@@ -287,6 +383,14 @@ _RUN = select(
 def _run(row: Row[*tuple[object, ...]]) -> Run:
     run = row._mapping
     return Run(**{**run, "state": RunState(run["state"])})
+
+
+def _to_come(db: Connection, *which: ColumnElement[bool]) -> list[Run]:
+    """For each campaign without a run, the one to come."""
+    query = select(campaigns.c.id, campaigns.c.name).where(*which)
+    never = ~exists().where(runs.c.campaign_id == campaigns.c.id)
+    rows = db.execute(query.where(never)).all()
+    return [Run(0, row.id, row.name, 0, RunState.LOADED, None, None, None) for row in rows]
 
 
 def _cancelled(name: str) -> Mistake:

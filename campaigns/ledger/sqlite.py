@@ -6,6 +6,7 @@ import sqlite3
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
@@ -71,6 +72,27 @@ def sqlite_engine(url: URL, create: bool) -> Engine:
             _begin_immediate(connection.connection.dbapi_connection)
         else:
             connection.exec_driver_sql("BEGIN DEFERRED")
+
+    return engine
+
+
+def read_only_sqlite_engine(url: URL) -> Engine:
+    """For a look that changes nothing, not even the journal's mode."""
+    path = Path(url.database or "").absolute()
+    engine = create_engine(
+        URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}),
+        hide_parameters=True,
+        connect_args={"timeout": LOCK_PATIENCE_SECONDS, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(dbapi: sqlite3.Connection, _record: object) -> None:
+        # Not mode=ro: that leaves the files of a write-ahead log behind, which it may not remove.
+        dbapi.execute("PRAGMA query_only = ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN DEFERRED")
 
     return engine
 

@@ -24,6 +24,8 @@ _ATTEMPT = select(
     attempts.c.contact_id,
     recipients.c.phone,
     recipients.c.attributes,
+    recipients.c.zones,
+    recipients.c.expires_at,
     runs.c.state.label("run_state"),
     runs.c.exchange,
     runs.c.campaign_id,
@@ -47,7 +49,13 @@ never_found = (
 
 
 def put_back(
-    db: Connection, row: Any, reason: str, *, due_at: datetime, becomes: RecipientState | None = None
+    db: Connection,
+    row: Any,
+    reason: str,
+    *,
+    due_at: datetime,
+    becomes: RecipientState | None = None,
+    waits_for: str | None = None,
 ) -> None:
     """→ returned, and the recipient waits again, unless the run is cancelled."""
     db.execute(
@@ -70,7 +78,7 @@ def put_back(
         update(recipients)
         .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
         .where(recipients.c.state.in_(ON_THIS_ATTEMPT))
-        .values(state=becomes, due_at=due_at)
+        .values(state=becomes, due_at=due_at, waits_for=waits_for)
     )
 
 

@@ -58,12 +58,6 @@ def campaigns_with(db: Connection, phone: str) -> list[str]:
     return list(db.execute(query.distinct().order_by(campaigns.c.name)).scalars())
 
 
-def suppression(db: Connection, phone: str) -> Any:
-    """A row of `suppressions` for this number (E.164), the one for every campaign first; or None."""
-    mine = select(suppressions).where(suppressions.c.phone == phone)
-    return db.execute(mine.order_by(suppressions.c.campaign_id).limit(1)).one_or_none()
-
-
 def _has(phone: str) -> Any:
     return recipients.c.phone == phone
 
@@ -82,6 +76,7 @@ def _records(db: Connection, *these: Any) -> list[Record]:
             recipients.c.key,
             recipients.c.phone,
             recipients.c.state,
+            recipients.c.time_zone,
             recipients.c.zones,
             recipients.c.appointment_at,
             recipients.c.reminder,

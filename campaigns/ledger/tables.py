@@ -81,6 +81,7 @@ campaigns = Table(
     Column("created_at", Instant, nullable=False),
     Column("folder", Text),  # where the campaign's file was: its schedule's list is found from there
     Column("schedule_from", Instant),  # fires after this are still to come; NULL: nothing fires
+    Column("schedule_paused", Text),  # why nothing fires for now, or NULL
 )
 
 runs = Table(
@@ -153,6 +154,7 @@ recipients = Table(
     Column("zones", Text),  # all that may apply, the number's too; spaces between; NULL: none is known
     Column("appointment_at", Instant),
     Column("reminder", String(20)),  # which one of a campaign's several: `24h`
+    Column("list_key", String(255)),  # of an appointment: the key as the list has it; `key` may say more
     Column("expires_at", Instant),  # is not called from then on
     Column("attributes", JSON, nullable=False),
     Column("row", JSON, nullable=False),  # the row as it stood in the list, for the export
@@ -169,13 +171,16 @@ recipients = Table(
         sqlite_where=text("state = 'waiting'"),
         postgresql_where=text("state = 'waiting'"),
     ),
-    # People in the same places are open and closed together.
+    # People in the same places are open and closed together. The last two are there for counting who waits
+    # for what: a status that looked at a million rows for them would hold up the writers of SQLite.
     Index(
         "ix_recipients_open",
         "run_id",
         "zones",
         "due_at",
         "id",
+        "waits_for",
+        "attempts",
         sqlite_where=text("state = 'waiting'"),
         postgresql_where=text("state = 'waiting'"),
     ),
@@ -193,6 +198,14 @@ recipients = Table(
     ),
     Index("ix_recipients_run_state", "run_id", "state"),
     Index("ix_recipients_phone", "phone"),
+    # The same appointment stands on many lists.
+    Index(
+        "ix_recipients_appointment",
+        "list_key",
+        "appointment_at",
+        sqlite_where=text("list_key IS NOT NULL"),
+        postgresql_where=text("list_key IS NOT NULL"),
+    ),
 )
 
 attempts = Table(

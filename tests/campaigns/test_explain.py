@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.explain import explain, explain_unknown, span
@@ -11,6 +12,7 @@ from campaigns.explain_view import at, in_doubt, told
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.moves import mark_placed, mark_refused, mark_returned, mark_unknown
 from campaigns.ledger.requeues import Asked, ask_for_another, look
+from campaigns.ledger.tables import recipients
 from campaigns.ledger.unknowns import (
     Unknown,
     mark_found,
@@ -35,7 +37,7 @@ def clock(desk: "Desk", seconds: float = 0.0) -> str:
 
 def telling(desk: "Desk", text: str = "key-1", seconds: float = 0.0) -> list[str]:
     """One recipient's story in words, without the line on its list."""
-    (story,) = explain(desk.ledger, "reminders", text)
+    (story,) = explain(desk.ledger, "reminders", text, desk.noon)
     head, _, *rest = told(story, desk.noon + timedelta(seconds=seconds))
     return [head, *rest]
 
@@ -103,7 +105,7 @@ def test_a_story_goes_from_the_list_to_what_comes_next(desk: "Desk") -> None:
     desk.dial(one, now=desk.noon + timedelta(seconds=5))
     desk.placed(one, now=desk.noon + timedelta(seconds=6))
     desk.ended(one, Outcome.BUSY, redial_at=desk.noon + timedelta(minutes=10))
-    (story,) = explain(desk.ledger, "reminders", "key-1")
+    (story,) = explain(desk.ledger, "reminders", "key-1", desk.noon)
     assert told(story, desk.noon) == [
         "+14150000001, key key-1: waiting",
         f"  {clock(desk)}  loaded from line 2 of people.csv",
@@ -138,7 +140,7 @@ def test_a_call_that_was_found_tells_why_it_was_searched_for(desk: "Desk") -> No
         "    rule: busy is dialed again after 10m, as attempt 2 of 3",
         f"  next, {clock(desk, 600)}: attempt 2 is dialed",
     ]
-    assert explain_unknown(desk.ledger, "reminders") == []
+    assert explain_unknown(desk.ledger, "reminders", desk.noon) == []
 
 
 def test_a_late_answer_is_told_as_one(desk: "Desk") -> None:
@@ -438,7 +440,7 @@ def test_a_recipient_is_found_as_the_list_would_write_it(desk: "Desk", text: str
         )
     ]
     desk.load(desk.campaign(list={"default_region": "US"}), people)
-    stories = explain(desk.ledger, "reminders", text)
+    stories = explain(desk.ledger, "reminders", text, desk.noon)
     assert [story.record.recipient.key for story in stories] == keys
 
 
@@ -458,18 +460,18 @@ def test_whoever_is_not_there_is_said_in_one_line(desk: "Desk") -> None:
         ),
     ):
         with pytest.raises(Mistake) as said:
-            explain(desk.ledger, "reminders", text)
+            explain(desk.ledger, "reminders", text, desk.noon)
         assert str(said.value).startswith(words)
         assert "\n" not in str(said.value)
     with pytest.raises(Mistake, match="did you mean reminders"):
-        explain(desk.ledger, "reminder", "+14155550101")
+        explain(desk.ledger, "reminder", "+14155550101", desk.noon)
 
 
 def test_a_person_of_another_campaign_is_not_told_of(desk: "Desk") -> None:
     """One number in two campaigns has two stories."""
     desk.load(desk.campaign(), desk.people(1))
     desk.load(desk.campaign("second"), desk.people(1))
-    (story,) = explain(desk.ledger, "second", "key-1")
+    (story,) = explain(desk.ledger, "second", "key-1", desk.noon)
     assert story.record.recipient.run_id == desk.run("second").id
 
 
@@ -484,7 +486,7 @@ def test_all_in_doubt_in_one_list(desk: "Desk") -> None:
     search_later(desk.ledger, [(searched[1], None)], hold=True, evidence="nobody can tell: x")
     assert not_found(desk, searched[2], redial=True)
     assert found(desk, searched[3], "c-4")
-    assert in_doubt("reminders", explain_unknown(desk.ledger, "reminders"), desk.noon) == [
+    assert in_doubt("reminders", explain_unknown(desk.ledger, "reminders", desk.noon), desk.noon) == [
         "reminders: 1 searched for in Connect, 1 held",
         "+14150000001, key key-1, line 2 of people.csv: searched for",
         f"  attempt 1, client token {claims[0].client_token}",
@@ -510,7 +512,7 @@ def test_all_in_doubt_in_one_list(desk: "Desk") -> None:
 def test_nobody_in_doubt_is_said_too(desk: "Desk") -> None:
     """An empty answer is a line, not silence."""
     running(desk)
-    assert in_doubt("reminders", explain_unknown(desk.ledger, "reminders"), desk.noon) == [
+    assert in_doubt("reminders", explain_unknown(desk.ledger, "reminders", desk.noon), desk.noon) == [
         "reminders: there is no call of which nobody can tell whether it rang"
     ]
 
@@ -519,7 +521,7 @@ def test_a_story_for_machines(desk: "Desk") -> None:
     """The same with ISO instants and the ledger's own words."""
     (one,) = running(desk)
     unknown(desk, one)
-    (story,) = explain(desk.ledger, "reminders", "key-1")
+    (story,) = explain(desk.ledger, "reminders", "key-1", desk.noon)
     assert json.loads(json.dumps(story.as_json())) == {
         "key": "key-1",
         "phone": "+14150000001",
@@ -529,6 +531,7 @@ def test_a_story_for_machines(desk: "Desk") -> None:
         "state": "in_progress",
         "suppressed_at": None,
         "suppressed_because": None,
+        "suppressions": [],
         "exchange": "connect",
         "attempts": [
             {
@@ -551,6 +554,7 @@ def test_a_story_for_machines(desk: "Desk") -> None:
                 "rule": "if it is never found, it is dialed again, as attempt 2",
             }
         ],
+        "rules": None,
         "next": {"what": "it is searched for in Connect", "at": "2026-03-02T12:00:20.000+00:00"},
     }
 
@@ -581,7 +585,7 @@ def test_what_an_operator_asked_for_is_told(desk: "Desk") -> None:
             f"    rule: {rule}; but an operator asked for another attempt",
             f"  next, {clock(desk, 60)}: attempt 2 is dialed, as an operator asked",
         ]
-    (story,) = explain(desk.ledger, "reminders", "key-1")
+    (story,) = explain(desk.ledger, "reminders", "key-1", desk.noon)
     assert story.as_json()["attempts"][0]["requeued_at"] == "2026-03-02T12:01:00.000+00:00"
 
 
@@ -611,3 +615,110 @@ def test_a_wish_comes_before_the_answer_that_came_too_late_for_it(desk: "Desk") 
 def test_a_wait_reads_as_in_the_campaign_file(seconds: int, words: str) -> None:
     """In the largest unit that divides it."""
     assert span(timedelta(seconds=seconds)) == words
+
+
+HOURS = {"calling_hours": {"weekdays": "09:00-20:00", "preset": "us-federal"}}
+
+
+def in_denver(desk: "Desk", **tables: Any) -> None:
+    """A running campaign with one person, who lives there by the list and by the number."""
+    person = replace(
+        desk.people(1)[0], phone="+13035550101", zones="America/Denver", time_zone="America/Denver"
+    )
+    desk.load(desk.campaign(**(HOURS | tables)), [person])
+    desk.start()
+
+
+def test_who_waits_for_calling_hours_is_told_which(desk: "Desk") -> None:
+    """Whose clocks count and by whom, each rule with its window, and the first instant that all allow."""
+    in_denver(desk)
+    assert telling(desk)[1:] == [
+        "  time zone: America/Denver (by the list and the number)",
+        "  calling_hours: closed, next 09:00-20:00 America/Denver (in 4 h)",
+        "  us-federal: closed, next 08:00-21:00 America/Denver (in 3 h)",
+        f"  next, {clock(desk, 4 * 3600)}: attempt 1 is dialed",
+    ]
+    assert telling(desk, seconds=5 * 3600)[2:] == [
+        "  calling_hours: open until 20:00 America/Denver",
+        "  us-federal: open until 21:00 America/Denver",
+        "  next, due now: attempt 1 is dialed",
+    ]
+
+
+def test_a_redial_in_the_night_is_told_for_the_morning(desk: "Desk") -> None:
+    """The first open instant from when it is due, not the redial's time."""
+    in_denver(desk)
+    with desk.ledger.write() as db:
+        db.execute(update(recipients).values(due_at=desk.noon + timedelta(hours=20)))
+    assert telling(desk)[-1] == f"  next, {clock(desk, 28 * 3600)}: attempt 1 is dialed"
+
+
+def test_a_limit_is_told_with_the_calls_that_count(desk: "Desk") -> None:
+    """Which calls of which campaigns, when the next is allowed, and that the next call waits for it."""
+    phone = desk.people(1)
+    desk.load(desk.campaign("other"), phone)
+    desk.start("other")
+    desk.bring(desk.claim()[0], AttemptState.ENDED)
+    desk.load(desk.campaign(limits={"per_number_per_day": 1, "per_number_per_week": 3}), phone)
+    desk.start()
+    # Not claimed before, so that no exchange is known yet: then the real one's calls count.
+    lines = telling(desk, seconds=3600)
+    assert lines[1:] == [
+        f"  limit: 1 of 1 call in 24 hours ({clock(desk)} by other); the next is allowed in 23 h",
+        f"  limit: 1 of 3 calls in 168 hours ({clock(desk)} by other)",
+        f"  next, {clock(desk, 86_400)}: attempt 1 is dialed",
+    ]
+    (story,) = explain(desk.ledger, "reminders", "key-1", desk.noon + timedelta(hours=1))
+    day, week = story.as_json()["rules"]["limits"]
+    assert (day["allowed_again_at"], week["allowed_again_at"]) == ("2026-03-03T12:00:00+00:00", None)
+    assert day["counted"] == [{"dialed_at": "2026-03-02T12:00:00+00:00", "campaign": "other"}]
+
+
+@pytest.mark.parametrize(
+    ("hours", "next_line"),
+    [
+        (3, "  next, {}: it expires: no rule allows a call before that"),
+        (9, "  next, {}: attempt 1 is dialed"),
+    ],
+)
+def test_a_reminder_tells_its_appointment(desk: "Desk", hours: int, next_line: str) -> None:
+    """Which reminder of which appointment, when it expires, and whether it is called before."""
+    in_denver(desk)
+    appointment = desk.noon + timedelta(hours=hours)
+    with desk.ledger.write() as db:
+        values = {"appointment_at": appointment, "expires_at": appointment, "reminder": "24h"}
+        db.execute(update(recipients).values(values))
+    assert telling(desk)[4:] == [
+        f"  appointment: {clock(desk, hours * 3600)}; this is its 24h reminder",
+        f"  expires: {clock(desk, hours * 3600)}; from then on it is not called",
+        next_line.format(clock(desk, min(hours, 4) * 3600)),
+    ]
+
+
+def test_who_may_never_be_called_is_told_so(desk: "Desk") -> None:
+    """Without a time zone nothing is promised; with a fallback, it says that this is whose clock counts."""
+    desk.load(desk.campaign(**HOURS), desk.people(1))
+    desk.start()
+    assert telling(desk)[1:] == [
+        "  time zone: none is known; set fallback_time_zone in [calling_hours], or load it with a time zone",
+        "  next: it is not dialed: its calling hours are never open",
+    ]
+    desk.load(
+        desk.campaign(calling_hours=HOURS["calling_hours"] | {"fallback_time_zone": "Europe/Berlin"}), []
+    )
+    assert telling(desk)[1] == "  time zone: Europe/Berlin (by fallback_time_zone)"
+
+
+def test_the_rules_are_told_to_machines(desk: "Desk") -> None:
+    """The same as in words, with instants."""
+    in_denver(desk)
+    (story,) = explain(desk.ledger, "reminders", "key-1", desk.noon)
+    found = json.loads(json.dumps(story.as_json()))
+    assert found["next"] == {"what": "attempt 1 is dialed", "at": "2026-03-02T16:00:00.000+00:00"}
+    assert found["rules"]["time_zones"] == [{"zone": "America/Denver", "said_by": ["the list", "the number"]}]
+    assert found["rules"]["calling_hours"][0] == {
+        "rule": "calling_hours",
+        "opens_at": "2026-03-02T16:00:00+00:00",
+        "closes_at": "2026-03-03T03:00:00+00:00",
+        "time_zone": "America/Denver",
+    }

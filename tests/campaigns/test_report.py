@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from campaigns.ledger.runs import finish
 from campaigns.ledger.unknowns import mark_not_found
 from campaigns.mistake import Mistake
 from campaigns.report import Status, every_status, status
-from campaigns.status_view import in_words
+from campaigns.status_view import in_words, plain
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -169,7 +170,90 @@ def test_why_not_when_nobody_is_due(desk: "Desk") -> None:
     assert now(desk).reason is None
     desk.ended(claimed, Outcome.BUSY, redial_at=desk.noon + timedelta(minutes=10))
     local = (desk.noon + timedelta(minutes=10)).astimezone()
-    assert now(desk).reason == f"the next call is due at {local:%Y-%m-%d %H:%M:%S %Z}"
+    assert now(desk).reason == f"waiting for a redial: 1 recipient, the next at {local:%H:%M %Z} in 10 m"
+
+
+WEEKDAYS = {"calling_hours": {"weekdays": "09:00-20:00"}}
+DENVER, BERLIN = "America/Denver", "Europe/Berlin"
+
+
+def living_in(desk: "Desk", *zones: str | None, **tables: Any) -> None:
+    """A running campaign with calling hours, one person in each of these zones, and everybody at work."""
+    people = [replace(p, zones=zone) for p, zone in zip(desk.people(len(zones)), zones, strict=True)]
+    desk.load(desk.campaign(**(WEEKDAYS | tables)), people)
+    desk.start()
+    alive(desk, *EVERY_ROLE)
+
+
+def test_why_not_when_everybody_is_closed(desk: "Desk") -> None:
+    """At five in Denver: the rule is named, how many it keeps, and when it ends, for people and machines."""
+    living_in(desk, DENVER, DENVER)
+    found = now(desk)
+    assert found.reason == "waiting for calling hours: 2 recipients, next 09:00 America/Denver in 4 h"
+    assert found.as_json()["waiting_for"] == [
+        {
+            "rule": "calling_hours",
+            "recipients": 2,
+            "until": "2026-03-02T16:00:00+00:00",
+            "time_zone": DENVER,
+        }
+    ]
+    assert in_words(found).count(f"  {found.reason}") == 1
+    # A log has a line for each change, and how far it is away changes all the time.
+    assert plain(found).endswith(
+        "waiting for calling hours: 2 recipients, next 2026-03-02 09:00 America/Denver"
+    )
+    assert plain(found) == plain(now(desk, 15))
+
+
+def test_who_is_closed_is_told_beside_those_who_are_not(desk: "Desk") -> None:
+    """While somebody can be dialed there is no reason why nothing dials, and still a line for the others."""
+    living_in(desk, DENVER, BERLIN, DENVER)
+    found = now(desk)
+    assert found.reason is None
+    assert in_words(found)[-1] == "  closed: 2 recipients, next 09:00 America/Denver in 4 h"
+    assert [wait["recipients"] for wait in found.as_json()["waiting_for"]] == [2]
+
+
+def test_faults_come_before_rules(desk: "Desk") -> None:
+    """With nobody to dial, or paused, that is the reason; the rules are told beside it."""
+    living_in(desk, DENVER)
+    closed = "  closed: 1 recipient, next 09:00 America/Denver in 4 h"
+    desk.pause()
+    assert str(now(desk).reason).startswith("paused by an operator")
+    assert in_words(now(desk))[-1] == closed
+    desk.start()
+    assert "no worker is dialing" in str(now(desk, 30).reason)
+    assert "in 4 h" in in_words(now(desk, 30))[-1]
+
+
+def test_who_may_never_be_called_is_told_at_once(desk: "Desk") -> None:
+    """Somebody without a time zone waits for ever: it says so while others are dialed, and no end is told."""
+    living_in(desk, BERLIN, BERLIN, BERLIN, None)
+    for seconds, claimed in enumerate(desk.claim(2)):
+        desk.dial(claimed, now=desk.noon + timedelta(seconds=seconds))
+    found = now(desk, 10)
+    assert in_words(found)[-1].startswith("  nobody may ever be called: 1 recipient, no time zone is known")
+    assert found.as_json()["waiting_for"] == [
+        {"rule": "no_time_zone", "recipients": 1, "until": None, "time_zone": None}
+    ]
+    assert (found.reason, found.calls_per_second > 0, found.finishes_at) == (None, True, None)
+
+
+def test_the_end_is_that_of_the_calling_hours(desk: "Desk") -> None:
+    """At a call in ten seconds, whoever is not called in Berlin by eight is called at nine tomorrow."""
+    living_in(desk, *[BERLIN] * 12)
+    evening = desk.noon.replace(hour=18, minute=59)
+    for seconds, claimed in enumerate(desk.claim(6)):
+        desk.dial(claimed, now=evening + timedelta(seconds=10 * seconds))
+    at = evening + timedelta(seconds=59)
+    beat(desk.ledger, "dial@here:1", "dial", "connect", None, at)
+    found = status(desk.ledger, "reminders", at)
+    rate = found.calls_per_second
+    tomorrow = (desk.noon + timedelta(days=1)).replace(hour=8)
+    assert found.finishes_at == pytest.approx(
+        tomorrow + timedelta(seconds=(6 - rate) / rate), abs=timedelta(seconds=0.01)
+    )
 
 
 def not_found(desk: "Desk", claimed: Claim, *, redial: bool) -> None:

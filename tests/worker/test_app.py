@@ -127,6 +127,7 @@ def test_schedule_is_the_control_queues(program: SimpleNamespace) -> None:
         "follow": (1.0, "control-sandbox"),
         "settle": (2.0, "control-sandbox"),
         "hang_up": (1.0, "control-sandbox"),
+        "fire": (5.0, "control-sandbox"),
         "rescue": (5.0, "control-sandbox"),
     }
     assert program.app.conf.task_default_queue == "control-sandbox"

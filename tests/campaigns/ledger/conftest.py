@@ -110,7 +110,7 @@ def plans() -> Callable[[Ledger, Callable[[], Any]], list[str]]:
         sent: list[tuple[str, Any]] = []
 
         def on_statement(_c: Any, _cursor: Any, statement: str, parameters: Any, _x: Any, many: bool) -> None:
-            if not many and statement.lstrip().split()[0] in ("SELECT", "UPDATE"):
+            if not many and statement.lstrip().split()[0] in ("SELECT", "UPDATE", "WITH"):
                 sent.append((statement, parameters))
 
         event.listen(ledger._engine, "before_cursor_execute", on_statement)

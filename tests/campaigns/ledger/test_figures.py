@@ -37,7 +37,7 @@ def test_a_run_that_has_done_nothing(desk: "Desk") -> None:
     desk.load(desk.campaign(), [])
     numbers = counted(desk)
     assert (numbers.recipients, numbers.attempts, numbers.outcomes) == ({}, {}, {})
-    assert (numbers.dialed_lately, numbers.next_due, numbers.last_refusal) == (0, None, None)
+    assert (numbers.dialed_lately, numbers.last_refusal) == (0, None)
 
 
 def test_the_pace_is_that_of_the_last_minute(desk: "Desk") -> None:
@@ -50,17 +50,6 @@ def test_the_pace_is_that_of_the_last_minute(desk: "Desk") -> None:
     desk.dial(claims[2], now=desk.noon + timedelta(seconds=70))
     assert (counted(desk, 80).dialed_lately, counted(desk, 80).over) == (2, timedelta(minutes=1))
     assert counted(desk, 500).dialed_lately == 0
-
-
-def test_the_next_due_is_the_first_of_the_waiting(desk: "Desk") -> None:
-    """Whoever is not waiting has no say in when the next call is due."""
-    desk.started(2)
-    one, two = desk.claim()
-    assert counted(desk).next_due is None
-    for claimed, minutes in ((one, 9), (two, 4)):
-        desk.bring(claimed, AttemptState.PLACED)
-        desk.ended(claimed, Outcome.BUSY, redial_at=desk.noon + timedelta(minutes=minutes))
-    assert counted(desk).next_due == desk.noon + timedelta(minutes=4)
 
 
 def test_what_is_unknown_is_counted_by_what_becomes_of_it(desk: "Desk") -> None:

@@ -1,9 +1,13 @@
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 
 from campaigns.ledger import Ledger, migrations, open_ledger
 from campaigns.ledger.engine import HEAD
@@ -75,3 +79,42 @@ def test_a_migration_is_whole_or_not_at_all(new_ledger_url: str, monkeypatch: py
     monkeypatch.undo()
     with closing(open_ledger(new_ledger_url)) as ledger, ledger.read() as db:
         assert db.execute(text("SELECT count(*) FROM campaigns")).scalar_one() == 0
+
+
+OLD_LEDGER = """
+    INSERT INTO campaigns (id, name, choices, version, created_at) VALUES (1, 'old', '{}', 1, 0);
+    INSERT INTO runs (id, campaign_id, number, state, loaded_at) VALUES (1, 1, 1, 'running', 0);
+    INSERT INTO loads
+        (id, run_id, file_name, columns, loaded_at, rows, accepted, duplicates, rejected, suppressed)
+        VALUES (1, 1, 'people.csv', '[]', 0, 5, 5, 0, 0, 0);
+    INSERT INTO recipients
+        (run_id, load_id, line, key, phone, time_zone, attributes, row, state, due_at) VALUES
+        (1, 1, 2, 'split', '+12195550100', NULL, '{}', '{}', 'waiting', 0),
+        (1, 1, 3, 'column', '+18005550100', 'Europe/Berlin', '{}', '{}', 'in_progress', 0),
+        (1, 1, 4, 'both', '+14155550100', 'America/New_York', '{}', '{}', 'held', 0),
+        (1, 1, 5, 'unknown', '+18005550101', NULL, '{}', '{}', 'suppressed', 0),
+        (1, 1, 6, 'over', '+14155550101', NULL, '{}', '{}', 'done', 0)
+"""
+
+
+def test_those_who_wait_get_their_zones(new_ledger_url: str) -> None:
+    """In a ledger from before there were calling hours, whoever may still be called has zones as if loaded
+    today: by the list and by the number, or none."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    url = make_url(new_ledger_url)
+    engine = create_engine(url.set(drivername="postgresql+psycopg") if url.drivername != "sqlite" else url)
+    with closing(engine.connect()) as db, db.begin():
+        config.attributes["connection"] = db
+        command.upgrade(config, "0003")
+        for statement in OLD_LEDGER.split(";"):
+            db.exec_driver_sql(statement)
+    engine.dispose()
+    with closing(open_ledger(new_ledger_url)) as ledger, ledger.read() as db:
+        assert dict(db.execute(text("SELECT key, zones FROM recipients")).all()) == {
+            "split": "America/Chicago America/New_York",
+            "column": "Europe/Berlin",
+            "both": "America/Los_Angeles America/New_York",
+            "unknown": None,
+            "over": None,
+        }

@@ -1,0 +1,177 @@
+"""A list of appointments meets those that the ledger has: the same ones, moved ones, new ones.
+
+An appointment is the list's key and a time. However many lists it stands on, in however many runs, it is
+entered once. A key that has a new time, and of whose old time the new list knows nothing, is an appointment
+that has moved: nobody is called for the old time any more. All of it is asked of the list as a whole, in the
+table `staging` of lists.py, and of `recipients.list_key`.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, TextClause, bindparam, text
+
+from campaigns.ledger import runs
+from campaigns.ledger.tables import microseconds
+
+# These are put into the statements below by name. A recipient is called `r` there.
+_PARTS = {
+    # What was claimed and came back did not ring.
+    "never_dialed": """
+        NOT EXISTS (
+            SELECT 1 FROM attempts
+            WHERE attempts.recipient_id = r.id AND attempts.state NOT IN ('queued', 'returned')
+        )
+    """,
+    "same": """
+        SELECT 1 FROM recipients AS r JOIN runs ON runs.id = r.run_id
+        WHERE r.list_key = staging.list_key AND r.appointment_at = staging.appointment_at
+        AND runs.campaign_id = :campaign_id
+    """,
+    # Nobody was called for it, and nobody is going to be.
+    "in_vain": """
+        (r.state IN ('expired', 'cancelled') OR (r.state = 'suppressed' AND r.run_id <> :run_id))
+        AND {never_dialed}
+    """,
+}
+
+# What is not entered: a row that stands further up too, a reminder that the ledger has, and any reminder of
+# an appointment that it has by other reminders than there are in the campaign's file by now.
+_KNOWN = """
+    UPDATE staging SET enter_as = NULL
+    WHERE EXISTS (
+        SELECT 1 FROM staging AS above
+        WHERE above.key = staging.key AND above.appointment_at = staging.appointment_at
+        AND above.line < staging.line
+    )
+    OR EXISTS ({same} AND coalesce(r.reminder, '') = coalesce(staging.reminder, '') AND NOT ({in_vain}))
+    OR EXISTS ({same} AND coalesce(r.reminder, '') NOT IN :names AND NOT ({in_vain}))
+"""
+
+# Old times of keys that have a new one. Nobody knows what becomes of an appointment that is not on the list.
+_MOVED = """
+    INSERT INTO withdrawn
+    SELECT r.id, r.list_key FROM recipients AS r JOIN runs ON runs.id = r.run_id
+    WHERE runs.campaign_id = :campaign_id AND r.state IN ('waiting', 'in_progress', 'held')
+    AND r.list_key IN (SELECT list_key FROM staging WHERE enter_as IS NOT NULL)
+    AND NOT EXISTS (
+        SELECT 1 FROM staging
+        WHERE staging.list_key = r.list_key AND staging.appointment_at = r.appointment_at
+    )
+"""
+
+# In the order in which all who take back what is queued have it, or they would wait for each other.
+_TAKE_BACK_QUEUED = """
+    UPDATE attempts SET state = 'returned', reason = 'the appointment has moved'
+    WHERE id IN (
+        SELECT attempts.id FROM attempts
+        WHERE attempts.state = 'queued' AND attempts.recipient_id IN (SELECT recipient_id FROM withdrawn)
+        ORDER BY attempts.lease_until, attempts.id {for_update}
+    )
+"""
+
+# A call that has left goes on. If it is to be followed by another, that one finds its time over.
+_WITHDRAW = """
+    UPDATE recipients SET
+        expires_at = :now,
+        waits_for = NULL,
+        state = CASE
+            WHEN state = 'waiting' OR (state = 'in_progress' AND EXISTS (
+                SELECT 1 FROM attempts WHERE attempts.recipient_id = recipients.id
+                AND attempts.number = recipients.attempts AND attempts.state = 'returned'
+            )) THEN 'expired'
+            ELSE state
+        END
+    WHERE id IN (
+        SELECT id FROM recipients WHERE id IN (SELECT recipient_id FROM withdrawn) ORDER BY id {for_update}
+    )
+"""
+
+# The list's own key, for the first time of it. Another one has its time in the key, unless it takes the
+# place of a time in the same run for which nobody was called.
+_NAME = """
+    UPDATE staging SET enter_as = dated_key
+    WHERE enter_as IS NOT NULL AND NOT (
+        line = (
+            SELECT min(line) FROM staging AS first
+            WHERE first.key = staging.key AND first.enter_as IS NOT NULL
+        )
+        AND NOT EXISTS (
+            SELECT 1 FROM recipients AS r WHERE r.run_id = :run_id AND r.key = staging.key AND NOT (
+                r.state = 'expired' AND {never_dialed} AND (
+                    r.appointment_at = staging.appointment_at
+                    OR r.id IN (SELECT recipient_id FROM withdrawn)
+                )
+            )
+        )
+    )
+"""
+
+_COUNT_MOVED = """
+    SELECT count(DISTINCT line) FROM staging
+    WHERE enter_as IS NOT NULL AND list_key IN (SELECT list_key FROM withdrawn)
+"""
+
+# What `lists.py` could not enter, because its key is there.
+_TAKE_PLACES = """
+    UPDATE recipients SET
+        (load_id, line, phone, time_zone, zones, appointment_at, due_at, expires_at, waits_for,
+         attributes, "row", state) = (
+            SELECT :load_id, line, phone, time_zone, zones, appointment_at, due_at, expires_at, NULL,
+                   {attributes}, {row}, {state}
+            FROM staging WHERE staging.enter_as = recipients.key ORDER BY line LIMIT 1
+        )
+    WHERE id IN (
+        SELECT r.id FROM recipients AS r
+        WHERE r.run_id = :run_id AND r.state = 'expired' AND {never_dialed}
+        AND r.key IN (SELECT enter_as FROM staging WHERE enter_as IS NOT NULL)
+    )
+"""
+
+
+def meet(db: Connection, campaign_id: int, run_id: int, names: Collection[str | None], now: datetime) -> int:
+    """Decide as what each staged recipient is entered (`enter_as`; NULL: not at all), and withdraw old times.
+
+    `names`: those of the campaign's reminders. Returns of how many rows the appointment has moved.
+    """
+    this = {"campaign_id": campaign_id, "run_id": run_id, "now": microseconds(now)}
+    # The runs first, as everybody has it who goes on to attempts and recipients.
+    runs.ids_of(db, campaign_id, hold=True)
+    db.execute(text("CREATE INDEX staging_key ON staging (key, appointment_at)"))
+    db.execute(text("CREATE INDEX staging_list_key ON staging (list_key, appointment_at)"))
+    db.execute(
+        text("CREATE TEMPORARY TABLE withdrawn (recipient_id BIGINT PRIMARY KEY, list_key TEXT NOT NULL)")
+    )
+    if _is_postgresql(db):
+        db.execute(text("ANALYZE staging"))
+    known = _statement(db, _KNOWN).bindparams(bindparam("names", expanding=True))
+    db.execute(known, {**this, "names": [name or "" for name in names]})
+    if db.execute(_statement(db, _MOVED), this).rowcount:
+        db.execute(_statement(db, _TAKE_BACK_QUEUED))
+        db.execute(_statement(db, _WITHDRAW), this)
+    db.execute(_statement(db, _NAME), this)
+    db.execute(text("CREATE INDEX staging_enter_as ON staging (enter_as)"))
+    return int(db.execute(text(_COUNT_MOVED)).scalar_one())
+
+
+def take_places(db: Connection, this: Mapping[str, int], columns: Mapping[str, str]) -> int:
+    """Those for whom nobody was called in this run get the time that has taken the place of theirs.
+
+    To be done after the others are entered, whose keys are not there yet. `this`: `load_id`, `run_id` and
+    `campaign_id`. `columns`: what a new recipient has in `attributes`, `row` and `state`, as SQL. Returns how
+    many recipients.
+    """
+    return db.execute(_statement(db, _TAKE_PLACES, columns), this).rowcount
+
+
+def _statement(db: Connection, template: str, columns: Mapping[str, str] | None = None) -> TextClause:
+    # SQLite has no locks on rows, nor needs them.
+    for_update = "FOR NO KEY UPDATE" if _is_postgresql(db) else ""
+    parts = {**_PARTS, **(columns or {}), "for_update": for_update}
+    while "{" in template:
+        template = template.format_map(parts)
+    return text(template)
+
+
+def _is_postgresql(db: Connection) -> bool:
+    return db.dialect.name == "postgresql"

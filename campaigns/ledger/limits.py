@@ -1,0 +1,117 @@
+"""Which calls to a number count against its limits, those of all campaigns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, literal_column, or_, select, text, update
+
+from campaigns.attempt import AttemptState, RecipientState
+from campaigns.campaign import Campaign
+from campaigns.ledger.engine import Errand, Ledger
+from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.limits import WEEK, next_allowed
+
+LIMIT = "limit"
+"""`recipients.waits_for` of those who wait until the limits allow a call to their number."""
+
+SOON = timedelta(seconds=10)
+"""As long as the answer to a request that is on its way may take."""
+
+_PIECE = 500  # parameters a statement, well under what the databases allow
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One that rang, or may have."""
+
+    phone: str
+    dialed_at: datetime
+    campaign: str
+    """Its name."""
+    dialing: bool
+    """Whether its request is on its way: it may still come back without having rung."""
+
+
+def calls_to(db: Connection, phones: Sequence[str], exchange: str, since: datetime) -> list[Call]:
+    """The calls through an exchange to these numbers (E.164) dialed after `since`, the oldest first.
+
+    One that was searched for in vain counts as never placed, as it does everywhere.
+    """
+    in_doubt = and_(
+        attempts.c.state == AttemptState.UNKNOWN,
+        or_(
+            attempts.c.settle_at.is_not(None),
+            attempts.c.requeued_at.is_not(None),
+            and_(recipients.c.state == RecipientState.HELD, recipients.c.attempts == attempts.c.number),
+        ),
+    )
+    called = attempts.c.state.in_((AttemptState.DIALING, AttemptState.PLACED, AttemptState.ENDED))
+    found: list[Call] = []
+    for first in range(0, len(phones), _PIECE):
+        rows = db.execute(
+            select(recipients.c.phone, attempts.c.dialing_at, campaigns.c.name, attempts.c.state)
+            .select_from(
+                recipients.join(attempts, attempts.c.recipient_id == recipients.c.id)
+                .join(runs, runs.c.id == recipients.c.run_id)
+                .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+            )
+            .where(recipients.c.phone.in_(phones[first : first + _PIECE]), runs.c.exchange == exchange)
+            .where(attempts.c.dialing_at > since, or_(called, in_doubt))
+        )
+        found += [Call(phone, at, name, state == AttemptState.DIALING) for phone, at, name, state in rows]
+    return sorted(found, key=lambda call: call.dialed_at)
+
+
+def limited(campaign: Campaign) -> bool:
+    """Whether a campaign has any limit."""
+    return campaign.calls_per_day is not None or campaign.calls_per_week is not None
+
+
+def allowed_again(
+    db: Connection, campaign: Campaign, phones: Sequence[str], exchange: str, now: datetime
+) -> dict[str, datetime]:
+    """Those of the numbers that a campaign may not call now, and when it may.
+
+    Where only a call stands in the way whose request is on its way, they are looked at again soon: it may
+    still come back without having rung.
+    """
+    if not limited(campaign):
+        return {}
+    calls: dict[str, list[Call]] = {}
+    for call in calls_to(db, phones, exchange, now - WEEK):
+        calls.setdefault(call.phone, []).append(call)
+    again = {phone: _allowed(campaign, found, now) for phone, found in calls.items()}
+    return {phone: at for phone, at in again.items() if at is not None}
+
+
+def _allowed(campaign: Campaign, calls: Sequence[Call], now: datetime) -> datetime | None:
+    per_day, per_week = campaign.calls_per_day, campaign.calls_per_week
+
+    def after(these: Sequence[Call]) -> datetime | None:
+        return next_allowed([call.dialed_at for call in these], now, per_day=per_day, per_week=per_week)
+
+    at = after(calls)
+    if at is not None and after([call for call in calls if not call.dialing]) is None:
+        return now + SOON
+    return at
+
+
+def one_at_a_time(ledger: Ledger, db: Connection, phone: str) -> None:
+    """Until the end of the transaction nobody else decides whether this number may be dialed.
+
+    Two campaigns would not see each other's call, and both would find it allowed. In SQLite a transaction
+    that writes is alone anyway.
+    """
+    if not ledger.is_sqlite:
+        lock = text("SELECT pg_advisory_xact_lock(:errand, hashtext(:phone))")
+        db.execute(lock, {"errand": Errand.NUMBER, "phone": phone})
+
+
+def not_limited(db: Connection, run_ids: Any, now: datetime) -> None:
+    """Whoever waits for the limits in these runs is due now: the limits have changed, and are asked again."""
+    waits = (recipients.c.run_id.in_(run_ids), recipients.c.state == literal_column("'waiting'"))
+    mine = select(recipients.c.id).where(*waits, recipients.c.waits_for == LIMIT)
+    ids = mine.order_by(recipients.c.id).with_for_update(key_share=True)
+    db.execute(update(recipients).where(recipients.c.id.in_(ids)).values(due_at=now, waits_for=None))

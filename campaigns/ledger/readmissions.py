@@ -1,0 +1,126 @@
+"""Numbers are taken off the suppression list, and whoever was suppressed for them alone waits again.
+
+What the list says of them is in its history for ever.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, insert, select, update
+
+from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.ledger.engine import Errand, Ledger
+from campaigns.ledger.outcomes import rings_of
+from campaigns.ledger.standing import campaign_of, leave_in_peace
+from campaigns.ledger.suppressions import hold_runs_with, suppressed
+from campaigns.ledger.tables import (
+    EVERY_CAMPAIGN,
+    attempts,
+    campaigns,
+    recipients,
+    runs,
+    suppression_history,
+    suppressions,
+)
+from campaigns.redial import RedialAt
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What came of taking numbers off the list."""
+
+    phones: tuple[str, ...]
+    """Those that were on it."""
+    waiting: int
+    """The recipients who wait for a call again."""
+    barred: tuple[str, ...]
+    """Those of `phones` that some campaign may still not call, because another entry says so."""
+
+
+def remove_numbers(
+    ledger: Ledger, phones: list[str], *, campaign_id: int, reason: str, now: datetime
+) -> Removed:
+    """Take numbers (E.164) off the list of a campaign, or of EVERY_CAMPAIGN. Others are not touched.
+
+    Who was suppressed waits again, where the run is not over and no other entry keeps them from it: with the
+    attempt that came back, or with the next one, if the rules want one after what has happened since.
+    """
+    with ledger.write() as db:
+        ledger.in_turn(db, Errand.LOAD)
+        # In any campaign's: who is suppressed in one of them may wait again.
+        hold_runs_with(ledger, db, phones, EVERY_CAMPAIGN)
+        off = []
+        waiting = 0
+        for phone in sorted(set(phones)):
+            this = (suppressions.c.phone == phone, suppressions.c.campaign_id == campaign_id)
+            if not db.execute(delete(suppressions).where(*this)).rowcount:
+                continue
+            row = {"phone": phone, "campaign_id": campaign_id, "what": "removed", "reason": reason, "at": now}
+            db.execute(insert(suppression_history).values(row))
+            off.append(phone)
+            waiting += _readmit(ledger, db, phone)
+        others = select(suppressions.c.phone).where(suppressions.c.phone.in_(off)).distinct()
+        barred = tuple(db.execute(others.order_by(suppressions.c.phone)).scalars())
+    return Removed(tuple(off), waiting, barred)
+
+
+def _readmit(ledger: Ledger, db: Connection, phone: str) -> int:
+    latest = and_(attempts.c.recipient_id == recipients.c.id, attempts.c.number == recipients.c.attempts)
+    people = db.execute(
+        select(
+            recipients.c.id,
+            recipients.c.due_at,
+            attempts.c.state,
+            attempts.c.number,
+            attempts.c.ended_at,
+            attempts.c.settle_at,
+            attempts.c.follow_at,
+            attempts.c.requeued_at,
+            runs.c.campaign_id,
+            campaigns.c.version,
+        )
+        .select_from(
+            recipients.join(runs, runs.c.id == recipients.c.run_id)
+            .join(campaigns, campaigns.c.id == runs.c.campaign_id)
+            .outerjoin(attempts, latest)
+        )
+        .where(recipients.c.phone == phone, recipients.c.state == RecipientState.SUPPRESSED)
+        .where(runs.c.state.not_in((RunState.FINISHED, RunState.CANCELLED)))
+        .where(~suppressed(recipients.c.phone, runs.c.campaign_id))
+        .order_by(recipients.c.id)
+        .with_for_update(of=recipients)
+    ).all()
+    waiting = 0
+    for person in people:
+        rules = campaign_of(ledger, db, person.campaign_id, person.version).redial
+        becomes, due_at = _stands(db, person, rules)
+        this = recipients.c.id == person.id
+        db.execute(update(recipients).where(this).values(state=becomes, due_at=due_at, waits_for=None))
+        if becomes == RecipientState.WAITING:
+            leave_in_peace(db, person.id, rules)
+            state = db.execute(select(recipients.c.state).where(this)).scalar_one()
+            waiting += state == RecipientState.WAITING
+    return waiting
+
+
+def _stands(db: Connection, person: Any, rules: Any) -> tuple[RecipientState, datetime]:
+    """Where somebody stands by their latest attempt, and when they are due if they wait.
+
+    Not simply where they were: a call of which nobody could tell may have turned out to be placed since.
+    """
+    waits, over = (RecipientState.WAITING, person.due_at), (RecipientState.DONE, person.due_at)
+    if person.state is None or person.state == AttemptState.RETURNED:
+        return waits
+    if person.state in (AttemptState.QUEUED, AttemptState.DIALING):
+        return RecipientState.IN_PROGRESS, person.due_at
+    followed = person.state == AttemptState.PLACED and person.follow_at is not None
+    if followed or (person.state == AttemptState.UNKNOWN and person.settle_at is not None):
+        return RecipientState.IN_PROGRESS, person.due_at
+    # An operator has asked for the next one; or the search for this one has shown that it was never placed.
+    if person.requeued_at is not None or person.state == AttemptState.UNKNOWN:
+        return waits
+    if person.state != AttemptState.ENDED:
+        return over
+    step = rules.next_step([ring for _, ring in rings_of(db, [person.id])[person.id]], person.ended_at)
+    return (RecipientState.WAITING, step.due_at) if isinstance(step, RedialAt) else over

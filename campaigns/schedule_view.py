@@ -1,0 +1,139 @@
+"""The schedules and what comes next, in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from campaigns.ledger.health import Heartbeat
+from campaigns.ledger.schedules import WAITING, Leftover, Scheduled
+from campaigns.schedule import fires
+from campaigns.time_words import clock, in_time
+
+SHOWN = 3
+"""So many of the fires to come are listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """One campaign's schedule at one moment."""
+
+    at: datetime
+    scheduled: Scheduled
+    fires: tuple[datetime, ...]
+    """The next ones, SHOWN at most."""
+    attended: bool
+    """Whether there are processes that would begin a run."""
+
+    @property
+    def next(self) -> datetime | None:
+        """The first fire to come."""
+        return self.fires[0] if self.fires else None
+
+    @property
+    def alarm(self) -> str | None:
+        """What has gone wrong since the last run began, if anything; it does not change as time goes by."""
+        trouble, options = self.scheduled.trouble, self.scheduled.options
+        if trouble is None:
+            return None
+        when = f"the run of {options.local(trouble.fire_at):%a %Y-%m-%d %H:%M}"
+        if trouble.state != WAITING:
+            return f"{when} was skipped: {trouble.reason}"
+        # A later fire takes its place.
+        following = next(fires(options, trouble.fire_at), None)
+        over = trouble.fire_at + options.grace if options.if_missed == "skip" else following
+        over = min((end for end in (over, following) if end is not None), default=None)
+        until = f" until {options.local(over):%a %H:%M}" if over else ""
+        return f"{when} waits: {trouble.reason}; tried again{until}"
+
+    def in_words(self) -> str:
+        """What comes next, in one line."""
+        each = self.scheduled
+        if each.paused is not None:
+            resume = f"dialer resume {each.campaign.name}"
+            return f"paused {_because(each.paused)}: no run begins; go on with: {resume}"
+        if self.next is None:
+            return "it never begins another run"
+        zone = each.options.time_zone
+        words = f"the next run begins {clock(self.next, zone, self.at)} {zone} {in_time(self.next, self.at)}"
+        return words if self.attended else f"{words}, if somebody is there to begin it: dialer up"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for machines, as part of a status."""
+        return {
+            "next": iso(self.scheduled, self.next),
+            "alarm": self.alarm,
+            "paused": self.scheduled.paused,
+        }
+
+
+def upcoming(each: Scheduled, processes: Sequence[Heartbeat], now: datetime) -> Upcoming:
+    """What comes next by a schedule, and who is there to begin it."""
+    attended = {"control", "beat"} <= {process.role for process in processes}
+    to_come = fires(each.options, max(now, each.since))
+    return Upcoming(now, each, tuple(islice(to_come, SHOWN)), attended)
+
+
+def listed(each: Upcoming) -> list[str]:
+    """One campaign's schedule, line by line."""
+    scheduled, options = each.scheduled, each.scheduled.options
+    lines = [f"{scheduled.campaign.name}: {options.cron}, {options.time_zone}"]
+    if scheduled.paused is not None:
+        lines.append(f"  {each.in_words()}")
+    for at in each.fires:
+        path = scheduled.list_path(at)
+        there = "" if path.is_file() else " (not there yet)"
+        local = options.local(at)
+        lines.append(f"  {local:%a %Y-%m-%d %H:%M %Z}, {in_time(at, each.at)}: {path}{there}")
+    if scheduled.last is not None:
+        last = scheduled.last
+        began = f"{options.local(last.fire_at):%a %Y-%m-%d %H:%M %Z}"
+        lines.append(f"  last: run {last.number} of {began}, {last.state}")
+    if each.alarm is not None:
+        lines.append(f"  alarm: {each.alarm}")
+    if not each.attended and scheduled.paused is None:
+        lines.append("  nobody is there to begin it: start the dialer with: dialer up")
+    return lines
+
+
+def listed_as_json(each: Upcoming) -> dict[str, Any]:
+    """The same for machines."""
+    scheduled, options = each.scheduled, each.scheduled.options
+    last = scheduled.last
+    return {
+        "name": scheduled.campaign.name,
+        "cron": options.cron,
+        "time_zone": options.time_zone,
+        "if_missed": options.if_missed,
+        "next": [
+            {
+                "at": iso(scheduled, at),
+                "list": str(scheduled.list_path(at)),
+                "there": scheduled.list_path(at).is_file(),
+            }
+            for at in each.fires
+        ],
+        "last": last and {"run": last.number, "at": iso(scheduled, last.fire_at), "state": last.state},
+        "paused": scheduled.paused,
+        "alarm": each.alarm,
+        "attended": each.attended,
+    }
+
+
+def left_over(older: Sequence[Leftover]) -> list[str]:
+    """The runs before the latest one that are not over."""
+    return [
+        f"run {each.number} is not over: {each.state}, {each.waiting:,} waiting, "
+        f"{each.in_progress:,} in progress"
+        for each in older
+    ]
+
+
+def iso(each: Scheduled, at: datetime | None) -> str | None:
+    """An instant with the offset of the schedule's own clock."""
+    return None if at is None else each.options.local(at).isoformat(timespec="minutes")
+
+
+def _because(reason: str) -> str:
+    return reason if reason.startswith("by ") else f"({reason})"

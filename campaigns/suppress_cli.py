@@ -1,0 +1,227 @@
+"""`dialer suppress`: which numbers are never called.
+
+Heavy imports stand inside the commands, as in cli.py.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from campaigns.cli import AsJson, app, now, put, the_ledger
+from campaigns.mistake import Mistake
+
+if TYPE_CHECKING:
+    from campaigns.ledger import Ledger
+    from campaigns.number_list import NumberList, Options
+    from campaigns.suppress import Imported
+
+suppress_app = typer.Typer(
+    help="Numbers that are never called: by no campaign, or, with --campaign, not by that one.",
+    short_help="Which numbers are never called.",
+    epilog="Example: dialer suppress add +14155550101 --reason 'asked us to'",
+    rich_markup_mode=None,
+)
+app.add_typer(suppress_app, name="suppress")
+
+Numbers = Annotated[
+    list[str], typer.Argument(metavar="NUMBER", help="Numbers as people write them: +1 415 555 0101.")
+]
+Campaign = Annotated[
+    str | None,
+    typer.Option("--campaign", metavar="NAME", help="For this campaign only. Default: for every one."),
+]
+Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Why: it is kept with the number.")
+]
+Region = Annotated[
+    str | None,
+    typer.Option("--default-region", metavar="US", help="The country of numbers without a country code."),
+]
+
+
+@suppress_app.command(
+    short_help="Never call these numbers again.",
+    epilog="Example: dialer suppress add +14155550101 --reason 'asked us to'",
+)
+def add(
+    numbers: Numbers,
+    campaign: Campaign = None,
+    reason: Reason = None,
+    default_region: Region = None,
+    as_json: AsJson = False,
+) -> None:
+    """Never call these numbers again. It holds at once, also for calls that are queued.
+
+    Calls that have left already go on. A number that is on the list stays as it is.
+    """
+    from campaigns import suppress_view as view
+    from campaigns.suppress import add as add_numbers
+    from campaigns.suppress import numbers_of
+
+    phones = numbers_of(numbers, default_region)
+    with the_ledger(create=True) as ledger:
+        added = add_numbers(ledger, phones, campaign=campaign, reason=_plain(reason), now=now())
+    if as_json:
+        put(json.dumps(view.added_as_json(added)))
+        return
+    for line in view.added_in_words(added):
+        put(line)
+
+
+@suppress_app.command(
+    short_help="Take numbers off the list.",
+    epilog="Example: dialer suppress remove +14155550101 --reason 'wants to be called again'",
+)
+def remove(
+    numbers: Numbers,
+    campaign: Campaign = None,
+    reason: Reason = None,
+    default_region: Region = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take numbers off the list. That they were on it stays in its history.
+
+    Whoever was suppressed waits to be called again, in campaigns that are not over.
+    """
+    from campaigns import suppress_view as view
+    from campaigns.suppress import numbers_of
+    from campaigns.suppress import remove as remove_numbers
+
+    phones = numbers_of(numbers, default_region)
+    with the_ledger() as ledger:
+        removed = remove_numbers(ledger, phones, campaign=campaign, reason=_plain(reason), now=now())
+    if as_json:
+        put(json.dumps(view.removed_as_json(removed, phones, campaign)))
+        return
+    for line in view.removed_in_words(removed, phones, campaign):
+        put(line)
+
+
+@suppress_app.command(
+    "list",
+    short_help="Show the list, or what it says of a number.",
+    epilog="Example: dialer suppress list +14155550101",
+)
+def show(
+    number: Annotated[
+        str | None, typer.Argument(metavar="NUMBER", help="One number; without it, all of them, as CSV.")
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option("--campaign", metavar="NAME", help="Only what is for this campaign alone.")
+    ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="All that was ever added and removed, the oldest first.")
+    ] = False,
+    default_region: Region = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the list as CSV, which `dialer suppress import` takes; or what it says of one number.
+
+    Numbers are shown in full.
+    """
+    from campaigns import suppress_view as view
+    from campaigns.ledger import suppression_book as book
+    from campaigns.suppress import numbers_of, scope_of
+
+    phone = None if number is None else numbers_of([number], default_region)[0]
+    with the_ledger() as ledger:
+        scope = None if campaign is None else scope_of(ledger, campaign)
+        if phone is not None and not as_json and not history:
+            with ledger.read() as db:
+                story = book.story_of(db, phone, scope)
+            for line in view.story_in_words(phone, story, campaign):
+                put(line)
+            return
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr] # a real stream
+        found = (book.history if history else book.entries)(ledger, campaign_id=scope, phone=phone)
+        if as_json:
+            sys.stdout.writelines(view.as_json(found, history=history))
+        else:
+            view.write_csv(found, sys.stdout, history=history)
+        sys.stdout.flush()
+
+
+@suppress_app.command(
+    "import",
+    short_help="Put a file of numbers on the list.",
+    epilog="Example: dialer suppress import do-not-call.csv --reason 'national list, March'",
+)
+def import_list(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", help="A column of numbers, with a header or without.")
+    ],
+    campaign: Campaign = None,
+    reason: Reason = None,
+    column: Annotated[
+        str,
+        typer.Option("--column", metavar="NAME", help="The column with the numbers, if there are several."),
+    ] = "phone",
+    default_region: Region = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option("--rejects", metavar="FILE", help="Where rejected rows go. Default: FILE.rejects.csv."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a file of numbers on the list: all of them at once, or none.
+
+    The columns `reason` and `date` are taken where the file has them. Rows that are no numbers go to a file
+    that can be corrected and imported.
+    """
+    from campaigns import suppress_view as view
+    from campaigns.number_list import Options
+    from campaigns.suppress import region_of
+
+    options = Options(column, region_of(default_region))
+    with the_ledger(create=True) as ledger:
+        imported = _with_progress(ledger, file, options, campaign, _plain(reason), rejects)
+    if as_json:
+        put(json.dumps(view.imported_as_json(imported)))
+        return
+    for line in view.imported_in_words(imported):
+        put(line)
+
+
+def _with_progress(
+    ledger: "Ledger",
+    file: Path,
+    options: "Options",
+    campaign: str | None,
+    reason: str | None,
+    rejects: Path | None,
+) -> "Imported":
+    """Import a file, with a progress bar where somebody is looking."""
+    from campaigns.suppress import import_file
+
+    these: dict[str, Any] = {"campaign": campaign, "reason": reason, "now": now(), "rejects_path": rejects}
+    if not sys.stderr.isatty():
+        return import_file(ledger, file, options, **these)
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: list[Any] = [
+        TextColumn("importing {task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(file.name, total=file.stat().st_size if file.is_file() else None, rows=0)
+
+        def progress(listed: "NumberList") -> None:
+            bar.update(task, completed=listed.bytes_read, rows=listed.rows_read)
+
+        return import_file(ledger, file, options, **these, progress=progress)
+
+
+def _plain(reason: str | None) -> str | None:
+    """A reason in one line, or None. Raises Mistake for one that is too long."""
+    from campaigns.number_list import LONGEST_REASON
+
+    plain = " ".join((reason or "").split())
+    if len(plain) > LONGEST_REASON:
+        raise Mistake(f"--reason: has {len(plain):,} characters, and takes {LONGEST_REASON:,}; shorten it")
+    return plain or None

@@ -1,0 +1,46 @@
+"""Instants and spans as people say them: `tomorrow 09:00`, `in 3 h 12 m`."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+
+def in_time(instant: datetime, now: datetime) -> str:
+    """How far an instant is away: `in 3 h 12 m`; `now` for one that is not to come."""
+    return f"in {distance(instant - now)}" if instant > now else "now"
+
+
+def distance(span: timedelta) -> str:
+    """A span in its two largest units: `2 d 3 h`, `3 h 12 m`, `12 m`, `45 s`.
+
+    Rounded up to a minute from two minutes on: whoever comes back after so long finds it over.
+    """
+    seconds = -(-span // timedelta(seconds=1))
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = -(-seconds // 60)
+    units = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "m"))
+    first = next(i for i, (count, _) in enumerate(units) if count)
+    return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2] if count)
+
+
+def clock(instant: datetime, zone: str | None, now: datetime) -> str:
+    """What a zone's clock shows, with the day if that is not today there: `09:00`, `tomorrow 09:00`.
+
+    `zone`: an IANA name; None: this machine's.
+    """
+    here, today = local(instant, zone), local(now, zone).date()
+    days = (here.date() - today).days
+    if days == 0:
+        day = ""
+    elif days == 1:
+        day = "tomorrow "
+    elif 1 < days < 7:
+        day = f"{here:%a} "
+    else:
+        day = f"{here:%Y-%m-%d} "
+    return f"{day}{here:%H:%M}"
+
+
+def local(instant: datetime, zone: str | None) -> datetime:
+    """The same instant by a zone's clock; None: this machine's."""
+    return instant.astimezone(ZoneInfo(zone) if zone is not None else None)

@@ -1,0 +1,110 @@
+"""`dialer plan`: what would become of a list. It stands here because the rate is a setting of this side."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from campaigns.cli import AsJson, CampaignFile, ListFile, app, now, put
+
+if TYPE_CHECKING:
+    from campaigns.call_list import CallList
+    from campaigns.ledger import Ledger
+
+_CALL_SECONDS = 60.0
+
+
+@app.command(
+    short_help="What would become of a list. Changes nothing.",
+    epilog="Example: dialer plan clinic-reminders.toml clinic-reminders.csv --calls-per-second 20",
+)
+def plan(
+    campaign_file: CampaignFile,
+    list_file: ListFile,
+    calls_per_second: Annotated[
+        float | None,
+        typer.Option(metavar="N", min=0.0001, max=1000, help="Default: DIALER_CALLS_PER_SECOND."),
+    ] = None,
+    call_seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=3600,
+            help="How long a call is taken to last, from its request on.",
+        ),
+    ] = _CALL_SECONDS,
+    as_json: AsJson = False,
+) -> None:
+    """Say what would become of a list if it were loaded and dialed now: which rows are rejected and why.
+
+    Who is suppressed or has had enough calls, when everybody may be called, and when all have been. Nothing
+    is loaded, written or created.
+    """
+    from campaigns import plan_view
+    from campaigns.campaign import read_campaign
+    from campaigns.plan import pace
+    from campaigns.plan import plan as plan_of
+    from campaigns.settings import load_settings
+    from worker.settings import DialerSettings
+
+    campaign = read_campaign(campaign_file)
+    settings = load_settings(DialerSettings)
+    rate = pace(
+        campaign,
+        calls_per_second or settings.calls_per_second,
+        settings.max_active_calls,
+        timedelta(seconds=call_seconds),
+    )
+    with _looked_at(settings.ledger_url) as ledger, _progress(list_file) as progress:
+        found = plan_of(campaign, list_file, ledger, rate, now(), progress)
+    if as_json:
+        put(json.dumps(plan_view.as_json(found, call_seconds)))
+        return
+    for line in plan_view.in_words(found, call_seconds):
+        put(line)
+
+
+@contextmanager
+def _looked_at(url: str) -> "Iterator[Ledger | str]":
+    """The ledger, open to be read; or why it is not."""
+    from campaigns.ledger.engine import NothingToRead, open_to_read
+
+    try:
+        ledger = open_to_read(url)
+    except NothingToRead as why:
+        yield str(why)
+        return
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def _progress(list_file: Path) -> "Iterator[Any]":
+    """Shows how far the reading has come, where somebody is looking."""
+    if not sys.stderr.isatty() or not list_file.is_file():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: list[Any] = [
+        TextColumn("reading {task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(list_file.name, total=list_file.stat().st_size, rows=0)
+
+        def progress(call_list: "CallList") -> None:
+            bar.update(task, completed=call_list.bytes_read, rows=call_list.rows_read)
+
+        yield progress
