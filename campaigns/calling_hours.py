@@ -8,9 +8,10 @@ out in spring is not there to be open.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from campaigns.public_holidays import is_holiday
-from campaigns.zone_data import changes, offset_from_utc
+from campaigns.zone_data import changes, is_known, offset_from_utc
 
 HORIZON = timedelta(days=370)
 """What does not open within so long never does: a year, and a few days for holidays that move."""
@@ -20,6 +21,7 @@ LAST_HOUR = timedelta(hours=1)
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
+_WEEK = timedelta(days=7)
 
 Week = tuple[tuple[tuple[int, int], ...], ...]
 """For each weekday, Monday first, its windows as minutes from that day's midnight, the end not included.
@@ -37,6 +39,8 @@ class Hours:
     """The IANA zone whose clock counts; None: the clocks of the recipient's own zones, all of them."""
     holidays: tuple[str, ...] = ()
     """Countries, or parts of them, on whose public holidays it is closed: `US`, `US-FL`."""
+    not_known: str | None = None
+    """What of it is not known here, in words, and what to do. Then it is never open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +61,35 @@ def windows(rules: Sequence[Hours], zones: Sequence[str], since: datetime) -> It
     In order, and never touching one another. The first one begins at `since` if that is open. Nothing, if a
     rule needs the recipient's zone and none is known.
     """
+    if not_known(rules, zones) is not None:
+        return
     since = since.astimezone(UTC)  # sums by another clock would leave out the hour that it leaves out
-    streams: list[Iterator[Window]] = []
+    until = since + HORIZON
+    clocks: list[_Clock] = []
     for rule in rules:
         places = [rule.zone] if rule.zone is not None else zones
         if not places:
             return
-        streams += [_windows_of(rule, zone, since) for zone in places]
-    if len(streams) == 1:  # one rule and one zone, as a rule
-        yield from streams[0]
+        clocks += [(rule, zone) for zone in places]
+    if len(clocks) == 1:  # one rule and one zone, as a rule
+        yield from _windows_of(*clocks[0], since, until)
         return
-    heads = [next(stream, None) for stream in streams]
-    while heads and None not in heads:
-        present = [head for head in heads if head is not None]
-        opens, closes = max(head.opens for head in present), min(head.closes for head in present)
-        if opens < closes:
-            yield Window(opens, closes)
-        # Whichever ends first can add nothing more.
-        heads = [
-            next(stream, None) if head.closes == closes else head
-            for stream, head in zip(streams, present, strict=True)
-        ]
+    for begin, end in _where_they_may_meet(clocks, since, until):
+        yield from _together([_windows_of(*clock, begin, end) for clock in clocks])
+
+
+def not_known(rules: Sequence[Hours], zones: Sequence[str]) -> str | None:
+    """What these rules go by and is not known here, in words, and what to do; None: all of it is.
+
+    What nobody knows anything of is never open: it keeps no other campaign from being dialed.
+    """
+    for rule in rules:
+        if rule.not_known is not None:
+            return rule.not_known
+        for zone in [rule.zone] if rule.zone is not None else zones:
+            if not is_known(zone):
+                return f"this machine does not know the time zone {zone}; pip install -U tzdata"
+    return None
 
 
 def next_window(rules: Sequence[Hours], zones: Sequence[str], now: datetime) -> Window | None:
@@ -140,9 +152,82 @@ class Timetable:
         return window is not None and window.holds(now)
 
 
-def _windows_of(rule: Hours, zone: str, since: datetime) -> Iterator[Window]:
+_Clock = tuple[Hours, str]
+"""A rule, and a zone by whose clock it is asked."""
+
+
+def _together(streams: Sequence[Iterator[Window]]) -> Iterator[Window]:
+    """When all are open."""
+    heads = [next(stream, None) for stream in streams]
+    while heads and None not in heads:
+        present = [head for head in heads if head is not None]
+        opens, closes = max(head.opens for head in present), min(head.closes for head in present)
+        if opens < closes:
+            yield Window(opens, closes)
+        # Whichever ends first can add nothing more.
+        heads = [
+            next(stream, None) if head.closes == closes else head
+            for stream, head in zip(streams, present, strict=True)
+        ]
+
+
+def _where_they_may_meet(
+    clocks: Sequence[_Clock], since: datetime, until: datetime
+) -> Iterator[tuple[datetime, datetime]]:
+    """The spans outside of which no instant is open by all clocks; they do not touch one another.
+
+    Two places on either side of the earth never have a common hour, and to go through a year of days to find
+    that out would keep everybody else waiting. While no clock changes every week is like the last, but for
+    holidays, and these only close: what does not meet within a week does not meet until a clock changes.
+    """
+    offsets = [list(_offsets(zone, since, until)) for _, zone in clocks]
+    cuts = sorted({begin for spans in offsets for begin, _, _ in spans} | {until})
+    meeting: datetime | None = None
+    for begin in cuts[:-1]:
+        weeks = frozenset(
+            (rule.week, next(offset for first, last, offset in spans if first <= begin < last))
+            for (rule, _), spans in zip(clocks, offsets, strict=True)
+        )
+        if not _meet_in_a_week(weeks):
+            if meeting is not None:
+                yield meeting, begin
+            meeting = None
+        elif meeting is None:
+            meeting = begin
+    if meeting is not None:
+        yield meeting, until
+
+
+@lru_cache(maxsize=16_384)
+def _meet_in_a_week(weeks: frozenset[tuple[Week, timedelta]]) -> bool:
+    """Whether there is an instant of the week, in UTC, that all these have inside, each so far from UTC."""
+    common = [(timedelta(0), _WEEK)]
+    for week, offset in weeks:
+        spans = _in_utc(week, offset)
+        common = [
+            (max(begin, first), min(end, last))
+            for begin, end in common
+            for first, last in spans
+            if max(begin, first) < min(end, last)
+        ]
+    return bool(common)
+
+
+@lru_cache(maxsize=4096)
+def _in_utc(week: Week, offset: timedelta) -> tuple[tuple[timedelta, timedelta], ...]:
+    """A week's windows from Monday 00:00 UTC on, if its clock is so far from UTC."""
+    found = []
+    for number, spans in enumerate(week):
+        for first, last in spans:
+            opens = (number * _DAY + timedelta(minutes=first) - offset) % _WEEK
+            closes = opens + timedelta(minutes=last - first)
+            # One that goes on after the week's end began before its beginning.
+            found += [(opens, min(closes, _WEEK)), (timedelta(0), closes - _WEEK)]
+    return tuple((opens, closes) for opens, closes in found if opens < closes)
+
+
+def _windows_of(rule: Hours, zone: str, since: datetime, until: datetime) -> Iterator[Window]:
     """One rule's windows by one zone's clock; those that touch are one."""
-    until = since + HORIZON
     pending: Window | None = None
     for begin, end, offset in _offsets(zone, since, until):
         for opens, closes in _on_the_wall(rule, begin + offset, end + offset):

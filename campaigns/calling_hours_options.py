@@ -1,22 +1,23 @@
 """The [calling_hours] of a campaign's file: days, windows, zones, holidays, and the rules of others."""
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, model_validator
 
 from campaigns.calling_hours import Hours, Week
-from campaigns.presets import Preset, preset
+from campaigns.presets import Preset, preset, presets
 from campaigns.public_holidays import known_place
 from campaigns.time_zone_name import iana_zone
-from campaigns.toml_values import Table
+from campaigns.toml_values import Table, from_file
 
 RECIPIENT = "recipient"
 """The `time_zone` that means: by the clocks of all places where the recipient may be."""
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_WINDOW = re.compile(r"(\d{1,2}):([0-5]\d)\s*-\s*(\d{1,2}):([0-5]\d)")
+_WINDOW = re.compile(r"([0-9]{1,2}):([0-5][0-9])\s*-\s*([0-9]{1,2}):([0-5][0-9])")
 _EXPECTED = 'expected a window such as "09:00-20:00", several "09:00-12:00, 14:00-20:00", or "closed"'
 
 
@@ -67,17 +68,24 @@ def _several(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _known(find: Callable[[str], str]) -> AfterValidator:
+    """A name is replaced by what `find` makes of it. One that it does not know must not stand in a file."""
+
+    def check(text: str, info: ValidationInfo) -> str:
+        try:
+            return find(text)
+        except ValueError:
+            if from_file(info):
+                raise
+            return text  # the ledger's: not known any more, or not on this machine
+
+    return AfterValidator(check)
+
+
 Windows = Annotated[tuple[str, ...] | None, BeforeValidator(_windows)]
-Zone = Annotated[str, AfterValidator(_zone)]
-Place = Annotated[str, AfterValidator(known_place)]
-
-
-def _known_preset(name: str) -> str:
-    preset(name)
-    return name
-
-
-PresetName = Annotated[str, AfterValidator(_known_preset)]
+Zone = Annotated[str, _known(_zone)]
+Place = Annotated[str, _known(known_place)]
+PresetName = Annotated[str, _known(lambda name: preset(name).name)]
 
 
 class CallingHoursOptions(Table):
@@ -94,9 +102,7 @@ class CallingHoursOptions(Table):
     """Monday to Friday; a day's own line comes before it."""
     weekend: Windows = None
     """Saturday and Sunday, likewise."""
-    time_zone: Annotated[str, AfterValidator(lambda text: text if text == RECIPIENT else _zone(text))] = (
-        RECIPIENT
-    )
+    time_zone: Annotated[str, _known(lambda text: text if text == RECIPIENT else _zone(text))] = RECIPIENT
     """Whose clock counts: `recipient`, or an IANA name for one clock for everybody."""
     fallback_time_zone: Zone | None = None
     """For recipients of whom no zone is known. Without it they are not called."""
@@ -108,7 +114,7 @@ class CallingHoursOptions(Table):
     """The campaign's own windows take the place of the presets'."""
 
     @model_validator(mode="after")
-    def _says_when(self) -> Self:
+    def _says_when(self, info: ValidationInfo) -> Self:
         if not any(self._week):
             wanted = 'names no open day; write for instance weekdays = "09:00-20:00"'
             if not self.preset:
@@ -119,7 +125,9 @@ class CallingHoursOptions(Table):
                 raise ValueError(f"{wanted}, or name no day for the preset's hours")
         if self.override and not self.preset:
             raise ValueError("override = true is for a preset, and none is named")
-        if not self.override and self.names_a_day and self.time_zone == RECIPIENT:
+        # A preset may have become narrower since a file was loaded: then both hold.
+        narrow = from_file(info) and not self.override
+        if narrow and self.names_a_day and self.time_zone == RECIPIENT:
             for each in self.presets:
                 if wider := _outside(self._week, each.week):
                     raise ValueError(
@@ -135,17 +143,45 @@ class CallingHoursOptions(Table):
 
     @property
     def presets(self) -> tuple[Preset, ...]:
-        """The presets that are named."""
-        return tuple(preset(name) for name in self.preset)
+        """The presets that are named, as far as they are known."""
+        return tuple(presets()[name] for name in self.preset if name in presets())
 
     @property
     def rules(self) -> tuple[Hours, ...]:
         """All that must allow a call."""
         zone = None if self.time_zone == RECIPIENT else self.time_zone
         week = self._week if self.names_a_day else (((0, 1440),),) * 7
-        own = Hours("calling_hours", week, zone, self.holidays)
+        own = Hours("calling_hours", week, zone, self.holidays, self._unknown_holidays)
         others = () if self.override else tuple(Hours(each.name, each.week) for each in self.presets)
-        return (own, *others) if self.names_a_day or self.holidays else others
+        rules = (own, *others) if self.names_a_day or self.holidays else others
+        return (*rules, *self._unknown_presets)
+
+    @property
+    def _unknown_holidays(self) -> str | None:
+        """The first of the places of which this machine knows no holidays, and what to do."""
+        for place in self.holidays:
+            try:
+                known_place(place)
+            except ValueError:
+                return (
+                    f"this machine does not know the holidays of {place}; pip install -U holidays, "
+                    "or correct holidays in [calling_hours] and load the file again"
+                )
+        return None
+
+    @property
+    def _unknown_presets(self) -> tuple[Hours, ...]:
+        """Presets that this version does not have: nobody knows what they forbid, so nothing is allowed."""
+        return tuple(
+            Hours(
+                name,
+                ((),) * 7,
+                not_known=f"this version does not know the preset {name}; "
+                "name another in [calling_hours] and load the file again",
+            )
+            for name in self.preset
+            if name not in presets()
+        )
 
     @property
     def _week(self) -> Week:

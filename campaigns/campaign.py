@@ -28,7 +28,7 @@ from campaigns.calling_hours import Timetable
 from campaigns.calling_hours_options import CallingHoursOptions
 from campaigns.mistake import Mistake
 from campaigns.redial import Done, RedialAt, Ring, Rule, next_step
-from campaigns.toml_values import Table, duration, in_seconds
+from campaigns.toml_values import FROM_FILE, Table, duration, in_seconds
 from campaigns.when import LimitsOptions, ReminderOptions, ScheduleOptions, SuppressionOptions
 
 _ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]{1,32767}")
@@ -272,7 +272,7 @@ def read_campaign(path: Path) -> Campaign:
     except tomllib.TOMLDecodeError as error:
         raise Mistake(f"{path}: is not a TOML file: {error}") from None
     try:
-        return Campaign.model_validate(content)
+        return Campaign.model_validate(content, context=FROM_FILE)
     except ValidationError as error:
         raise Mistake(f"{path}: " + "; ".join(_in_words(e) for e in error.errors())) from None
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,9 @@ app = typer.Typer(
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.toml", help="The campaign's choices.")]
 ListFile = Annotated[Path, typer.Argument(metavar="LIST.csv", help="The people to call.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")]
+RunNumber = Annotated[
+    int | None, typer.Option("--run", metavar="N", min=1, help="One of its runs. Default: the latest.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 Rejects = Annotated[
     Path | None,
@@ -79,7 +83,8 @@ def load(
 ) -> None:
     """Load a list into the ledger. Nobody is called before `dialer start`.
 
-    Loading a list again adds only who is new. Rejected rows go to a file that can be corrected and loaded.
+    Loading a list again adds only who is new, and corrects the time zones of the others. Rejected rows go to
+    a file that can be corrected and loaded.
     What has changed in the campaign's file holds from now on, also while the campaign runs.
     """
     from campaigns.attempt import RunState
@@ -190,7 +195,8 @@ def requeue(
         typer.Option(
             "--outcome",
             metavar="OUTCOME,…",
-            help="How their latest attempt ended: busy, no_answer, refused, refused:CODE, unknown …",
+            help="How their latest attempt ended: busy, no_answer, refused, refused:CODE, unknown …; "
+            "or suppressed, for those whose number is on no suppression list any more.",
         ),
     ],
     since: Annotated[
@@ -210,8 +216,8 @@ def requeue(
     """Ask for another attempt for those whose latest attempt ended in one of these ways.
 
     It shows whom it means before it does it. Whoever waits for another attempt already, or is being called,
-    is left alone, and so are suppressed numbers. Those of whom nobody can tell whether they rang are asked
-    for as `unknown`, and only by that name. Numbers are shown in full.
+    is left alone, and so are suppressed numbers, and whose time to be called has passed. Those of whom nobody
+    can tell whether they rang are asked for as `unknown`, and only by that name. Numbers are shown in full.
     """
     from campaigns import requeue_view as view
     from campaigns.ledger.requeues import ask_for_another, people
@@ -221,28 +227,30 @@ def requeue(
 
     asked = asked_for(outcome, since, now())
     with the_ledger() as ledger:
-        seen = look_for(ledger, name, asked)
-        ids = seen.found.attempt_ids
+        seen = look_for(ledger, name, asked, now())
+        ids, again = seen.found.attempt_ids, seen.found.allowed_again
         if not as_json and dry_run:
-            for line in view.in_words(seen, people(ledger, ids), dry_run=True):
+            for line in view.in_words(seen, people(ledger, ids, again), dry_run=True):
                 put(line)
         elif not as_json:
             # A reader who has gone after the first line shall not keep it from being done.
             with suppress(BrokenPipeError):
-                put("\n".join(view.in_words(seen, people(ledger, ids[: view.FIRST]), dry_run=False)))
+                first = islice(people(ledger, ids[: view.FIRST], again[: view.FIRST]), view.FIRST)
+                put("\n".join(view.in_words(seen, first, dry_run=False)))
         for line in view.doubts(seen):
             say(line)
         requeued = 0
-        if ids and not dry_run:
+        if seen.count and not dry_run:
             if sys.stdin.isatty() and not yes:
                 typer.confirm(f"Call {_people(seen.count)} again?", abort=True, err=True)
-            requeued = ask_for_another(ledger, seen.run, asked, ids, now())
+            requeued = ask_for_another(ledger, seen.run, asked, ids, now(), again)
         if as_json:
-            sys.stdout.writelines(view.as_json(seen, people(ledger, ids), requeued=requeued, dry_run=dry_run))
+            everybody = people(ledger, ids, again)
+            sys.stdout.writelines(view.as_json(seen, everybody, requeued=requeued, dry_run=dry_run))
             sys.stdout.flush()
         elif dry_run:
             put("nothing was changed (--dry-run)")
-        elif ids:
+        elif seen.count:
             put(view.done(seen, requeued, status_of(ledger, name, now())))
 
 
@@ -254,15 +262,18 @@ def status(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="One campaign; without it, all of them.")
     ] = None,
+    run_number: RunNumber = None,
     as_json: AsJson = False,
 ) -> None:
     """How far, how fast, when it will be done, and why nothing dials if nothing does."""
     from campaigns.report import every_status
     from campaigns.report import status as status_of
 
+    if name is None and run_number is not None:
+        raise Mistake("--run is for one campaign; say which: dialer status NAME --run 1")
     with the_ledger() as ledger:
         if name is not None:
-            one = status_of(ledger, name, now())
+            one = status_of(ledger, name, now(), number=run_number)
             if as_json:
                 put(json.dumps(one.as_json()))
                 return
@@ -297,6 +308,7 @@ def explain(
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Instead: all of whom nobody can tell whether they were rung.")
     ] = False,
+    run_number: RunNumber = None,
     as_json: AsJson = False,
 ) -> None:
     """One recipient's whole story: from which line, every attempt, rule and reason, and what comes next.
@@ -314,9 +326,9 @@ def explain(
 
     with the_ledger() as ledger:
         if number is None:
-            stories = explain_unknown(ledger, name, now())
+            stories = explain_unknown(ledger, name, now(), number=run_number)
         else:
-            stories = stories_of(ledger, name, number, now())
+            stories = stories_of(ledger, name, number, now(), number=run_number)
     if as_json:
         put(json.dumps({"name": name, "recipients": [each.as_json() for each in stories]}))
         return
@@ -340,6 +352,7 @@ def export(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to write. Default: standard output."),
     ] = None,
+    run_number: RunNumber = None,
     written_as: Annotated[
         str | None,
         typer.Option(
@@ -357,18 +370,21 @@ def export(
     with the_ledger() as ledger:
         if output is None:
             sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr] # a real stream
-            export_to(ledger, name, sys.stdout, chosen)
+            export_to(ledger, name, sys.stdout, chosen, number=run_number)
             # Not at the exit: a reader who has gone would be found there by nobody but Python.
             sys.stdout.flush()
             return
-        count = export_file(ledger, name, output, chosen)
+        count = export_file(ledger, name, output, chosen, number=run_number)
     put(f"{_rows(count)} in {output}")
 
 
-def export_file(ledger: "Ledger", name: str, path: Path, written_as: "Format | None" = None) -> int:
+def export_file(
+    ledger: "Ledger", name: str, path: Path, written_as: "Format | None" = None, *, number: int | None = None
+) -> int:
     """Write the results to a file, which appears whole or not at all. Returns how many rows.
 
-    The format is the one that is told, or that the file's name tells.
+    Of the run of this number; without one, of the latest. The format is the one that is told, or that the
+    file's name tells.
     """
     from campaigns.export import export as export_to
     from campaigns.export import format_of
@@ -381,7 +397,7 @@ def export_file(ledger: "Ledger", name: str, path: Path, written_as: "Format | N
         raise Mistake(f"{path}: cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            count = export_to(ledger, name, file, written_as or format_of(None, path))
+            count = export_to(ledger, name, file, written_as or format_of(None, path), number=number)
         os.replace(temporary, path)
     except OSError as error:
         raise Mistake(f"{path}: cannot be written: {error.strerror}") from None

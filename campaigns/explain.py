@@ -111,13 +111,14 @@ class Story:
         }
 
 
-def explain(ledger: Ledger, name: str, text: str, now: datetime) -> list[Story]:
+def explain(ledger: Ledger, name: str, text: str, now: datetime, *, number: int | None = None) -> list[Story]:
     """The stories of the recipients with this number, as their list may write it, or with this key.
 
-    Raises Mistake if there are none, saying where else to look.
+    In the campaign's run of this number; without one, in its latest. Raises Mistake if there are none, saying
+    where else to look.
     """
     with ledger.read() as db:
-        run = find(db, name)
+        run = find(db, name, number)
         campaign = campaign_of(db, run.id)
         phone, problem = None, ""
         try:
@@ -142,10 +143,10 @@ def explain(ledger: Ledger, name: str, text: str, now: datetime) -> list[Story]:
     ]
 
 
-def explain_unknown(ledger: Ledger, name: str, now: datetime) -> list[Story]:
+def explain_unknown(ledger: Ledger, name: str, now: datetime, *, number: int | None = None) -> list[Story]:
     """The stories of all recipients of whom nobody can tell: searched for in Connect, or held."""
     with ledger.read() as db:
-        run = find(db, name)
+        run = find(db, name, number)
         campaign = campaign_of(db, run.id)
         doubtful = records_in_doubt(db, run.id)
     stories = [story(record, run, campaign, (), now) for record in doubtful]
@@ -161,9 +162,9 @@ def story(record: Record, run: Run, campaign: Campaign, dialed: Sequence[Call], 
     tries = [AttemptStory(row, _events(row), _rule(row, record, run, rules)) for row in record.attempts]
     to_come = None
     if person.state == RecipientState.WAITING:
-        calls = [(call.dialed_at, call.campaign) for call in dialed if call.phone == person.phone]
+        calls = [call for call in dialed if call.phone == person.phone]
         to_come = outlook(campaign, person, calls, now)
-    return Story(record, run.exchange, tries, _comes_next(record, run, to_come), to_come)
+    return Story(record, run.exchange, tries, _comes_next(record, run, to_come, now), to_come)
 
 
 def span(time: timedelta) -> str:
@@ -283,7 +284,7 @@ def _if_not_found(record: Record, row: Any, run: Run, rules: RedialOptions) -> s
     return f"held: {MOST_NOT_FOUND} attempts were not found, so a person has to look at it"
 
 
-def _comes_next(record: Record, run: Run, to_come: Outlook | None) -> Event:
+def _comes_next(record: Record, run: Run, to_come: Outlook | None, now: datetime) -> Event:
     person = record.recipient
     last = record.attempts[-1] if record.attempts else None
     match person.state:
@@ -301,9 +302,14 @@ def _comes_next(record: Record, run: Run, to_come: Outlook | None) -> Event:
                 f"{held}; look for the call in Connect's contact search; "
                 f"another attempt for all who are held: {all_of_them}",
             )
-        case RecipientState.SUPPRESSED:
+        case RecipientState.SUPPRESSED if person.suppressed_at is not None:
             return Event(None, "nothing: the number is on the suppression list")
-        case RecipientState.CANCELLED:
+        case RecipientState.SUPPRESSED if person.expires_at is not None and person.expires_at <= now:
+            return Event(None, "nothing: its time to be called has passed")
+        case RecipientState.SUPPRESSED if run.state != RunState.CANCELLED:
+            again = f"dialer requeue {run.name} --outcome suppressed"
+            return Event(None, f"nothing: it was suppressed, and is so no more; to call it: {again}")
+        case RecipientState.CANCELLED | RecipientState.SUPPRESSED:
             return Event(None, "nothing: the campaign is cancelled")
         case RecipientState.EXPIRED:
             return Event(None, "nothing: its time to be called has passed")
@@ -332,6 +338,11 @@ def _next_dialing(record: Record, run: Run, last: Any, to_come: Outlook) -> Even
             what += f", once the campaign is started: dialer start {run.name}"
         case RunState.PAUSED:
             what += f", once the campaign goes on: dialer resume {run.name} (paused: {run.reason})"
+        case RunState.RUNNING if to_come.decides is not None:
+            if to_come.decides.dialing:
+                what = "a call to this number is on its way; looked at again in moments"
+            else:
+                what = "a call to this number is searched for in Connect; looked at again in minutes"
     return Event(to_come.next_at, what)
 
 

@@ -52,14 +52,17 @@ def format_of(asked: str | None, file: Path | None) -> Format:
     return Format.JSONL if told else Format.CSV
 
 
-def export(ledger: Ledger, name: str, out: TextIO, written_as: Format = Format.CSV) -> int:
-    """Write a campaign's results. Returns how many rows. Raises Mistake if there is no such campaign.
+def export(
+    ledger: Ledger, name: str, out: TextIO, written_as: Format = Format.CSV, *, number: int | None = None
+) -> int:
+    """Write the results of a campaign's run of this number; without one, of its latest.
 
-    Memory does not grow with the campaign, and no read of the ledger is long. The list's own columns follow
-    ours under their own names, or, where ours has that name already, with `list.` in front.
+    Returns how many rows. Raises Mistake if there is no such run. Memory does not grow with the campaign, and
+    no read of the ledger is long. The list's own columns follow ours under their own names, or, where ours
+    has that name already, with `list.` in front.
     """
     with ledger.read() as db:
-        run = find(db, name)
+        run = find(db, name, number)
     own = list_columns(ledger, run.id)
     names = [*COLUMNS, *_unlike(COLUMNS, own)]
     rows = _rows(lines(ledger, run.id), own)

@@ -37,6 +37,9 @@ def in_words(report: LoadReport) -> list[str]:
     words += changes_in_words(loaded.changes)
     if loaded.moved:
         words.append(f"{loaded.moved:,} moved to another time: nobody is called for the old one any more")
+    if loaded.other_zones:
+        have = "has" if loaded.other_zones == 1 else "have"
+        words.append(f"{loaded.other_zones:,} of the duplicates {have} another time zone now")
     return words + judged_in_words(loaded.campaign, loaded.judged)
 
 
@@ -65,6 +68,7 @@ def as_json(report: LoadReport) -> dict[str, Any]:
         "rejected": loaded.rejected,
         "suppressed": loaded.suppressed,
         "moved": loaded.moved,
+        "other_time_zones": loaded.other_zones,
         "rejects_file": str(report.rejects_file) if report.rejects_file else None,
         "changed": list(loaded.changed),
         "changes": [

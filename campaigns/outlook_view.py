@@ -33,6 +33,8 @@ def _places(places: tuple[Place, ...]) -> str:
 
 
 def _hours(hours: RuleHours, now: datetime) -> str:
+    if hours.not_known is not None:
+        return f"{hours.rule}: never open, as {hours.not_known}"
     if hours.window is None:
         return f"{hours.rule}: never open"
     opens, closes = hours.window.opens, hours.window.closes
@@ -46,10 +48,13 @@ def _hours(hours: RuleHours, now: datetime) -> str:
 
 def _limit(limit: Limit, now: datetime) -> str:
     count = len(limit.calls)
-    these = ", ".join(f"{_at(at)} by {name}" for at, name in limit.calls[-_CALLS:])
+    these = ", ".join(f"{_at(call.dialed_at)} by {call.campaign}" for call in limit.calls[-_CALLS:])
     earlier = "…, " if count > _CALLS else ""
     allowed = f"limit: {count} of {limit.most} call{'' if limit.most == 1 else 's'} in {limit.hours} hours"
-    again = f"; the next is allowed {in_time(limit.until, now)}" if limit.until is not None else ""
+    if limit.undecided:
+        again = "; whether the next is allowed is known when it is known whether that rings"
+    else:
+        again = f"; the next is allowed {in_time(limit.until, now)}" if limit.until is not None else ""
     return f"{allowed} ({earlier}{these}){again}"
 
 

@@ -17,6 +17,7 @@ from campaigns.campaign import Campaign
 from campaigns.csv_records import folded
 from campaigns.number_zones import number_zones
 from campaigns.recipient import Recipient
+from campaigns.zone_data import is_known
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?", re.ASCII)
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -180,6 +181,10 @@ def _some(zones: Collection[str]) -> str:
 
 def _on_the_clock_of(zone: str, wall: datetime) -> datetime:
     """The instant at which a zone's clock shows this. Raises ValueError if it never does, or does twice."""
+    if not is_known(zone):
+        raise ValueError(
+            f"cannot be read: this machine does not know the time zone {zone}; pip install -U tzdata"
+        )
     first, second = (wall.replace(tzinfo=_zone(zone), fold=fold) for fold in (0, 1))
     before, after = first.utcoffset(), second.utcoffset()
     assert before is not None

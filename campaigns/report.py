@@ -95,6 +95,7 @@ class Status:
                     "recipients": wait.recipients,
                     "until": wait.until.isoformat(timespec="seconds") if wait.until else None,
                     "time_zone": wait.time_zone,
+                    "why": wait.why,
                 }
                 for wait in self.waits
             ],
@@ -125,11 +126,11 @@ class Status:
         }
 
 
-def status(ledger: Ledger, name: str, now: datetime) -> Status:
-    """One campaign's status. Raises Mistake if there is none of that name."""
+def status(ledger: Ledger, name: str, now: datetime, *, number: int | None = None) -> Status:
+    """The status of a campaign's run of this number; without one, of its latest. Raises Mistake."""
     processes = alive(ledger, now)
     with ledger.read() as db:
-        return _status(db, find_to_come(db, name), processes, now)
+        return _status(db, find_to_come(db, name, number), processes, now)
 
 
 def every_status(ledger: Ledger, now: datetime) -> list[Status]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from campaigns.attempt import Outcome, RunState
+from campaigns.attempt import Outcome, RecipientState, RunState
 from campaigns.ledger import Ledger
 from campaigns.ledger.requeues import Asked, Found, cancelled, endings, refusals
 from campaigns.ledger.requeues import look as look_at
@@ -18,9 +18,9 @@ from campaigns.ledger.runs import Run, find
 from campaigns.mistake import Mistake
 from campaigns.toml_values import duration
 
-REFUSED, UNKNOWN = "refused", "unknown"
-NAMES = (*Outcome, REFUSED, UNKNOWN)
-"""How an attempt can have ended. `refused:CODE` is more exact than `refused`."""
+REFUSED, UNKNOWN, SUPPRESSED = "refused", "unknown", str(RecipientState.SUPPRESSED)
+NAMES = (*Outcome, REFUSED, UNKNOWN, SUPPRESSED)
+"""How an attempt can have ended, or not begun. `refused:CODE` is more exact than `refused`."""
 
 _REFUSED_EXAMPLE = "refused:DestinationNotAllowedException"
 _CODE = re.compile(r"[A-Za-z0-9_.-]+")
@@ -44,7 +44,7 @@ class Look:
     @property
     def count(self) -> int:
         """How many can have another attempt."""
-        return len(self.found.attempt_ids)
+        return len(self.found.attempt_ids) + len(self.found.allowed_again)
 
     @property
     def in_doubt(self) -> int:
@@ -56,7 +56,7 @@ def asked_for(names: Sequence[str], since: str | None, now: datetime) -> Asked:
     """What `--outcome` and `--since` say. Raises Mistake for what they cannot say."""
     outcomes: set[Outcome] = set()
     codes: set[str] = set()
-    refused = unknown = False
+    refused = unknown = suppressed = False
     given = [name.strip() for text in names for name in text.split(",") if name.strip()]
     if not given:
         raise Mistake(f"--outcome: say how the calls ended, for example --outcome busy,no_answer; {_known()}")
@@ -70,10 +70,12 @@ def asked_for(names: Sequence[str], since: str | None, now: datetime) -> Asked:
             refused = True
         elif name == UNKNOWN:
             unknown = True
+        elif name == SUPPRESSED:
+            suppressed = True
         else:
             raise _no_such(name)
     since_then = since_when(since, now) if since is not None else None
-    return Asked(frozenset(outcomes), refused, frozenset(codes), unknown, since_then)
+    return Asked(frozenset(outcomes), refused, frozenset(codes), unknown, suppressed, since_then)
 
 
 def since_when(text: str, now: datetime) -> datetime:
@@ -96,7 +98,7 @@ def since_when(text: str, now: datetime) -> datetime:
     return instant
 
 
-def look(ledger: Ledger, name: str, asked: Asked) -> Look:
+def look(ledger: Ledger, name: str, asked: Asked, now: datetime) -> Look:
     """Find whom it means in the campaign's latest run. Changes nothing.
 
     Raises Mistake if there is no such campaign, or if it was cancelled.
@@ -105,8 +107,9 @@ def look(ledger: Ledger, name: str, asked: Asked) -> Look:
         run = find(db, name)
     if run.state == RunState.CANCELLED:
         raise cancelled(name)
-    found = look_at(ledger, run.id, asked)
-    there_are = Counter() if found.attempt_ids else endings(ledger, run.id)
+    found = look_at(ledger, run.id, asked, now)
+    anybody = found.attempt_ids or found.allowed_again
+    there_are = Counter() if anybody else endings(ledger, run.id)
     # Somebody has it whose attempt is under way, or had it in an earlier one: then it is no slip of the pen.
     missing = [code for code in sorted(asked.codes) if f"{REFUSED}:{code}" not in found.endings]
     codes = refusals(ledger, run.id) if missing else Counter()

@@ -8,7 +8,7 @@ from campaigns.attempt import RunState
 from campaigns.explain_view import at
 from campaigns.ledger.requeues import Ended
 from campaigns.report import Status
-from campaigns.requeue import REFUSED, UNKNOWN, Look
+from campaigns.requeue import REFUSED, SUPPRESSED, UNKNOWN, Look
 
 FIRST = 20
 """So many of those who are asked for are shown before it is done; a dry run shows all."""
@@ -69,6 +69,8 @@ def as_json(look: Look, people: Iterable[Ended], *, requeued: int, dry_run: bool
             "waiting": look.found.waiting,
             "under_way": look.found.under_way,
             "suppressed": look.found.suppressed,
+            "were_suppressed": look.found.were_suppressed,
+            "expired": look.found.expired,
         },
         "since": _iso(look.asked.since),
     }
@@ -93,7 +95,9 @@ def _nobody(look: Look) -> str:
     refused = [REFUSED] if asked.refused else []
     ways = [*sorted(asked.outcomes), *refused, *(f"{REFUSED}:{code}" for code in sorted(asked.codes))]
     ways += [UNKNOWN] if asked.unknown else []
-    whoever = f"nobody in {look.run.name} is done whose last attempt was {' or '.join(ways)}{_since(look)}"
+    done = [f"is done whose last attempt was {' or '.join(ways)}"] if ways else []
+    done += ["is suppressed whose number is on no list any more"] if asked.suppressed else []
+    whoever = f"nobody in {look.run.name} {', or '.join(done)}{_since(look)}"
     if not look.there_are:
         return f"nothing to requeue: {whoever}; nobody there is done at all"
     there_are = ", ".join(f"{count:,} {ending}" for ending, count in look.there_are.most_common())
@@ -114,6 +118,12 @@ def _left_alone(look: Look) -> Iterator[str]:
         yield f"{found.waiting:,} left alone: {waits}"
     if found.suppressed:
         yield f"{found.suppressed:,} left alone: on the suppression list"
+    if found.were_suppressed:
+        was = "was" if found.were_suppressed == 1 else "were"
+        yield f"{found.were_suppressed:,} left alone: {was} suppressed; ask with --outcome {SUPPRESSED}"
+    if found.expired:
+        whose = "its" if found.expired == 1 else "their"
+        yield f"{found.expired:,} left alone: {whose} time to be called has passed"
 
 
 def _who(person: Ended) -> str:

@@ -38,8 +38,11 @@ def in_words(status: Status) -> list[str]:
         lines.append(f"  {status.reason}")
     lines += [f"  {line}" for line in _of_schedule(status)]
     # A line for each rule: together they are long.
+    others_can = not status.waits_are_why
     return lines + [
-        f"  {waits_view.told(wait, status.at, others_can=not status.waits_are_why)}" for wait in status.waits
+        "  "
+        + waits_view.told(wait, status.at, everybody=wait.recipients == status.waiting, others_can=others_can)
+        for wait in status.waits
     ]
 
 

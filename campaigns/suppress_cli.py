@@ -84,7 +84,8 @@ def remove(
 ) -> None:
     """Take numbers off the list. That they were on it stays in its history.
 
-    Whoever was suppressed waits to be called again, in campaigns that are not over.
+    Whoever was suppressed waits to be called again, in campaigns that are not over. For those in a campaign
+    that is finished it names the command that calls them.
     """
     from campaigns import suppress_view as view
     from campaigns.suppress import numbers_of

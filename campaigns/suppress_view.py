@@ -61,6 +61,11 @@ def removed_in_words(removed: Removed, asked: Sequence[str], campaign: str | Non
         )
     if removed.waiting:
         lines.append(f"{_people(removed.waiting)} {'waits' if removed.waiting == 1 else 'wait'} again")
+    for name, count in removed.finished:
+        lines.append(
+            f"{_people(count)} of {name}, which is finished, {'is' if count == 1 else 'are'} not called by "
+            f"itself; to call {'it' if count == 1 else 'them'}: dialer requeue {name} --outcome suppressed"
+        )
     return lines
 
 
@@ -72,6 +77,7 @@ def removed_as_json(removed: Removed, asked: Sequence[str], campaign: str | None
         "not_there": [phone for phone in asked if phone not in removed.phones],
         "still_suppressed": list(removed.barred),
         "recipients_waiting": removed.waiting,
+        "recipients_in_finished_campaigns": dict(removed.finished),
     }
 
 

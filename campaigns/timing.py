@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from campaigns.calling_hours import not_known
 from campaigns.campaign import Campaign
 from campaigns.csv_records import folded
 from campaigns.number_zones import number_zones
@@ -52,7 +53,9 @@ def _never_open(campaign: Campaign, person: Recipient, now: datetime) -> Untimel
     # The timetable keeps the answer for each set of zones: a million rows ask a few times.
     if timetable.window(zones, now) is not None:
         return None
-    if not timetable.asks_for_zones:
+    if unknown := not_known(timetable.rules, zones):
+        reason = f"cannot be called: {unknown}"
+    elif not timetable.asks_for_zones:
         reason = "cannot be called: the calling hours have no open hour within a year; widen [calling_hours]"
     elif len(zones) == 1:
         reason = f"cannot be called: in {zones[0]} no hour is open within a year; widen [calling_hours]"

@@ -4,9 +4,9 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
 
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
+_DURATION = re.compile(r"([0-9]+)\s*(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -34,6 +34,19 @@ Duration = Annotated[
     # Kept in the ledger as it could stand in the file.
     PlainSerializer(in_seconds, when_used="json"),
 ]
+
+
+FROM_FILE = {"from": "file"}
+"""The pydantic context in which a file is checked.
+
+What the ledger keeps has been checked when it was entered, and can be read for ever, whatever has become of
+presets, holidays and time zones since: else one campaign's choices would stop all the others.
+"""
+
+
+def from_file(info: ValidationInfo) -> bool:
+    """Whether it is a file that is being checked, and not what the ledger keeps."""
+    return info.context == FROM_FILE
 
 
 class Table(BaseModel):

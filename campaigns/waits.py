@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from campaigns.calling_hours import Hours, Window, next_window
+from campaigns.calling_hours import Hours, Window, next_window, not_known
 from campaigns.campaign import Campaign
 
 _A_MOMENT = timedelta(microseconds=1)
@@ -22,6 +22,8 @@ class Rule(StrEnum):
     """None is known, and the calling hours go by it. For ever."""
     NEVER_OPEN = "never_open"
     """The calling hours of all their zones do not meet within a year."""
+    NOT_KNOWN = "not_known"
+    """The calling hours go by something that is not known here: a zone, a preset, a place's holidays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +64,18 @@ class Wait:
     """When the first of them can be dialed; None: never."""
     time_zone: str | None = None
     """By whose clock that was worked out; None: by no clock, or for ever."""
+    why: str | None = None
+    """With NOT_KNOWN: what is not known, in words, and what to do."""
 
 
 def waits(groups: Iterable[Waiting], campaign: Campaign, now: datetime) -> tuple[Wait, ...]:
     """Whom the rules keep waiting, the largest part first. Whoever can be dialed now is in none of them."""
-    found: dict[Rule, Wait] = {}
+    found: dict[tuple[Rule, str | None], Wait] = {}
     for group in groups:
         zones = places(campaign, group.zones)
         window = campaign.timetable.window(zones, now) if campaign.timetable.rules else None
         if campaign.timetable.rules and window is None:
-            rule = Rule.NEVER_OPEN if zones or not campaign.timetable.asks_for_zones else Rule.NO_TIME_ZONE
-            _add(found, Wait(rule, group.recipients, None))
+            _add(found, _for_ever(campaign, zones, group.recipients))
             continue
         if group.due and window is not None and window.opens > now:
             zone = opens_by(campaign.timetable.rules, zones, window)
@@ -80,7 +83,14 @@ def waits(groups: Iterable[Waiting], campaign: Campaign, now: datetime) -> tuple
         for later in group.later:
             until = earliest(campaign.timetable.rules, zones, later.first)
             _add(found, Wait(later.rule, later.recipients, until))
-    return tuple(sorted(found.values(), key=lambda wait: (-wait.recipients, wait.rule)))
+    return tuple(sorted(found.values(), key=lambda wait: (-wait.recipients, wait.rule, wait.why or "")))
+
+
+def _for_ever(campaign: Campaign, zones: Sequence[str], recipients: int) -> Wait:
+    if why := not_known(campaign.timetable.rules, zones):
+        return Wait(Rule.NOT_KNOWN, recipients, None, why=why)
+    no_zone = campaign.timetable.asks_for_zones and not zones
+    return Wait(Rule.NO_TIME_ZONE if no_zone else Rule.NEVER_OPEN, recipients, None)
 
 
 def places(campaign: Campaign, known: str | None) -> tuple[str, ...]:
@@ -106,12 +116,13 @@ def opens_by(rules: Sequence[Hours], zones: Sequence[str], window: Window) -> st
     return None
 
 
-def _add(found: dict[Rule, Wait], more: Wait) -> None:
+def _add(found: dict[tuple[Rule, str | None], Wait], more: Wait) -> None:
     """Join those whom one rule keeps; the first of them says until when."""
-    known = found.get(more.rule)
+    about = (more.rule, more.why)
+    known = found.get(about)
     if known is None:
-        found[more.rule] = more
+        found[about] = more
         return
     sooner = more if known.until is None or (more.until and more.until < known.until) else known
     recipients = known.recipients + more.recipients
-    found[more.rule] = Wait(more.rule, recipients, sooner.until, sooner.time_zone)
+    found[about] = Wait(more.rule, recipients, sooner.until, sooner.time_zone, more.why)

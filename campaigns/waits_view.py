@@ -16,20 +16,25 @@ _WAITING_FOR = {
 
 def reason(waits: Sequence[Wait], now: datetime | None) -> str:
     """Why nobody is dialed: all the waits in one line. Without `now`, it says nothing that time changes."""
-    return "; ".join(told(wait, now) for wait in waits)
+    return "; ".join(told(wait, now, everybody=len(waits) == 1) for wait in waits)
 
 
-def told(wait: Wait, now: datetime | None, *, others_can: bool = False) -> str:
-    """One of the waits; `others_can`: there are others, who can be dialed."""
+def told(wait: Wait, now: datetime | None, *, everybody: bool, others_can: bool = False) -> str:
+    """One of the waits. `everybody`: nobody else waits; `others_can`: there are others, who can be dialed."""
     people = f"{wait.recipients:,} recipient{'' if wait.recipients == 1 else 's'}"
+    never = f"nobody may ever be called: {people}," if everybody else f"{people} may never be called:"
     match wait.rule:
         case Rule.NO_TIME_ZONE:
             return (
-                f"nobody may ever be called: {people}, no time zone is known; "
+                f"{never} no time zone is known; "
                 "set fallback_time_zone in [calling_hours], or load them with a time zone"
             )
         case Rule.NEVER_OPEN:
-            return f"nobody may ever be called: {people}, the hours of all their time zones never meet"
+            return f"{never} the hours of all their time zones never meet"
+        case Rule.NOT_KNOWN:
+            # Nobody's hours are at fault: they are open again when somebody has mended that.
+            who = f"nobody can be called: {people}," if everybody else f"{people} cannot be called:"
+            return f"{who} {wait.why}"
     title = "closed" if others_can and wait.rule == Rule.CALLING_HOURS else _WAITING_FOR[wait.rule]
     if wait.until is None:
         return f"{title}: {people}, and no calling hours come after that"

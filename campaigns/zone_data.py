@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _YEARS = range(2026, 2036)  # no law looks further ahead
 _STEP = timedelta(days=5)  # since 1970 no zone has changed its offset twice within less than six days
@@ -30,12 +30,26 @@ def one_per_clock(zones: Sequence[str]) -> frozenset[str]:
         return frozenset(zones)
     found: dict[object, str] = {}
     for zone in zones:
-        found.setdefault(_clock(zone), zone)
+        # Of one that this machine does not know nobody can say that it is like another.
+        found.setdefault(_clock(zone) if is_known(zone) else zone, zone)
     return frozenset(found.values())
 
 
+@lru_cache(maxsize=4096)
+def is_known(zone: str) -> bool:
+    """Whether this machine's data have a zone. A list may have been loaded by one whose data are newer."""
+    try:
+        _zone(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of one of its folders
+        return False
+    return True
+
+
 def offset_from_utc(zone: str, at: datetime) -> timedelta:
-    """How far a zone's clock is from UTC at an instant; east of Greenwich it is ahead."""
+    """How far a zone's clock is from UTC at an instant; east of Greenwich it is ahead.
+
+    The zone must be known.
+    """
     offset = at.astimezone(_zone(zone)).utcoffset()
     assert offset is not None
     return offset
@@ -106,7 +120,7 @@ def _release(folder: Path) -> str:
     for name in ("tzdata.zi", "+VERSION"):
         if (folder / name).is_file():
             with (folder / name).open(encoding="utf-8") as file:
-                if found := re.search(r"\b(20\d\d[a-z]{1,2})\b", file.readline()):
+                if found := re.search(r"\b(20[0-9]{2}[a-z]{1,2})\b", file.readline()):
                     return found[1]
     return ""
 

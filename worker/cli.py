@@ -230,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _outcome(arguments: list[str]) -> int:
     try:
+        _readable(arguments)
         # Not `app()`: its own ways with Ctrl-C and with a reader who has gone would come before ours.
         command = typer.main.get_command(app)
         with command.make_context("dialer", arguments or ["--help"]) as context:
@@ -247,8 +248,8 @@ def _outcome(arguments: list[str]) -> int:
         command_path = context_of.command_path if context_of else "dialer"
         say(f"dialer: {error.format_message().rstrip('.')} ({command_path} --help shows how)")
         return error.exit_code
-    except (KeyboardInterrupt, Stopped):
-        say("dialer: stopped")
+    except (KeyboardInterrupt, Stopped) as stop:
+        say("; ".join(["dialer: stopped", *([str(stop)] if str(stop) else [])]))
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever was reading has seen enough; Python would complain once more while it exits.
@@ -263,6 +264,15 @@ def _outcome(arguments: list[str]) -> int:
             return 1
         raise
     return 0
+
+
+def _readable(arguments: Sequence[str]) -> None:
+    """Raises Mistake for an argument that is no text, which no ledger and no terminal would take."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise Mistake(f"{argument!r}: is not UTF-8; write it, or name the file, in UTF-8") from None
 
 
 def examples_dir() -> Path:

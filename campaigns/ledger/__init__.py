@@ -8,6 +8,7 @@
     suppression_book.py  what the list of them says, and has said
     schedules.py  which campaigns begin runs by themselves, and the fires that did not become one
     appointments.py  a list of appointments meets those that are there: the same, moved, new ones
+    corrections.py  a list says another time zone of people who are there
     lists.py     a list goes in, whole or not at all
     limits.py    which calls to a number count against its limits
     due.py       who may be dialed now: due, in open calling hours, within the limits

@@ -117,7 +117,7 @@ _TAKE_PLACES = """
     UPDATE recipients SET
         (load_id, line, phone, time_zone, zones, appointment_at, due_at, expires_at, waits_for,
          attributes, "row", state) = (
-            SELECT :load_id, line, phone, time_zone, zones, appointment_at, due_at, expires_at, NULL,
+            SELECT :load_id, line, phone, time_zone, zones, appointment_at, due_at, expires_at, 'appointment',
                    {attributes}, {row}, {state}
             FROM staging WHERE staging.enter_as = recipients.key ORDER BY line LIMIT 1
         )

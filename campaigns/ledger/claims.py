@@ -13,6 +13,7 @@ from campaigns.client_token import client_token
 from campaigns.ledger.due import anybody_due, due_people
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.in_progress import CallLimit, in_progress
+from campaigns.ledger.limits import LIMIT, limited
 from campaigns.ledger.moves import give_back
 from campaigns.ledger.standing import campaign_of
 from campaigns.ledger.tables import CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, recipients, runs
@@ -84,9 +85,7 @@ def claim(
         rooms = _rooms(db, running, exchange, limit, now)
         if rooms and max(rooms.values()) <= 0:
             return []
-        due = {
-            run.id: due_people(db, run.id, _campaign(ledger, db, run), exchange, room, now) for run in running
-        }
+        due = _due_by_run(ledger, db, running, exchange, room, now)
         contenders = [
             Contender(
                 run.id,
@@ -151,33 +150,34 @@ def take_back_expired(
 
 
 def bring_forward(ledger: Ledger, now: datetime) -> int:
-    """Returned attempts that are due later than any is put off are due now. Returns how many.
+    """Whoever waits longer than anybody is put off is due now. Returns how many.
 
-    A clock that was ahead has written those times, and has been put back since.
+    Those whose attempt was returned, and those who wait for the limits: a clock that was ahead has written
+    their times, and has been put back since. The time of an appointment is another matter.
     """
-    put_off = (
+    running = select(runs.c.id).where(runs.c.state == RunState.RUNNING)
+    waiting = recipients.c.state == literal_column("'waiting'")
+    returned = (
         select(recipients.c.id)
         .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
-        .where(attempts.c.run_id.in_(select(runs.c.id).where(runs.c.state == RunState.RUNNING)))
-        .where(attempts.c.state == literal_column("'returned'"))
-        .where(recipients.c.state == RecipientState.WAITING)
-        .where(
-            or_(
-                and_(recipients.c.waits_for.is_(None), recipients.c.due_at > now + LONGEST_PUT_OFF),
-                recipients.c.due_at > now + WEEK + CLOCKS_DIFFER_BY,
-            )
-        )
+        .where(attempts.c.run_id.in_(running), attempts.c.state == literal_column("'returned'"))
+        .where(waiting, recipients.c.waits_for.is_(None), recipients.c.due_at > now + LONGEST_PUT_OFF)
     )
-    with ledger.read() as db:
-        ids = list(db.execute(put_off.limit(_PIECE)).scalars())
-    if not ids:
-        return 0
-    with ledger.write() as db:
-        return db.execute(
-            update(recipients)
-            .where(recipients.c.id.in_(ids), recipients.c.id.in_(put_off))
-            .values(due_at=now)
-        ).rowcount
+    limited_for_long = (
+        select(recipients.c.id)
+        .where(recipients.c.run_id.in_(running), waiting, recipients.c.waits_for == LIMIT)
+        .where(recipients.c.due_at > now + WEEK + CLOCKS_DIFFER_BY)
+    )
+    forward = 0
+    for these in (returned, limited_for_long):
+        with ledger.read() as db:
+            ids = list(db.execute(these.limit(_PIECE)).scalars())
+        if not ids:
+            continue
+        with ledger.write() as db:
+            mine = update(recipients).where(recipients.c.id.in_(ids), recipients.c.id.in_(these))
+            forward += db.execute(mine.values(due_at=now)).rowcount
+    return forward
 
 
 def take_back_queued(ledger: Ledger, exchange: str) -> int:
@@ -211,6 +211,25 @@ def _running(db: Connection, exchange: str) -> Sequence[Any]:
     # The run before its recipients, as cancelling does: the other way round they wait for each other.
     mine = _RUNNING.where(_may_dial(exchange)).order_by(runs.c.id)
     return db.execute(mine.with_for_update(of=runs, key_share=True)).all()
+
+
+def _due_by_run(
+    ledger: Ledger, db: Connection, running: Sequence[Any], exchange: str, room: int, now: datetime
+) -> dict[int, list[Any]]:
+    """Who may be dialed now in each run. Where numbers have limits, each is named once in a round."""
+    # Two campaigns with one list would otherwise claim the same numbers all along, and one of them in vain.
+    named: set[str] = set()
+    due = {}
+    for run in sorted(running, key=lambda run: run.turn):
+        campaign = _campaign(ledger, db, run)
+        people = due_people(db, run.id, campaign, exchange, room, now)
+        if limited(campaign):
+            # A dictionary has each number once, and the first one who has it.
+            people = list({each.phone: each for each in reversed(people)}.values())[::-1]
+            people = [each for each in people if each.phone not in named]
+        named.update(each.phone for each in people)
+        due[run.id] = people
+    return due
 
 
 def _may_dial(exchange: str) -> Any:

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, exists, literal_column, or_, select, text, update
+from sqlalchemy import Connection, bindparam, exists, literal_column, or_, select, text, update
 
 from campaigns.campaign import Campaign
-from campaigns.ledger.limits import LIMIT, allowed_again, limited
-from campaigns.ledger.tables import AT_ONCE, attempts, recipients
+from campaigns.ledger.limits import LIMIT, SOON, allowed_again, limited, queued_numbers
+from campaigns.ledger.tables import AT_ONCE, Instant, attempts, recipients
 
 _LOOKS = 5  # how often in a round it goes on behind people whose numbers have had their calls
 _AT_LEAST = 200  # people a look, where some of them may have
@@ -43,9 +43,11 @@ _FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 class Place:
     """People of a run who are in the same zones, and so are open and closed together."""
 
-    these: Any
-    """The condition on `recipients`."""
+    zones: str | None
+    """As `recipients` has them; None: none is known."""
     closes: datetime
+    anywhere: bool = False
+    """Wherever they are: it is the same for everybody."""
 
 
 def due_people(
@@ -65,7 +67,10 @@ def due_people(
         wanted = limit - len(found)
         # Again from the beginning: those before were put off, or are found once more.
         people = _due(db, run_id, places, len(found) + max(wanted, _AT_LEAST), now)
-        again = allowed_again(db, campaign, sorted({each.phone for each in people}), exchange, now)
+        phones = sorted({each.phone for each in people})
+        again = allowed_again(db, campaign, phones, exchange, now)
+        # Whoever is queued is about to be called; to claim the same number as well would waste a slot.
+        again = dict.fromkeys(queued_numbers(db, phones), now + SOON) | again
         _put_off(db, [(each.id, again[each.phone]) for each in people if each.phone in again])
         found = [each for each in people if each.phone not in again]
         if len(found) >= limit or len(found) == len(people):
@@ -76,71 +81,116 @@ def due_people(
 def anybody_due(db: Connection, run_id: int, campaign: Campaign, now: datetime) -> bool:
     """Whether somebody could be dialed now, the limits on their numbers apart."""
     places = open_places(db, run_id, campaign, now)
-    return any(
-        db.execute(_waiting(run_id, place, now).where(recipients.c.due_at <= now).limit(1)).first()
-        is not None
-        for place in places
-    )
+    return any(_first(db, these, run_id, place, 1, now) for place in places for these in (_TIMED, _UNTIMED))
 
 
 def open_places(db: Connection, run_id: int, campaign: Campaign, now: datetime) -> list[Place]:
     """Where calls may be placed now, whichever closes first coming first."""
     timetable = campaign.timetable
     if not timetable.rules:
-        return [Place(None, _FOR_EVER)]
+        return [Place(None, _FOR_EVER, anywhere=True)]
     if not timetable.asks_for_zones:
         window = timetable.window((), now)
-        return [Place(None, window.closes)] if window is not None and window.holds(now) else []
+        is_open = window is not None and window.holds(now)
+        return [Place(None, window.closes, anywhere=True)] if window is not None and is_open else []
     found = []
     unknown_too = [*db.execute(_PLACES, {"run_id": run_id}).scalars(), None]
     for zones in unknown_too:
         window = timetable.window(campaign.zones(zones), now)
         if window is not None and window.holds(now):
-            these = recipients.c.zones.is_(None) if zones is None else recipients.c.zones == zones
-            found.append(Place(these, window.closes))
+            found.append(Place(zones, window.closes))
     return sorted(found, key=lambda place: place.closes)
 
 
-def _waiting(run_id: int, place: Place, now: datetime) -> Any:
-    waiting = (
-        select(
-            recipients.c.id, recipients.c.key, recipients.c.attempts, recipients.c.phone, recipients.c.due_at
-        )
-        .where(recipients.c.run_id == run_id, _WAITING)
-        .where(~_ON_THE_PHONE, or_(recipients.c.expires_at.is_(None), recipients.c.expires_at > now))
-        .order_by(recipients.c.due_at, recipients.c.id)
-    )
-    return waiting if place.these is None else waiting.where(place.these)
-
-
 def _due(db: Connection, run_id: int, places: Sequence[Place], limit: int, now: datetime) -> list[Any]:
-    has_a_time = (recipients.c.due_at > AT_ONCE) & (recipients.c.due_at <= now)
-    due = _of_places(db, run_id, places, limit, now, has_a_time)
+    due = _timed(db, run_id, places, limit, now)
     for _, together in groupby(places, key=lambda place: place.closes):
         if len(due) >= limit:
             break
-        at_once = recipients.c.due_at <= AT_ONCE
-        due += _of_places(db, run_id, list(together), limit - len(due), now, at_once)
+        due += _of_places(db, _UNTIMED, run_id, list(together), limit - len(due), now)
     return due
 
 
+def _timed(db: Connection, run_id: int, places: Sequence[Place], limit: int, now: datetime) -> list[Any]:
+    """Those who have a time, and it has come, by that time."""
+    if not places:
+        return []
+    # Most often there are few of them, and one look shows all, wherever they are.
+    many = max(limit, _AT_LEAST)
+    everywhere = _first(db, _TIMED, run_id, Place(None, _FOR_EVER, anywhere=True), many, now)
+    if len(everywhere) < many or any(place.anywhere for place in places):
+        among = {place.zones for place in places}
+        anywhere = any(place.anywhere for place in places)
+        return [each for each in everywhere if anywhere or each.zones in among][:limit]
+    return _of_places(db, _TIMED, run_id, places, limit, now)
+
+
 def _of_places(
-    db: Connection, run_id: int, places: Sequence[Place], limit: int, now: datetime, due: Any
+    db: Connection, these: "_Looks", run_id: int, places: Sequence[Place], limit: int, now: datetime
 ) -> list[Any]:
     """The first of those who are due in any of these places: the best of each one's first."""
     # One statement for all of them would sort everybody who waits there.
-    found: list[Any] = []
-    for place in places:
-        waiting = _waiting(run_id, place, now).where(due).limit(limit)
-        found += db.execute(waiting.with_for_update(skip_locked=True, of=recipients)).all()
+    found = [each for place in places for each in _first(db, these, run_id, place, limit, now)]
     return sorted(found, key=lambda each: (each.due_at, each.id))[:limit]
+
+
+def _first(
+    db: Connection, these: "_Looks", run_id: int, place: Place, limit: int, now: datetime
+) -> Sequence[Any]:
+    look = these.anywhere if place.anywhere else these.nowhere if place.zones is None else these.there
+    values: dict[str, Any] = {"run_id": run_id, "now": now, "most": limit}
+    if look is these.there:
+        values["zones"] = place.zones
+    return db.execute(look, values).all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """The statements that find who is due; made once, for making one takes longer than its answer."""
+
+    anywhere: Any
+    there: Any
+    nowhere: Any
+    """Of whom no zone is known."""
+
+
+def _looks(due: Any) -> _Looks:
+    now: Any = bindparam("now", type_=Instant)
+    waiting = (
+        select(
+            recipients.c.id,
+            recipients.c.key,
+            recipients.c.attempts,
+            recipients.c.phone,
+            recipients.c.due_at,
+            recipients.c.zones,
+        )
+        .where(recipients.c.run_id == bindparam("run_id"), _WAITING, due)
+        .where(~_ON_THE_PHONE, or_(recipients.c.expires_at.is_(None), recipients.c.expires_at > now))
+        .order_by(recipients.c.due_at, recipients.c.id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True, of=recipients)
+    )
+    return _Looks(
+        waiting,
+        waiting.where(recipients.c.zones == bindparam("zones")),
+        waiting.where(recipients.c.zones.is_(None)),
+    )
+
+
+_TIMED = _looks(
+    (recipients.c.due_at > AT_ONCE) & (recipients.c.due_at <= bindparam("now", type_=Instant)),
+)
+_UNTIMED = _looks(recipients.c.due_at <= AT_ONCE)
+
+_PUT_OFF = (
+    update(recipients)
+    .where(recipients.c.id == bindparam("recipient_id"), _WAITING)
+    .values(due_at=bindparam("until", type_=Instant), waits_for=LIMIT)
+)
 
 
 def _put_off(db: Connection, until: Sequence[tuple[int, datetime]]) -> None:
     """They wait for the limits; `until`: a recipient's id, and when these allow a call."""
-    for recipient_id, due_at in sorted(until):
-        db.execute(
-            update(recipients)
-            .where(recipients.c.id == recipient_id, _WAITING)
-            .values(due_at=due_at, waits_for=LIMIT)
-        )
+    if until:
+        db.execute(_PUT_OFF, [{"recipient_id": who, "until": at} for who, at in sorted(until)])

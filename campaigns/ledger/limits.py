@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, and_, literal_column, or_, select, text, update
 
@@ -19,6 +18,8 @@ LIMIT = "limit"
 SOON = timedelta(seconds=10)
 """As long as the answer to a request that is on its way may take."""
 
+_SEARCHED_MEANWHILE = timedelta(minutes=1)
+
 _PIECE = 500  # parameters a statement, well under what the databases allow
 
 
@@ -31,7 +32,9 @@ class Call:
     campaign: str
     """Its name."""
     dialing: bool
-    """Whether its request is on its way: it may still come back without having rung."""
+    """Whether its request is on its way, or soon to be: it may still come back without having rung."""
+    in_doubt: bool = False
+    """Whether it is searched for, and may turn out never to have been placed."""
 
 
 def calls_to(db: Connection, phones: Sequence[str], exchange: str, since: datetime) -> list[Call]:
@@ -47,11 +50,18 @@ def calls_to(db: Connection, phones: Sequence[str], exchange: str, since: dateti
             and_(recipients.c.state == RecipientState.HELD, recipients.c.attempts == attempts.c.number),
         ),
     )
+    searched = and_(attempts.c.state == AttemptState.UNKNOWN, attempts.c.settle_at.is_not(None))
     called = attempts.c.state.in_((AttemptState.DIALING, AttemptState.PLACED, AttemptState.ENDED))
     found: list[Call] = []
     for first in range(0, len(phones), _PIECE):
         rows = db.execute(
-            select(recipients.c.phone, attempts.c.dialing_at, campaigns.c.name, attempts.c.state)
+            select(
+                recipients.c.phone,
+                attempts.c.dialing_at,
+                campaigns.c.name,
+                attempts.c.state,
+                searched.label("searched"),
+            )
             .select_from(
                 recipients.join(attempts, attempts.c.recipient_id == recipients.c.id)
                 .join(runs, runs.c.id == recipients.c.run_id)
@@ -60,7 +70,10 @@ def calls_to(db: Connection, phones: Sequence[str], exchange: str, since: dateti
             .where(recipients.c.phone.in_(phones[first : first + _PIECE]), runs.c.exchange == exchange)
             .where(attempts.c.dialing_at > since, or_(called, in_doubt))
         )
-        found += [Call(phone, at, name, state == AttemptState.DIALING) for phone, at, name, state in rows]
+        found += [
+            Call(row.phone, row.dialing_at, row.name, row.state == AttemptState.DIALING, row.searched)
+            for row in rows
+        ]
     return sorted(found, key=lambda call: call.dialed_at)
 
 
@@ -74,8 +87,7 @@ def allowed_again(
 ) -> dict[str, datetime]:
     """Those of the numbers that a campaign may not call now, and when it may.
 
-    Where only a call stands in the way whose request is on its way, they are looked at again soon: it may
-    still come back without having rung.
+    Where only calls stand in the way that may turn out not to have rung, they are looked at again soon.
     """
     if not limited(campaign):
         return {}
@@ -86,16 +98,31 @@ def allowed_again(
     return {phone: at for phone, at in again.items() if at is not None}
 
 
-def _allowed(campaign: Campaign, calls: Sequence[Call], now: datetime) -> datetime | None:
-    per_day, per_week = campaign.calls_per_day, campaign.calls_per_week
+def queued_numbers(db: Connection, phones: Sequence[str]) -> set[str]:
+    """Those of the numbers for which an attempt is queued, and may be dialed at any moment."""
+    found: set[str] = set()
+    for first in range(0, len(phones), _PIECE):
+        queued = (
+            select(recipients.c.phone)
+            .select_from(recipients.join(attempts, attempts.c.recipient_id == recipients.c.id))
+            .where(recipients.c.phone.in_(phones[first : first + _PIECE]))
+            .where(recipients.c.state == RecipientState.IN_PROGRESS)
+            .where(attempts.c.state == literal_column("'queued'"))
+        )
+        found.update(db.execute(queued).scalars())
+    return found
 
+
+def _allowed(campaign: Campaign, calls: Sequence[Call], now: datetime) -> datetime | None:
     def after(these: Sequence[Call]) -> datetime | None:
-        return next_allowed([call.dialed_at for call in these], now, per_day=per_day, per_week=per_week)
+        # What a clock has written that was ahead cannot be later than now.
+        dialed = [min(call.dialed_at, now) for call in these]
+        return next_allowed(dialed, now, per_day=campaign.calls_per_day, per_week=campaign.calls_per_week)
 
     at = after(calls)
-    if at is not None and after([call for call in calls if not call.dialing]) is None:
-        return now + SOON
-    return at
+    if at is None or after([call for call in calls if not (call.dialing or call.in_doubt)]) is not None:
+        return at
+    return now + (SOON if any(call.dialing for call in calls) else _SEARCHED_MEANWHILE)
 
 
 def one_at_a_time(ledger: Ledger, db: Connection, phone: str) -> None:
@@ -109,7 +136,7 @@ def one_at_a_time(ledger: Ledger, db: Connection, phone: str) -> None:
         db.execute(lock, {"errand": Errand.NUMBER, "phone": phone})
 
 
-def not_limited(db: Connection, run_ids: Any, now: datetime) -> None:
+def not_limited(db: Connection, run_ids: Sequence[int], now: datetime) -> None:
     """Whoever waits for the limits in these runs is due now: the limits have changed, and are asked again."""
     waits = (recipients.c.run_id.in_(run_ids), recipients.c.state == literal_column("'waiting'"))
     mine = select(recipients.c.id).where(*waits, recipients.c.waits_for == LIMIT)

@@ -13,6 +13,7 @@ from campaigns.attempt import RecipientState
 from campaigns.campaign import Campaign
 from campaigns.changes import Change, changes
 from campaigns.ledger import appointments, runs, schedules
+from campaigns.ledger.corrections import correct_zones
 from campaigns.ledger.engine import Errand, Ledger, begun
 from campaigns.ledger.rules import Judged, judge_again, rehearse
 from campaigns.ledger.schedules import Fire
@@ -39,7 +40,8 @@ _SUPPRESSED_OR_WAITING = """
     ) THEN 'suppressed' ELSE 'waiting' END
 """
 
-# Everything at once: the first line wins among equal keys, and whoever is there already stays as they are.
+# Everything at once: the first line wins among equal keys, and whoever is there already stays as they are
+# (but for their time zones: corrections.py).
 _MERGE = """
     INSERT INTO recipients
         (run_id, load_id, line, key, list_key, phone, time_zone, zones, appointment_at, reminder, due_at,
@@ -69,6 +71,8 @@ class Loaded:
     """What new redial rules have changed for people, if they are among the changes."""
     moved: int = 0
     """Rows, accepted or duplicates, whose appointment had another time in the ledger until now."""
+    other_zones: int = 0
+    """Duplicates that had another time zone, or none, in the ledger until now."""
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -96,8 +100,9 @@ def put_list(
 ) -> Loaded:
     """Enter a campaign and the recipients of its list who are not in it yet, in one transaction.
 
-    Loading the same list again adds nobody, a longer one adds the new rows. `people` is consumed before
-    the ledger is locked. Raises Mistake for a campaign that cannot take the list.
+    Loading the same list again adds nobody, a longer one adds the new rows; who is there gets the time zone
+    that the list says now. `people` is consumed before the ledger is locked. Raises Mistake for a campaign
+    that cannot take the list.
 
     `fire`: the list is a run of its own, which begins with this transaction; the campaign stays as it is in
     the ledger. Raises FireGone if somebody else has begun that run, or has changed the campaign.
@@ -152,6 +157,11 @@ def put_list(
             if campaign.reminder:
                 # After the counting: who they are is in the ledger already.
                 back = appointments.take_places(db, this, columns_as)
+            other_zones = 0
+            reminds = campaign.reminder is not None
+            # Of a row with two reminders, one may be new and the other there.
+            if staged > entered or reminds:
+                other_zones = correct_zones(db, campaign_id, run_id, by_appointment=reminds)
             db.execute(
                 update(loads)
                 .where(loads.c.id == load_id)
@@ -169,6 +179,7 @@ def put_list(
             changes=changes(was, campaign) if was is not None else (),
             judged=judged,
             moved=moved,
+            other_zones=other_zones,
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.ledger.engine import Errand, Ledger
@@ -36,6 +36,8 @@ class Removed:
     """The recipients who wait for a call again."""
     barred: tuple[str, ...]
     """Those of `phones` that some campaign may still not call, because another entry says so."""
+    finished: tuple[tuple[str, int], ...] = ()
+    """Campaigns that are finished, and how many stay suppressed in each though their numbers are not."""
 
 
 def remove_numbers(
@@ -44,7 +46,8 @@ def remove_numbers(
     """Take numbers (E.164) off the list of a campaign, or of EVERY_CAMPAIGN. Others are not touched.
 
     Who was suppressed waits again, where the run is not over and no other entry keeps them from it: with the
-    attempt that came back, or with the next one, if the rules want one after what has happened since.
+    attempt that came back, or with the next one, if the rules want one after what has happened since. In a
+    finished run they wait again only when an operator asks for them (requeues.py).
     """
     with ledger.write() as db:
         ledger.in_turn(db, Errand.LOAD)
@@ -59,13 +62,25 @@ def remove_numbers(
             row = {"phone": phone, "campaign_id": campaign_id, "what": "removed", "reason": reason, "at": now}
             db.execute(insert(suppression_history).values(row))
             off.append(phone)
-            waiting += _readmit(ledger, db, phone)
+            # Where everybody has been called, nobody is called out of the blue: an operator asks for them.
+            goes_on = runs.c.state.not_in((RunState.FINISHED, RunState.CANCELLED))
+            waiting += readmit(ledger, db, recipients.c.phone == phone, goes_on)
         others = select(suppressions.c.phone).where(suppressions.c.phone.in_(off)).distinct()
         barred = tuple(db.execute(others.order_by(suppressions.c.phone)).scalars())
-    return Removed(tuple(off), waiting, barred)
+        finished = _in_finished_runs(db, off, now)
+    return Removed(tuple(off), waiting, barred, finished)
 
 
-def _readmit(ledger: Ledger, db: Connection, phone: str) -> int:
+def in_time(now: datetime) -> ColumnElement[bool]:
+    """The condition that somebody's time to be called has not passed."""
+    return or_(recipients.c.expires_at.is_(None), recipients.c.expires_at > now)
+
+
+def readmit(ledger: Ledger, db: Connection, *these: ColumnElement[bool]) -> int:
+    """suppressed → where each of these would stand otherwise, if no entry bars them any more.
+
+    Their runs are held by whoever asks. Returns how many wait for a call again.
+    """
     latest = and_(attempts.c.recipient_id == recipients.c.id, attempts.c.number == recipients.c.attempts)
     people = db.execute(
         select(
@@ -85,8 +100,7 @@ def _readmit(ledger: Ledger, db: Connection, phone: str) -> int:
             .join(campaigns, campaigns.c.id == runs.c.campaign_id)
             .outerjoin(attempts, latest)
         )
-        .where(recipients.c.phone == phone, recipients.c.state == RecipientState.SUPPRESSED)
-        .where(runs.c.state.not_in((RunState.FINISHED, RunState.CANCELLED)))
+        .where(*these, recipients.c.state == RecipientState.SUPPRESSED)
         .where(~suppressed(recipients.c.phone, runs.c.campaign_id))
         .order_by(recipients.c.id)
         .with_for_update(of=recipients)
@@ -102,6 +116,25 @@ def _readmit(ledger: Ledger, db: Connection, phone: str) -> int:
             state = db.execute(select(recipients.c.state).where(this)).scalar_one()
             waiting += state == RecipientState.WAITING
     return waiting
+
+
+def _in_finished_runs(db: Connection, phones: list[str], now: datetime) -> tuple[tuple[str, int], ...]:
+    """For whom an operator may ask, by campaign: in earlier runs of a schedule nobody is asked for."""
+    newest = select(func.max(runs.c.number)).where(runs.c.campaign_id == campaigns.c.id).correlate(campaigns)
+    query = (
+        select(campaigns.c.name, func.count())
+        .select_from(
+            recipients.join(runs, runs.c.id == recipients.c.run_id).join(
+                campaigns, campaigns.c.id == runs.c.campaign_id
+            )
+        )
+        .where(recipients.c.phone.in_(phones), recipients.c.state == RecipientState.SUPPRESSED, in_time(now))
+        .where(runs.c.state == RunState.FINISHED, runs.c.number == newest.scalar_subquery())
+        .where(~suppressed(recipients.c.phone, runs.c.campaign_id))
+        .group_by(campaigns.c.name)
+        .order_by(campaigns.c.name)
+    )
+    return tuple((name, count) for name, count in db.execute(query))
 
 
 def _stands(db: Connection, person: Any, rules: Any) -> tuple[RecipientState, datetime]:

@@ -14,6 +14,8 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
+    false,
     func,
     literal_column,
     or_,
@@ -23,9 +25,10 @@ from sqlalchemy import (
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.ledger.engine import Ledger
+from campaigns.ledger.readmissions import in_time, readmit
 from campaigns.ledger.runs import Run, start
 from campaigns.ledger.suppressions import campaign_of_recipient, suppressed
-from campaigns.ledger.tables import attempts, recipients, runs
+from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, recipients, runs, suppression_history
 from campaigns.mistake import Mistake
 
 _WINDOW = 10_000  # recipients a transaction: a reader in SQLite may hold up the writers
@@ -34,7 +37,12 @@ _PIECE = 5_000  # ids a statement; they are one parameter
 _OVER = (RecipientState.DONE, RecipientState.HELD)
 """Where a recipient is who is not called any more by itself, and may be asked for again."""
 
-_GOES_ON = (RecipientState.WAITING, RecipientState.IN_PROGRESS, RecipientState.SUPPRESSED)
+_TOLD_OF = (
+    RecipientState.WAITING,
+    RecipientState.IN_PROGRESS,
+    RecipientState.SUPPRESSED,
+    RecipientState.EXPIRED,
+)
 """Where others are who are told of. Nobody who is cancelled or expired is ever asked for again."""
 
 _OPEN = (AttemptState.QUEUED, AttemptState.RETURNED, AttemptState.DIALING, AttemptState.PLACED)
@@ -59,8 +67,16 @@ class Asked:
     """Refused with one of these."""
     unknown: bool = False
     """It may have rung, the recipient is held, and only an operator can say what is to become of it."""
+    suppressed: bool = False
+    """However it ended, or before there was any: the recipient was suppressed, and the number is on no list
+    any more."""
     since: datetime | None = None
-    """Only what ended, or became unknown, then or later."""
+    """Only what ended, or became unknown, or whose number was taken off the list, then or later."""
+
+    @property
+    def attempts(self) -> bool:
+        """Whether it asks how attempts have ended at all."""
+        return bool(self.outcomes or self.codes or self.refused or self.unknown)
 
 
 @dataclass(slots=True)
@@ -70,30 +86,36 @@ class Found:
     attempt_ids: "array[int]" = field(default_factory=lambda: array("q"))
     """The latest attempts of those who can have another, in the order of the list. Eight bytes each: there
     may be a million."""
+    allowed_again: "array[int]" = field(default_factory=lambda: array("q"))
+    """The recipients who were suppressed and can wait again, in the order of the list."""
     endings: Counter[str] = field(default_factory=Counter)
-    """The same by how it ended."""
+    """All of them by how it ended; `suppressed` for the latter."""
     waiting: int = 0
     """Left alone, though their last attempt to end matches: their next is due anyhow."""
     under_way: int = 0
     """… their next is under way, or the last may have rung and is searched for."""
     suppressed: int = 0
     """… their numbers are not to be called."""
+    were_suppressed: int = 0
+    """… their numbers were not to be called; they are asked for by that name."""
+    expired: int = 0
+    """… their time to be called has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """One recipient who is asked for, and how the latest attempt ended."""
+    """One recipient who is asked for, and how the latest attempt ended, or that it is `suppressed`."""
 
     key: str
     phone: str
     line: int
     ending: str
     ended_at: datetime | None
-    """Since when nobody could tell, if it is unknown."""
+    """Since when nobody could tell, if it is unknown; None if it is suppressed."""
     attempts: int
 
 
-def look(ledger: Ledger, run_id: int, asked: Asked) -> Found:
+def look(ledger: Ledger, run_id: int, asked: Asked, now: datetime) -> Found:
     """Find those who are asked for, and count those who are left alone. Changes nothing."""
     found = Found()
     with ledger.read() as db:
@@ -113,6 +135,7 @@ def look(ledger: Ledger, run_id: int, asked: Asked) -> Found:
             attempts.c.outcome,
             _refused_for.label("refused_for"),
             _suppressed.label("suppressed"),
+            (~in_time(now)).label("expired"),
         )
         .select_from(
             recipients.join(
@@ -130,20 +153,30 @@ def look(ledger: Ledger, run_id: int, asked: Asked) -> Found:
         .where(
             or_(
                 and_(recipients.c.state.in_(_OVER), _as_asked(attempts.c, asked)),
-                and_(recipients.c.state.in_(_GOES_ON), told_of),
+                and_(recipients.c.state.in_(_TOLD_OF), told_of),
             )
         )
         .order_by(recipients.c.id)
     )
+    barred = (
+        select(recipients.c.id, _suppressed.label("suppressed"), (~in_time(now)).label("expired"))
+        .where((recipients.c.run_id + 0) == run_id, recipients.c.state == RecipientState.SUPPRESSED)
+        .where(*_off_the_list_since(asked))
+        .order_by(recipients.c.id)
+    )
     for low in range(first, last + 1, _WINDOW):
+        window = recipients.c.id.between(low, low + _WINDOW - 1)
         with ledger.read() as db:
-            for row in db.execute(rows.where(recipients.c.id.between(low, low + _WINDOW - 1))):
-                _note(found, row)
+            for row in db.execute(rows.where(window)) if asked.attempts else ():
+                if not (asked.suppressed and row.person == RecipientState.SUPPRESSED):
+                    _note(found, row)
+            for row in db.execute(barred.where(window)) if asked.suppressed else ():
+                _note_suppressed(found, row)
     return found
 
 
-def people(ledger: Ledger, attempt_ids: Sequence[int]) -> Iterator[Ended]:
-    """Whose latest attempts these are, in the order of the list."""
+def people(ledger: Ledger, attempt_ids: Sequence[int], allowed_again: Sequence[int] = ()) -> Iterator[Ended]:
+    """Whose latest attempts these are, in the order of the list; and then these recipients."""
     for piece in _pieces(attempt_ids):
         with ledger.read() as db:
             rows = db.execute(
@@ -163,12 +196,29 @@ def people(ledger: Ledger, attempt_ids: Sequence[int]) -> Iterator[Ended]:
             ).all()
         for row in rows:
             yield Ended(row.key, row.phone, row.line, _ending(row), row.ended_at, row.number)
+    for piece in _pieces(allowed_again):
+        with ledger.read() as db:
+            barred_once = db.execute(
+                select(recipients.c.key, recipients.c.phone, recipients.c.line, recipients.c.attempts)
+                .where(recipients.c.id.in_(_listed(ledger, piece)))
+                .order_by(recipients.c.id)
+            ).all()
+        for one in barred_once:
+            yield Ended(one.key, one.phone, one.line, RecipientState.SUPPRESSED, None, one.attempts)
 
 
-def ask_for_another(ledger: Ledger, run: Run, asked: Asked, attempt_ids: Sequence[int], now: datetime) -> int:
+def ask_for_another(
+    ledger: Ledger,
+    run: Run,
+    asked: Asked,
+    attempt_ids: Sequence[int],
+    now: datetime,
+    allowed_again: Sequence[int] = (),
+) -> int:
     """done, held → waiting, and due at once, for those of them who are still as they were. Returns how many.
 
-    All in one transaction. A finished run goes on. Raises Mistake if the run is cancelled.
+    `allowed_again`: recipients, suppressed → waiting as they did before, if their numbers are on no list. All
+    in one transaction. A finished run goes on. Raises Mistake if the run is cancelled.
     """
     in_order, asked_again = sorted(attempt_ids), 0
     with ledger.write() as db:
@@ -184,6 +234,7 @@ def ask_for_another(ledger: Ledger, run: Run, asked: Asked, attempt_ids: Sequenc
                 .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
                 .where(attempts.c.id.in_(_listed(ledger, piece)), attempts.c.number == recipients.c.attempts)
                 .where(_as_asked(attempts.c, asked), recipients.c.state.in_(_OVER), ~_suppressed)
+                .where(in_time(now))
                 .order_by(attempts.c.id)
                 .with_for_update(of=[attempts, recipients])
             ).all()
@@ -200,6 +251,9 @@ def ask_for_another(ledger: Ledger, run: Run, asked: Asked, attempt_ids: Sequenc
                 .where(attempts.c.id.in_(_listed(ledger, [row.id for row in still])))
                 .values(requeued_at=now)
             )
+        for piece in _pieces(sorted(allowed_again)):
+            these = recipients.c.id.in_(_listed(ledger, piece))
+            asked_again += readmit(ledger, db, these, recipients.c.run_id == run.id, in_time(now))
         if asked_again and state == RunState.FINISHED:
             # As by `dialer start`: it takes its turn beside the others, and refusals are counted anew.
             start(db, run, now)
@@ -259,9 +313,20 @@ def _as_asked(attempt: Any, asked: Asked) -> Any:
         ways.append(and_(attempt.state == AttemptState.REFUSED, this_one))
     if asked.unknown:
         ways.append(attempt.state == AttemptState.UNKNOWN)
+    in_one_of_them = or_(false(), *ways)
     if asked.since is None:
-        return or_(*ways)
-    return and_(or_(*ways), func.coalesce(attempt.ended_at, attempt.unknown_at) >= asked.since)
+        return in_one_of_them
+    return and_(in_one_of_them, func.coalesce(attempt.ended_at, attempt.unknown_at) >= asked.since)
+
+
+def _off_the_list_since(asked: Asked) -> list[Any]:
+    if asked.since is None:
+        return []
+    of_list = suppression_history.c.campaign_id.in_((EVERY_CAMPAIGN, campaign_of_recipient))
+    taken_off = exists().where(
+        suppression_history.c.phone == recipients.c.phone, of_list, suppression_history.c.what == "removed"
+    )
+    return [taken_off.where(suppression_history.c.at >= asked.since)]
 
 
 def _ending(row: Any) -> str:
@@ -277,13 +342,27 @@ def _note(found: Found, row: Any) -> None:
             found.waiting += 1
         case RecipientState.IN_PROGRESS:
             found.under_way += 1
-        case RecipientState.SUPPRESSED:
-            found.suppressed += 1
+        case RecipientState.EXPIRED:
+            found.expired += 1
         case _ if row.suppressed:
             found.suppressed += 1
+        case _ if row.expired:
+            found.expired += 1
+        case RecipientState.SUPPRESSED:
+            found.were_suppressed += 1
         case _:
             found.attempt_ids.append(row.id)
             found.endings[_ending(row)] += 1
+
+
+def _note_suppressed(found: Found, row: Any) -> None:
+    if row.suppressed:
+        found.suppressed += 1
+    elif row.expired:
+        found.expired += 1
+    else:
+        found.allowed_again.append(row.id)
+        found.endings[RecipientState.SUPPRESSED] += 1
 
 
 def _counted(ledger: Ledger, query: Any) -> Counter[str]:

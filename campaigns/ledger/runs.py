@@ -89,7 +89,8 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
         given_up = (attempts.c.state == AttemptState.ENDED) & attempts.c.follow_at.is_not(None)
         db.execute(update(attempts).where(of_campaign, given_up).values(follow_at=None))
     if (was.calls_per_day, was.calls_per_week) != (campaign.calls_per_day, campaign.calls_per_week):
-        not_limited(db, select(runs.c.id).where(runs.c.campaign_id == known.id), now)
+        # The runs before their people, as everywhere.
+        not_limited(db, ids_of(db, known.id, hold=True), now)
     if changed & {"schedule", "schedule.cron", "schedule.time_zone"}:
         schedules.changed(db, known.id, campaign.schedule, now)
     if "pacing.calls_per_second" in changed and campaign.pacing.calls_per_second:
@@ -136,18 +137,26 @@ def reopen(db: Connection, run_id: int, name: str) -> None:
     )
 
 
-def find(db: Connection, name: str) -> Run:
-    """The latest run of the campaign of that name. Raises Mistake naming the nearest one there is."""
-    run = find_to_come(db, name)
+def find(db: Connection, name: str, number: int | None = None) -> Run:
+    """The run of this number of the campaign of that name; without a number, the latest.
+
+    Raises Mistake naming the nearest one there is.
+    """
+    run = find_to_come(db, name, number)
     if run.number == 0:
         raise Mistake(f"{name} has not begun a run yet; what comes next: dialer schedule")
     return run
 
 
-def find_to_come(db: Connection, name: str) -> Run:
+def find_to_come(db: Connection, name: str, number: int | None = None) -> Run:
     """The same; for a campaign whose schedule never fired, the run to come, in which there is nobody yet."""
     query = _RUN.where(campaigns.c.name == name).order_by(runs.c.number.desc()).limit(1)
     row = db.execute(query).one_or_none()
+    if row is not None and number is not None and number != row.number:
+        latest, row = row.number, db.execute(query.where(runs.c.number == number)).one_or_none()
+        if row is None:
+            there_are = "is only run 1" if latest == 1 else f"are runs 1 to {latest}"
+            raise Mistake(f"{name} has no run {number}; there {there_are}")
     if row is None:
         for to_come in _to_come(db, campaigns.c.name == name):
             return to_come

@@ -31,8 +31,11 @@ class Record:
 
 
 def records(db: Connection, run_id: int, *, key: str, phone: str | None) -> list[Record]:
-    """The recipients of a run who have this key, or this number (E.164)."""
-    mine = recipients.c.key == key
+    """The recipients of a run who have this key, or this number (E.164).
+
+    Whoever has several reminders has the list's key in all of them.
+    """
+    mine = or_(recipients.c.key == key, recipients.c.list_key == key)
     return _records(db, recipients.c.run_id == run_id, mine if phone is None else or_(mine, _has(phone)))
 
 

@@ -111,6 +111,13 @@ WAITS_IF_ALLOWED = case(
 """The state of a recipient who would wait (again): `suppressed`, if the number is on the list by now."""
 
 
+class StoppedHalfWay(KeyboardInterrupt):
+    """Ctrl-C when the numbers were on the list already. Its text says what holds."""
+
+    def __init__(self) -> None:
+        super().__init__("the numbers are on the list, and are not called; the same command does the rest")
+
+
 @dataclass(frozen=True, slots=True)
 class Number:
     """One number that is not to be called."""
@@ -141,7 +148,7 @@ def put_numbers(ledger: Ledger, numbers: Iterable[Number], *, campaign_id: int, 
 
     Whoever waits for a call, or is queued for one, is suppressed when this returns; calls that have left go
     on. A number that is on that list already stays as it is. `numbers` is consumed before the ledger is
-    locked.
+    locked. Raises StoppedHalfWay for Ctrl-C after they are on the list.
     """
     with ledger.connection() as db:
         db.detach()  # closed at the end instead of pooled, and its staging table with it
@@ -156,14 +163,17 @@ def put_numbers(ledger: Ledger, numbers: Iterable[Number], *, campaign_id: int, 
             hold_runs_with(ledger, db, phones, campaign_id)
             added = _enter(ledger, db, campaign_id, now)
             withdrawn, under_way = _withdraw(ledger, db, phones, campaign_id)
-        for phones in [] if few else _pages(db):
-            with begun(db, "DEFERRED"):
-                if not _anybody(ledger, db, phones, campaign_id):
-                    continue
-            with begun(db, "IMMEDIATE"):
-                hold_runs_with(ledger, db, phones, campaign_id)
-                these = _withdraw(ledger, db, phones, campaign_id)
-                withdrawn, under_way = withdrawn + these[0], under_way + these[1]
+        try:
+            for phones in [] if few else _pages(db):
+                with begun(db, "DEFERRED"):
+                    if not _anybody(ledger, db, phones, campaign_id):
+                        continue
+                with begun(db, "IMMEDIATE"):
+                    hold_runs_with(ledger, db, phones, campaign_id)
+                    these = _withdraw(ledger, db, phones, campaign_id)
+                    withdrawn, under_way = withdrawn + these[0], under_way + these[1]
+        except KeyboardInterrupt:
+            raise StoppedHalfWay from None
         return Put(staged, added, withdrawn, under_way)
 
 

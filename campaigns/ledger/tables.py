@@ -160,7 +160,9 @@ recipients = Table(
     Column("row", JSON, nullable=False),  # the row as it stood in the list, for the export
     Column("state", String(20), nullable=False),
     Column("due_at", Instant, nullable=False),
-    Column("waits_for", String(20)),  # `limit`: due_at is when the limits on calls to the number allow one
+    # What due_at is: `limit`, when the limits on calls to the number allow one; `appointment`, the new time
+    # of a reminder that has moved. NULL: anything else.
+    Column("waits_for", String(20)),
     Column("attempts", Integer, nullable=False, server_default="0"),  # the number of the latest attempt
     UniqueConstraint("run_id", "key"),
     Index(

@@ -1,10 +1,11 @@
 """The [calling_hours] of a campaign's file: what is accepted, and what is said of the rest."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from campaigns.calling_hours import Hours
+from campaigns.calling_hours import Hours, not_known
 from campaigns.campaign import Campaign, read_campaign
 from campaigns.mistake import Mistake
 
@@ -19,7 +20,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def read(file: Path, lines: str) -> Campaign:
-    file.write_text(f"{HEAD}[calling_hours]\n{lines}\n")
+    file.write_text(f"{HEAD}[calling_hours]\n{lines}\n", encoding="utf-8")
     return read_campaign(file)
 
 
@@ -73,6 +74,65 @@ def test_rules_of_the_file(file: Path, lines: str, rules: tuple[Hours, ...]) -> 
     assert Campaign.model_validate(campaign.model_dump(mode="json")).timetable.rules == rules
 
 
+def stored(**hours: object) -> Campaign:
+    """As the ledger has kept it, whatever has become of it since."""
+    connect = {"instance_id": GUID, "contact_flow_id": GUID, "queue_id": GUID}
+    return Campaign.model_validate({"name": "r", "connect": connect, "calling_hours": hours})
+
+
+MONDAY_NOON = datetime(2026, 3, 2, 17, tzinfo=UTC)  # in New York
+
+
+def test_stored_choices_are_read_whatever_a_preset_has_become(file: Path) -> None:
+    """A preset is narrower in this version than when the file was loaded: both hold, and the file is refused
+    when it is read again, as it says something else than what is done."""
+    wide = stored(weekdays="07:00-22:00", preset="us-federal")
+    new_york = ("America/New_York",)
+    assert not wide.timetable.is_open(new_york, MONDAY_NOON.replace(hour=12, minute=30))
+    assert wide.timetable.is_open(new_york, MONDAY_NOON)
+    with pytest.raises(Mistake, match=r"monday 07:00-22:00 goes beyond us-federal"):
+        read(file, 'weekdays = "07:00-22:00"\npreset = "us-federal"')
+
+
+@pytest.mark.parametrize(
+    ("hours", "says"),
+    [
+        ({"preset": "us-gone"}, "this version does not know the preset us-gone; name another"),
+        (
+            {"weekdays": "09:00-20:00", "preset": ["us-federal", "us-gone"]},
+            "this version does not know the preset us-gone; name another",
+        ),
+        (
+            {"weekdays": "09:00-20:00", "preset": "us-gone", "override": True},
+            "this version does not know the preset us-gone; name another",
+        ),
+        (
+            {"weekdays": "09:00-20:00", "holidays": ["US", "US-XX"]},
+            "this machine does not know the holidays of US-XX; pip install -U holidays, or correct",
+        ),
+        (
+            {"weekdays": "09:00-20:00", "time_zone": "America/Newzone"},
+            "this machine does not know the time zone America/Newzone; pip install -U tzdata",
+        ),
+    ],
+)
+def test_what_is_not_known_any_more_is_never_open(hours: dict[str, object], says: str) -> None:
+    """A preset, holidays or a zone that this version or machine does not have close the campaign, and it is
+    said which; nothing is raised that would keep others from being dialed."""
+    campaign = stored(**hours)
+    assert campaign.timetable.window(("America/New_York",), MONDAY_NOON) is None
+    assert str(not_known(campaign.timetable.rules, ("America/New_York",))).startswith(says)
+    assert Campaign.model_validate(campaign.model_dump(mode="json")) == campaign
+    assert (campaign.calls_per_day, campaign.calls_per_week) == (None, None)
+
+
+def test_an_unknown_fallback_closes_those_who_need_it() -> None:
+    """Whose zones are known is called all the same."""
+    campaign = stored(weekdays="09:00-20:00", fallback_time_zone="America/Newzone")
+    assert campaign.timetable.is_open(campaign.zones("America/New_York"), MONDAY_NOON)
+    assert campaign.timetable.window(campaign.zones(None), MONDAY_NOON) is None
+
+
 WINDOW = 'expected a window such as "09:00-20:00", several "09:00-12:00, 14:00-20:00", or "closed"'
 OPEN_DAY = '[calling_hours]: names no open day; write for instance weekdays = "09:00-20:00"'
 TOO_WIDE = "narrow it, or say override = true if you know that it does not apply"
@@ -88,6 +148,7 @@ MONDAY = 'monday = "09:00-10:00"\n'
         ("monday = true", f"[calling_hours] monday: {WINDOW}"),
         ("monday = [1]", f"[calling_hours] monday: {WINDOW}"),
         ('monday = ""', f"[calling_hours] monday: {WINDOW}"),
+        ('monday = "\u0660\u0669:00-20:00"', f"[calling_hours] monday: {WINDOW}"),
         ('monday = "09:60-10:00"', f"[calling_hours] monday: {WINDOW}"),
         ('monday = "24:00-02:00"', f"[calling_hours] monday: {WINDOW}"),
         ('friday = "22:00-26:00"', f"[calling_hours] friday: {WINDOW}"),

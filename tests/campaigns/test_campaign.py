@@ -158,6 +158,7 @@ def test_a_value_of_the_wrong_kind_is_said_with_what_would_do(file: Path, table:
         ("[list]\nzzzzzz = 1", "[list] zzzzzz: unknown key; known keys: phone, default_region, key,"),
         ("[redial]\nbusy = 'soon'", "[redial] busy: expected a duration such as 30s, 10m, 2h or 1d"),
         ("[redial]\nbusy = 10", "[redial] busy: expected a duration such as 30s, 10m, 2h or 1d"),
+        ("[redial]\nbusy = '\u0663h'", "[redial] busy: expected a duration such as 30s, 10m, 2h or 1d"),
         ("[redial]\nbusy = '99999999999999999d'", "[redial] busy: is longer than a year"),
         ("[redial]\nbusy = '367d'", "[redial] busy: is longer than a year"),
         ("[redial]\nfax = '1d'", "[redial]: fax is never dialed again; remove that line"),

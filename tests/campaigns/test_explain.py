@@ -570,7 +570,7 @@ def test_what_an_operator_asked_for_is_told(desk: "Desk") -> None:
     unknown(desk, third)
     assert not_found(desk, taken(desk)[0], redial=False)
     asked = Asked(frozenset({Outcome.BUSY}), refused=True, unknown=True)
-    everybody = look(desk.ledger, desk.run().id, asked).attempt_ids
+    everybody = look(desk.ledger, desk.run().id, asked, desk.noon).attempt_ids
     later = desk.noon + timedelta(minutes=1)
     assert ask_for_another(desk.ledger, desk.run(), asked, everybody, later) == 3
     rules = (
@@ -595,7 +595,7 @@ def test_a_wish_comes_before_the_answer_that_came_too_late_for_it(desk: "Desk") 
     unknown(desk, one)
     assert not_found(desk, taken(desk)[0], redial=False)
     asked = Asked(unknown=True)
-    ids = look(desk.ledger, desk.run().id, asked).attempt_ids
+    ids = look(desk.ledger, desk.run().id, asked, desk.noon).attempt_ids
     assert ask_for_another(desk.ledger, desk.run(), asked, ids, desk.noon + timedelta(seconds=30)) == 1
     (two,) = desk.claim(now=desk.noon + timedelta(seconds=30))
     desk.dial(two)
@@ -675,6 +675,36 @@ def test_a_limit_is_told_with_the_calls_that_count(desk: "Desk") -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "next_line"),
+    [
+        (AttemptState.DIALING, "a call to this number is on its way; looked at again in moments"),
+        (
+            AttemptState.UNKNOWN,
+            "a call to this number is searched for in Connect; looked at again in minutes",
+        ),
+    ],
+)
+def test_a_call_that_may_not_have_rung_is_no_wait_of_a_day(
+    desk: "Desk", state: AttemptState, next_line: str
+) -> None:
+    """While it is open whether the call that counts rings, nobody is put off until tomorrow for it."""
+    phone = desk.people(1)
+    desk.load(desk.campaign("other"), phone)
+    desk.start("other")
+    desk.bring(desk.claim()[0], state)
+    desk.load(desk.campaign(limits={"per_number_per_day": 1}), phone)
+    desk.start()
+    assert telling(desk)[1:] == [
+        f"  limit: 1 of 1 call in 24 hours ({clock(desk)} by other); "
+        "whether the next is allowed is known when it is known whether that rings",
+        f"  next, due now: {next_line}",
+    ]
+    (story,) = explain(desk.ledger, "reminders", "key-1", desk.noon)
+    (limit,) = story.as_json()["rules"]["limits"]
+    assert limit["undecided"]
+
+
+@pytest.mark.parametrize(
     ("hours", "next_line"),
     [
         (3, "  next, {}: it expires: no rule allows a call before that"),
@@ -721,4 +751,5 @@ def test_the_rules_are_told_to_machines(desk: "Desk") -> None:
         "opens_at": "2026-03-02T16:00:00+00:00",
         "closes_at": "2026-03-03T03:00:00+00:00",
         "time_zone": "America/Denver",
+        "not_known": None,
     }

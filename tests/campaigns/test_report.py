@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from campaigns import explain_view
 from campaigns.attempt import AttemptState, Outcome
+from campaigns.explain import explain
 from campaigns.ledger import runs
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.health import beat
@@ -196,6 +198,7 @@ def test_why_not_when_everybody_is_closed(desk: "Desk") -> None:
             "recipients": 2,
             "until": "2026-03-02T16:00:00+00:00",
             "time_zone": DENVER,
+            "why": None,
         }
     ]
     assert in_words(found).count(f"  {found.reason}") == 1
@@ -233,11 +236,40 @@ def test_who_may_never_be_called_is_told_at_once(desk: "Desk") -> None:
     for seconds, claimed in enumerate(desk.claim(2)):
         desk.dial(claimed, now=desk.noon + timedelta(seconds=seconds))
     found = now(desk, 10)
-    assert in_words(found)[-1].startswith("  nobody may ever be called: 1 recipient, no time zone is known")
+    assert in_words(found)[-1].startswith("  1 recipient may never be called: no time zone is known")
     assert found.as_json()["waiting_for"] == [
-        {"rule": "no_time_zone", "recipients": 1, "until": None, "time_zone": None}
+        {"rule": "no_time_zone", "recipients": 1, "until": None, "time_zone": None, "why": None}
     ]
     assert (found.reason, found.calls_per_second > 0, found.finishes_at) == (None, True, None)
+
+
+def test_a_zone_that_is_not_known_here_stops_nobody_else(desk: "Desk") -> None:
+    """A list was loaded where the data are newer: its people in such a zone wait, and it says for what; the
+    others of the campaign, and other campaigns, are dialed."""
+    living_in(desk, BERLIN, "America/Newzone")
+    desk.load(desk.campaign("other"), desk.people(1, first=50))
+    desk.start("other")
+    assert [desk.person(claimed).key for claimed in desk.claim()] == ["key-1", "key-50"]
+    why = "this machine does not know the time zone America/Newzone; pip install -U tzdata"
+    assert now(desk).reason == f"nobody can be called: 1 recipient, {why}"
+    (story,) = explain(desk.ledger, "reminders", "key-2", desk.noon)
+    assert f"  calling_hours: never open, as {why}" in explain_view.told(story, desk.noon)
+
+
+def test_a_preset_that_is_gone_stops_nobody_else(desk: "Desk") -> None:
+    """A campaign was loaded by a version that had another preset: it is closed, and says which one that is;
+    others are dialed, and its corrected file can be loaded."""
+    living_in(desk, BERLIN, calling_hours={"weekdays": "09:00-20:00", "preset": "us-gone"})
+    desk.load(desk.campaign("other"), desk.people(1, first=50))
+    desk.start("other")
+    assert [desk.person(claimed).key for claimed in desk.claim()] == ["key-50"]
+    assert now(desk).reason == (
+        "nobody can be called: 1 recipient, this version does not know the preset us-gone; "
+        "name another in [calling_hours] and load the file again"
+    )
+    assert in_words(now(desk)).count(f"  {now(desk).reason}") == 1
+    desk.load(desk.campaign(**WEEKDAYS), [])
+    assert [desk.person(claimed).key for claimed in desk.claim()] == ["key-1"]
 
 
 def test_the_end_is_that_of_the_calling_hours(desk: "Desk") -> None:

@@ -39,6 +39,7 @@ def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (["refused:A,refused: B.c"], Asked(codes=frozenset({"A", "B.c"}))),
         (["refused:A,refused"], Asked(refused=True, codes=frozenset({"A"}))),
         (["unknown"], Asked(unknown=True)),
+        (["busy,suppressed"], Asked(frozenset({Outcome.BUSY}), suppressed=True)),
     ],
 )
 def test_ways_to_end_are_listed_or_repeated(names: list[str], asked: Asked) -> None:
@@ -123,8 +124,8 @@ def test_a_code_that_nobody_has_is_told_apart_from_one_that_is_being_dealt_with(
         desk.dial(claimed)
         mark_refused(desk.ledger, claimed.attempt_id, claimed.fence, "NotAllowed: x", now=desk.noon)
     asked = asked_for(["refused:NotAllowed,refused:NotAlowed"], None, desk.noon)
-    seen = look(desk.ledger, "reminders", asked)
+    seen = look(desk.ledger, "reminders", asked, desk.noon)
     assert (seen.count, seen.unheard_of, seen.codes) == (2, ("NotAlowed",), {"NotAllowed": 2})
     assert ask_for_another(desk.ledger, seen.run, asked, seen.found.attempt_ids, desk.noon) == 2
-    again = look(desk.ledger, "reminders", asked)
+    again = look(desk.ledger, "reminders", asked, desk.noon)
     assert (again.count, again.unheard_of, again.there_are) == (0, ("NotAlowed",), {})

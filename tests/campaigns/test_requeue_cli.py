@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.explain_view import at
 from campaigns.ledger import open_ledger
 from campaigns.ledger.moves import mark_refused
 from campaigns.ledger.runs import finish
+from campaigns.ledger.tables import recipients
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -181,7 +183,13 @@ def test_a_requeue_for_machines(dialer: Dialer, ended: "Desk", dry_run: bool) ->
         "requeued": 0 if dry_run else 3,
         "matched": 3,
         "by_outcome": {"busy": 1, "refused:NotAllowed": 1, "unknown": 1},
-        "left_alone": {"waiting": 0, "under_way": 0, "suppressed": 1},
+        "left_alone": {
+            "waiting": 0,
+            "under_way": 0,
+            "suppressed": 1,
+            "were_suppressed": 0,
+            "expired": 0,
+        },
         "since": "2026-03-01T00:00:00.000+00:00",
         "recipients": [
             {
@@ -196,6 +204,56 @@ def test_a_requeue_for_machines(dialer: Dialer, ended: "Desk", dry_run: bool) ->
         ],
     }
     assert ended.states().count("waiting") == (0 if dry_run else 3)
+
+
+def test_a_mistaken_suppression_is_undone_in_a_finished_campaign(dialer: Dialer, desk: "Desk") -> None:
+    """`suppress remove` names the command that calls them, and only that command lets them wait."""
+    desk.load(desk.campaign(), desk.people(2, first=5_550_101))
+    desk.start()
+    first, second = (person.phone for person in desk.recipients())
+    assert dialer("suppress", "add", first, second).code == 0
+    assert finish(desk.ledger, desk.noon) == 1
+    said = dialer("suppress", "remove", first)
+    assert said.out.splitlines()[1:] == [
+        "1 recipient of reminders, which is finished, is not called by itself; to call it: "
+        "dialer requeue reminders --outcome suppressed"
+    ]
+    assert (desk.states(), desk.run().state) == (["suppressed"] * 2, "finished")
+    assert dialer("explain", "reminders", first).out.splitlines()[-1] == (
+        "  next: nothing: it was suppressed, and is so no more; to call it: "
+        "dialer requeue reminders --outcome suppressed"
+    )
+    before = dialer("requeue", "reminders", "--outcome", "suppressed", "--json", "--dry-run").json
+    assert (before["by_outcome"], before["left_alone"]["suppressed"]) == ({"suppressed": 1}, 1)
+    assert [(each["phone"], each["outcome"], each["attempts"]) for each in before["recipients"]] == [
+        (first, "suppressed", 0)
+    ]
+    said = dialer("requeue", "reminders", "--outcome", "suppressed")
+    assert said.out.splitlines()[:4] == [
+        "reminders: 1 recipient is to have another attempt:",
+        "  1 suppressed",
+        f"  {first}, key key-5550101, line 5550102: suppressed, 0 attempts so far",
+        "1 left alone: on the suppression list",
+    ]
+    assert (desk.states(), desk.run().state) == (["waiting", "suppressed"], "running")
+    assert dialer("requeue", "reminders", "--outcome", "suppressed").out.splitlines() == [
+        "nothing to requeue: nobody in reminders is suppressed whose number is on no list any more; "
+        "nobody there is done at all",
+        "1 left alone: on the suppression list",
+    ]
+    removed = dialer("suppress", "remove", second, "--json").json
+    assert (removed["recipients_waiting"], removed["recipients_in_finished_campaigns"]) == (1, {})
+
+
+def test_whose_time_has_passed_is_told_and_left_alone(dialer: Dialer, ended: "Desk") -> None:
+    """Nobody is told that they are called again who would expire instead."""
+    with ended.ledger.write() as db:
+        first = recipients.c.key == "key-1"
+        db.execute(update(recipients).where(first).values(expires_at=ended.noon))
+    said = dialer("requeue", "reminders", "--outcome", "busy")
+    assert said.out.splitlines()[0] == "reminders: 1 recipient is to have another attempt:"
+    assert "1 left alone: its time to be called has passed" in said.out.splitlines()
+    assert ended.states()[:2] == ["done", "waiting"]
 
 
 def test_nothing_for_machines_is_an_object_too(dialer: Dialer, ended: "Desk") -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from campaigns.schedule import MOST_TOLD, decide, fires
+from campaigns.toml_values import FROM_FILE
 from campaigns.when import ScheduleOptions
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -272,9 +273,7 @@ def test_date_is_the_day_where_the_schedule_is(name: str, expected: str) -> None
 def test_what_could_never_fire_is_refused(key: str, value: str, words: str) -> None:
     """With the campaign's file, and not when the time has come and nobody looks."""
     with pytest.raises(ValidationError) as refused:
-        schedule(
-            **{"cron": "0 9 * * *", key: value}
-            if key != "time_zone"
-            else {"cron": "0 9 * * *", "zone": value}
+        ScheduleOptions.model_validate(
+            {"cron": "0 9 * * *", "time_zone": "UTC", "list": "people.csv", key: value}, context=FROM_FILE
         )
     assert words in str(refused.value)

@@ -3,17 +3,21 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select, text
 
 from campaigns.call_list import RejectedRow
-from campaigns.ledger import suppression_book
+from campaigns.ledger import Ledger, suppression_book
+from campaigns.ledger.tables import runs, suppressions
 from campaigns.mistake import Mistake
 from campaigns.number_list import ListedNumber, Options, open_number_list
 
@@ -127,6 +131,7 @@ def test_several_are_removed_and_what_was_not_there_is_named(loaded: Dialer) -> 
         "not_there": [CY],
         "still_suppressed": [],
         "recipients_waiting": 1,
+        "recipients_in_finished_campaigns": {},
     }
     loaded("suppress", "add", ANA)
     assert loaded("suppress", "remove", CY, ANA).out.splitlines() == [
@@ -310,6 +315,48 @@ def test_a_column_of_numbers_needs_no_header(dialer: Dialer) -> None:
     assert isinstance(first, RejectedRow)
     assert (first.line, first.column, first.row) == (1, "phone", {"phone": "1234567"})
     assert isinstance(second, ListedNumber)
+
+
+def test_ctrl_c_after_the_list_is_there_says_what_holds(
+    dialer: Dialer, postgres_ledger: Ledger, postgres_ledger_url: str, desk_of: Callable[[Ledger], Any]
+) -> None:
+    """Nobody is called; the same command then counts who waited."""
+    desk = desk_of(postgres_ledger)
+    desk.load(desk.campaign(), desk.people(1, first=2_000_000))
+    Path("dnc.csv").write_text("phone\n" + "".join(f"+1415{n}\n" for n in range(2_000_000, 2_005_500)))
+    command = [sys.executable, "-m", "worker.cli", "suppress", "import", "dnc.csv"]
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "DIALER_DATABASE_URL": postgres_ledger_url}
+    with postgres_ledger.write() as held:
+        # Those who wait cannot follow before this is over.
+        held.execute(select(runs).with_for_update())
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as it:
+            deadline = time.monotonic() + 30
+            while not suppressed(postgres_ledger):
+                assert time.monotonic() < deadline
+                assert it.poll() is None
+            while not blocked(postgres_ledger):
+                assert time.monotonic() < deadline
+            it.send_signal(signal.SIGINT)
+            out, err = it.communicate(timeout=30)
+    assert (it.returncode, out.decode()) == (130, "")
+    assert err.decode() == (
+        "dialer: stopped; the numbers are on the list, and are not called; the same command does the rest\n"
+    )
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert again.stdout.splitlines()[-1] == "1 recipient is not called any more"
+    assert "5,500 were there already" in again.stdout
+
+
+def suppressed(ledger: Ledger) -> int:
+    with ledger.read() as db:
+        return int(db.execute(select(func.count()).select_from(suppressions)).scalar_one())
+
+
+def blocked(ledger: Ledger) -> int:
+    with ledger.read() as db:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        return int(db.execute(text(f"{query} AND wait_event_type = 'Lock'")).scalar_one())
 
 
 @pytest.mark.parametrize(

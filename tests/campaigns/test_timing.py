@@ -1,6 +1,7 @@
 """By whose clocks somebody on a list may be called."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,3 +124,14 @@ def test_a_long_list_asks_a_few_times() -> None:
     began = time.process_time()
     assert all(isinstance(timed(campaign, person, NOON), list) for person in people)
     assert time.process_time() - began < 2
+
+
+def test_a_zone_that_this_machine_does_not_know_is_said_to_be_that() -> None:
+    """Not that its hours never open, which is not so; also where an appointment stands by it."""
+    why = "this machine does not know the time zone America/Newzone; pip install -U tzdata"
+    campaign, person = a_campaign(DAYTIME, list={"time_zone": "tz"}), a_person(FREE, "America/Newzone")
+    assert timed(campaign, person, NOON) == Untimely("TZ", f"cannot be called: {why}")
+    reminder = {"at": "phone", "before": "2h", "time_zone": "America/Newzone"}
+    at_two = replace(a_person(WEST), row={"Phone ": "2026-11-23T14:00"})
+    found = timed(a_campaign(reminder=reminder), at_two, NOON)
+    assert found == Untimely("Phone ", f"cannot be read: {why}")

@@ -39,10 +39,11 @@ def test_a_rule_is_told_with_its_first_end() -> None:
     nine_in_new_york = datetime(2026, 3, 2, 14, tzinfo=UTC)
     (wait,) = waits(groups, NINE_TO_EIGHT, NOW)
     assert wait == Wait(Rule.CALLING_HOURS, 420, nine_in_new_york, NEW_YORK)
-    assert told(wait, NOW) == (
+    assert told(wait, NOW, everybody=True) == (
         "waiting for calling hours: 420 recipients, next 09:00 America/New_York in 2 h"
     )
-    assert told(wait, NOW, others_can=True) == "closed: 420 recipients, next 09:00 America/New_York in 2 h"
+    as_told = told(wait, NOW, everybody=False, others_can=True)
+    assert as_told == "closed: 420 recipients, next 09:00 America/New_York in 2 h"
     assert reason([wait], None) == (
         "waiting for calling hours: 420 recipients, next 2026-03-02 09:00 America/New_York"
     )
@@ -110,7 +111,45 @@ def test_who_may_never_be_called_is_told_so(zones: str | None, rule: Rule, says:
     group = Waiting(zones, 2, (Later(Rule.REDIAL, 1, IN_AN_HOUR, IN_AN_HOUR),))
     (wait,) = waits([group], campaign(weekdays="09:00-18:00"), NOW)
     assert wait == Wait(rule, 3, None)
-    assert told(wait, NOW).startswith(f"nobody may ever be called: 3 recipients, {says}")
+    assert told(wait, NOW, everybody=True).startswith(f"nobody may ever be called: 3 recipients, {says}")
+
+
+def test_that_some_may_never_be_called_does_not_sound_like_all() -> None:
+    """Beside others who only wait for the morning, it is so many who may never be called, and not nobody."""
+    found = waits([Waiting(None, 1), Waiting(DENVER, 998)], NINE_TO_EIGHT, NOW)
+    assert reason(found, NOW) == (
+        "waiting for calling hours: 998 recipients, next 09:00 America/Denver in 4 h; "
+        "1 recipient may never be called: no time zone is known; "
+        "set fallback_time_zone in [calling_hours], or load them with a time zone"
+    )
+    never = waits([Waiting("Asia/Kamchatka Europe/Kaliningrad", 2)], campaign(weekdays="09:00-18:00"), NOW)
+    assert told(never[0], NOW, everybody=False) == (
+        "2 recipients may never be called: the hours of all their time zones never meet"
+    )
+
+
+def test_what_is_not_known_here_is_named() -> None:
+    """A zone of newer data, a preset or holidays that are gone: never open, and said which and what to do."""
+    groups = [
+        Waiting("America/Newzone", 3),
+        Waiting("Asia/Newzone", 2),
+        Waiting("America/Newzone Asia/Tokyo", 1),
+    ]
+    why = "this machine does not know the time zone {}; pip install -U tzdata"
+    found = waits(groups, NINE_TO_EIGHT, NOW)
+    assert found == (
+        Wait(Rule.NOT_KNOWN, 4, None, why=why.format("America/Newzone")),
+        Wait(Rule.NOT_KNOWN, 2, None, why=why.format("Asia/Newzone")),
+    )
+    assert reason(found, NOW) == (
+        f"4 recipients cannot be called: {why.format('America/Newzone')}; "
+        f"2 recipients cannot be called: {why.format('Asia/Newzone')}"
+    )
+    (gone,) = waits([Waiting(BERLIN, 1)], campaign(weekdays="09:00-20:00", preset="us-gone"), NOW)
+    assert reason([gone], NOW) == (
+        "nobody can be called: 1 recipient, this version does not know the preset us-gone; "
+        "name another in [calling_hours] and load the file again"
+    )
 
 
 def test_a_fallback_counts_where_nothing_is_known() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from campaigns.zone_data import newer_than_machine, one_per_clock, zones_of_country
+from campaigns.zone_data import is_known, newer_than_machine, one_per_clock, zones_of_country
 
 
 def a_machine(folder: Path, **files: str) -> Path:
@@ -50,3 +50,13 @@ def test_zones_that_show_one_time_are_one() -> None:
     zones = ["Europe/Paris", "Europe/Berlin", "Africa/Tunis", "Africa/Algiers", "Asia/Kathmandu"]
     assert one_per_clock(zones) == {"Europe/Paris", "Africa/Tunis", "Asia/Kathmandu"}
     assert one_per_clock([]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "zone", ["America/Newzone", "America", "../etc/passwd", "", "/etc/localtime", "a\0b"]
+)
+def test_zones_that_this_machine_does_not_know(zone: str) -> None:
+    """Whatever the ledger holds, it is an answer, and no error; and it is like no other zone."""
+    assert not is_known(zone)
+    assert is_known("America/New_York")
+    assert one_per_clock([zone, "America/New_York"]) == {zone, "America/New_York"}

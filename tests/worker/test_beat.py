@@ -32,7 +32,7 @@ def test_every_verb_is_rung_for_on_the_control_queue(
     entries = {name: entry for name, entry in scheduler.schedule.items() if not name.startswith("celery.")}
     assert {name: (entry.task, entry.options) for name, entry in entries.items()} == {
         name: (f"dialer.{name}", {"queue": QUEUE})
-        for name in ("feed", "follow", "settle", "hang_up", "rescue")
+        for name in ("feed", "follow", "settle", "hang_up", "fire", "rescue")
     }
     # It may send nothing besides: a Celery entry of its own would have no queue of ours.
     assert set(entries) == set(scheduler.schedule)

@@ -41,6 +41,27 @@ def example(dialer: Dialer, tmp_path: Path) -> Dialer:
     return dialer
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("start", "\udcff"),
+        ("explain", "x", "\udcff"),
+        ("suppress", "add", "+14155550101", "--reason=\udcff"),
+        ("suppress", "list", "--campaign", "\udcff"),
+        ("load", "\udcff.toml", "x.csv"),
+    ],
+)
+def test_an_argument_that_is_no_text_is_a_mistake(dialer: Dialer, arguments: tuple[str, ...]) -> None:
+    """Bytes that are not UTF-8 are said in one line, before anything is done."""
+    said = dialer(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("dialer: '")
+    assert said.err.endswith("\\udcff': is not UTF-8; write it, or name the file, in UTF-8\n") or (
+        said.err.endswith("\\udcff.toml': is not UTF-8; write it, or name the file, in UTF-8\n")
+    )
+    assert not Path(".dialer").exists()
+
+
 @pytest.fixture
 def process(dialer: Dialer, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """The command as a process of its own, in the same directory; whatever happens, it is ended."""

@@ -1,7 +1,7 @@
 """Who is claimed when: by calling hours, in the order in which they end, and by the time to be called."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text, update
 
-from campaigns.attempt import Outcome
-from campaigns.ledger.claims import somebody_is_due
+from campaigns.attempt import AttemptState, Outcome
+from campaigns.ledger.claims import bring_forward, somebody_is_due
 from campaigns.ledger.expiry import expire
 from campaigns.ledger.moves import NotNow, Order
 from campaigns.ledger.tables import recipients
+from campaigns.timing import timed
 
 if TYPE_CHECKING:
     from campaigns.recipient import Recipient
@@ -203,3 +204,22 @@ def test_places_are_found_by_steps_through_the_index(desk: "Desk", plans: Callab
     for plan in reads:
         assert "SCAN recipients" not in plan, plan
         assert "Seq Scan on recipients" not in plan, plan
+
+
+def test_the_new_time_of_a_reminder_is_no_clock_of_another_time(desk: "Desk") -> None:
+    """An attempt that came back, and then its appointment moves by a week: rescue leaves that alone."""
+    campaign = desk.campaign(reminder={"at": "when", "before": "2h", "time_zone": "UTC"})
+
+    def row(when: str) -> "Iterable[Recipient]":
+        (person,) = desk.people(1)
+        return timed(campaign, replace(person, row={**person.row, "when": when}), MIDNIGHT)
+
+    desk.load(campaign, row("2026-02-02T15:00"), now=MIDNIGHT)
+    desk.start(now=MIDNIGHT)
+    (claimed,) = desk.claim(now=MIDNIGHT + 13 * HOUR)
+    desk.bring(claimed, AttemptState.RETURNED)
+    assert desk.load(campaign, row("2026-02-09T15:00"), now=MIDNIGHT + 13 * HOUR).moved == 1
+    assert bring_forward(desk.ledger, MIDNIGHT + 13 * HOUR) == 0
+    assert desk.claim(now=MIDNIGHT + 13 * HOUR) == []
+    (again,) = desk.claim(now=MIDNIGHT + (7 * 24 + 13) * HOUR)
+    assert again.client_token == claimed.client_token

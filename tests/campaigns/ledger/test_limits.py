@@ -1,13 +1,15 @@
 """How often one number is rung, whatever campaigns it is in; and nobody rings it twice in a race."""
 
+import itertools
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.ledger import Ledger
@@ -35,6 +37,17 @@ def campaigns_with(desk: "Desk", *limits: "dict[str, int] | None", people: int =
     return names
 
 
+def queued(
+    desk: "Desk", *limits: "dict[str, int] | None", people: int = 1
+) -> "tuple[list[str], list[Claim]]":
+    """The same with all of them queued. The limits were not there yet when they were claimed."""
+    names = campaigns_with(desk, *[None] * len(limits), people=people)
+    claims = desk.claim()
+    for name, limit in zip(names, limits, strict=True):
+        desk.load(desk.campaign(name, limits=limit or {}), [])
+    return names, claims
+
+
 def claim_of(desk: "Desk", claims: "list[Claim]", name: str) -> "Claim":
     (claimed,) = [each for each in claims if desk.person(each).run_id == desk.run(name).id]
     return claimed
@@ -42,8 +55,7 @@ def claim_of(desk: "Desk", claims: "list[Claim]", name: str) -> "Claim":
 
 def test_a_number_that_had_its_call_is_put_off(desk: "Desk") -> None:
     """Not claimed by the other campaign, but due when the 24 hours are over, marked as waiting for that."""
-    first, second = campaigns_with(desk, None, ONE_A_DAY)
-    claims = desk.claim()
+    (first, second), claims = queued(desk, None, ONE_A_DAY)
     desk.dial(claim_of(desk, claims, first))
     desk.placed(claim_of(desk, claims, first))
     # The other one's claim was made before the call.
@@ -91,8 +103,7 @@ def test_weeks_and_days_roll(desk: "Desk") -> None:
 @pytest.mark.parametrize("state", list(AttemptState))
 def test_what_counts_is_what_rang_or_may_have(desk: "Desk", state: AttemptState) -> None:
     """An attempt in any of these states bars the other campaign, or does not."""
-    first, second = campaigns_with(desk, None, ONE_A_DAY)
-    claims = desk.claim()
+    (first, second), claims = queued(desk, None, ONE_A_DAY)
     desk.bring(claim_of(desk, claims, first), state)
     rings = {AttemptState.DIALING, AttemptState.PLACED, AttemptState.ENDED, AttemptState.UNKNOWN}
     barred = desk.dial(claim_of(desk, claims, second), now=desk.noon + SECOND)
@@ -101,8 +112,7 @@ def test_what_counts_is_what_rang_or_may_have(desk: "Desk", state: AttemptState)
 
 def test_a_call_on_its_way_puts_off_only_for_moments(desk: "Desk") -> None:
     """Its request may come back without having rung; then the other campaign need not wait for a day."""
-    first, second = campaigns_with(desk, None, ONE_A_DAY)
-    claims = desk.claim()
+    (first, second), claims = queued(desk, None, ONE_A_DAY)
     one = claim_of(desk, claims, first)
     desk.dial(one)
     assert isinstance(desk.dial(claim_of(desk, claims, second)), NotNow)
@@ -135,8 +145,7 @@ def test_what_was_searched_for_in_vain_is_no_call(desk: "Desk") -> None:
 
 def test_what_is_held_may_have_rung(desk: "Desk") -> None:
     """Of a held recipient nobody can tell, so it counts."""
-    first, second = campaigns_with(desk, None, ONE_A_DAY)
-    claims = desk.claim()
+    (first, second), claims = queued(desk, None, ONE_A_DAY)
     one = claim_of(desk, claims, first)
     desk.bring(one, AttemptState.UNKNOWN)
     desk.not_found(one, redial=False)
@@ -159,12 +168,121 @@ def test_a_trial_counts_for_trials_alone(desk: "Desk") -> None:
 def test_two_people_with_one_number(desk: "Desk") -> None:
     """Two appointments under one number are two recipients, and one call a day all the same."""
     one, other = desk.people(2)
-    desk.load(desk.campaign(limits=ONE_A_DAY), [one, replace(other, phone=one.phone)])
+    desk.load(desk.campaign(), [one, replace(other, phone=one.phone)])
     desk.start()
     first, second = desk.claim()
+    desk.load(desk.campaign(limits=ONE_A_DAY), [])
     assert isinstance(desk.dial(first), Order)
     desk.placed(first)
     assert isinstance(desk.dial(second, now=desk.noon + SECOND), NotNow)
+
+
+def test_no_slot_is_wasted_on_a_number_that_another_is_about_to_call(desk: "Desk") -> None:
+    """Two campaigns with one list: whatever is claimed can be dialed, and each has its part."""
+    names = campaigns_with(desk, ONE_A_DAY, ONE_A_DAY, people=60)
+    dialed = Counter[str]()
+    runs = {desk.run(name).id: name for name in names}
+    for second in range(0, 120, 3):
+        now = desk.noon + second * SECOND
+        for claimed in desk.claim(keep_queued=6, now=now):
+            assert isinstance(desk.dial(claimed, now=now), Order)
+            desk.placed(claimed)
+            dialed[runs[desk.person(claimed).run_id]] += 1
+    assert sum(dialed.values()) == 60
+    assert min(dialed.values()) >= 20
+
+
+def test_nor_on_one_that_is_queued_already(desk: "Desk") -> None:
+    """It is looked at again in moments, when that attempt may have come back."""
+    (first, second) = campaigns_with(desk, ONE_A_DAY, ONE_A_DAY)
+    (claimed,) = desk.claim()
+    assert desk.claim(now=desk.noon + SECOND) == []
+    (other,) = {first, second} - {first if desk.person(claimed).run_id == desk.run(first).id else second}
+    assert desk.recipients(other)[0].due_at == desk.noon + SECOND + SOON
+
+
+def test_a_number_twice_on_a_list_is_claimed_once_in_a_round(desk: "Desk") -> None:
+    """The first of them, in the order of the list."""
+    one, other = desk.people(2)
+    desk.load(desk.campaign(limits=ONE_A_DAY), [one, replace(other, phone=one.phone)])
+    desk.start()
+    (claimed,) = desk.claim()
+    assert desk.person(claimed).key == one.key
+
+
+def test_a_call_in_doubt_puts_off_for_a_minute(desk: "Desk") -> None:
+    """It may turn out never to have been placed; then nobody should have waited a week for it."""
+    (first, second), claims = queued(desk, None, {"per_number_per_week": 1})
+    one = claim_of(desk, claims, first)
+    desk.bring(one, AttemptState.UNKNOWN)
+    assert isinstance(desk.dial(claim_of(desk, claims, second), now=desk.noon + SECOND), NotNow)
+    assert desk.recipients(second)[0].due_at == desk.noon + SECOND + timedelta(minutes=1)
+    desk.not_found(one, redial=False)
+    assert desk.recipients(first)[0].state == "held"
+    assert desk.claim(now=desk.noon + HOUR) == [], "nobody can tell whether it rang"
+    assert desk.recipients(second)[0].due_at == desk.noon + 7 * DAY
+
+
+def test_a_call_of_another_time_bars_as_one_of_now(desk: "Desk") -> None:
+    """A clock that was a year ahead has dated it; its number does not wait for that year."""
+    (first, second), claims = queued(desk, None, ONE_A_DAY)
+    one = claim_of(desk, claims, first)
+    desk.dial(one, now=desk.noon + 365 * DAY)
+    desk.placed(one)
+    assert isinstance(desk.dial(claim_of(desk, claims, second)), NotNow)
+    assert desk.recipients(second)[0].due_at == desk.noon + DAY
+
+
+def test_what_a_clock_ahead_has_put_off_comes_forward(desk: "Desk") -> None:
+    """Also where no attempt had been claimed yet."""
+    first, second = campaigns_with(desk, None, None)
+    for claimed in desk.claim(keep_queued=1):
+        desk.dial(claimed, now=desk.noon + 30 * DAY)
+        desk.placed(claimed)
+    waits = second if desk.recipients(first)[0].state == "in_progress" else first
+    desk.load(desk.campaign(waits, limits=ONE_A_DAY), [])
+    assert desk.claim(now=desk.noon + 30 * DAY + SECOND) == []
+    assert desk.recipients(waits)[0].due_at == desk.noon + 31 * DAY
+    assert bring_forward(desk.ledger, desk.noon + 22 * DAY) == 1
+    assert desk.recipients(waits)[0].due_at == desk.noon + 22 * DAY
+
+
+def test_new_limits_and_a_cancellation_do_not_wait_for_each_other(
+    postgres_ledger: Ledger,
+    postgres_ledger_url: str,
+    opened: "Callable[[str], Ledger]",
+    desk_of: "type[Desk]",
+    aside: Any,
+    until_over_or_blocked: "Callable[..., None]",
+) -> None:
+    """Both go from the runs to their people."""
+    desk, other = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    first, second = campaigns_with(desk, None, ONE_A_DAY, people=3)
+    for claimed in desk.claim():
+        if desk.person(claimed).run_id == desk.run(first).id:
+            desk.dial(claimed)
+            desk.placed(claimed)
+    desk.claim(now=desk.noon + SECOND)
+    assert {row.waits_for for row in desk.recipients(second)} == {"limit"}
+    reached, go, times = threading.Event(), threading.Event(), itertools.count(1)
+
+    def stop_between(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        # The first time is the rehearsal.
+        freed = statement.startswith("UPDATE recipients SET") and "waits_for" in statement
+        if freed and next(times) == 2:
+            reached.set()
+            assert go.wait(60)
+
+    event.listen(postgres_ledger._engine, "after_cursor_execute", stop_between)
+    more = desk.campaign(second, limits={"per_number_per_day": 2})
+    loading = aside(lambda: desk.load(more, desk.people(1, first=77)))
+    assert reached.wait(30)
+    cancelling = aside(lambda: other.cancel(second))
+    until_over_or_blocked(other.ledger, cancelling)
+    go.set()
+    assert loading.result().accepted == 1
+    assert cancelling.result() == 4
+    assert {row.state for row in desk.recipients(second)} == {"cancelled"}
 
 
 def test_a_preset_limits_too(desk: "Desk") -> None:
@@ -200,8 +318,7 @@ def test_new_limits_hold_for_those_who_wait(desk: "Desk") -> None:
 
 def test_the_limits_are_no_clock_of_another_time(desk: "Desk") -> None:
     """Rescue brings forward what a clock that was ahead put off, and not what waits for the limits."""
-    first, second = campaigns_with(desk, None, ONE_A_DAY)
-    claims = desk.claim()
+    (first, second), claims = queued(desk, None, ONE_A_DAY)
     desk.dial(claim_of(desk, claims, first))
     desk.placed(claim_of(desk, claims, first))
     assert isinstance(desk.dial(claim_of(desk, claims, second), now=desk.noon + HOUR), NotNow)
@@ -213,8 +330,7 @@ def test_two_campaigns_race_for_one_number(
     desk: "Desk", second_ledger: Ledger, desk_of: "type[Desk]"
 ) -> None:
     """Of two workers that dial one number at the same moment one is let through, each time."""
-    names = campaigns_with(desk, ONE_A_DAY, ONE_A_DAY, people=40)
-    claims = desk.claim()
+    names, claims = queued(desk, ONE_A_DAY, ONE_A_DAY, people=40)
     by_run = {
         name: [each for each in claims if desk.person(each).run_id == desk.run(name).id] for name in names
     }
@@ -243,8 +359,7 @@ def test_one_that_is_unlimited_is_seen_by_one_that_is_not(
     desk: "Desk", second_ledger: Ledger, desk_of: "type[Desk]", held_before_commit: Any, aside: Any
 ) -> None:
     """The unlimited campaign's call is not committed yet; the limited one waits to see it, and is barred."""
-    first, second = campaigns_with(desk, None, ONE_A_DAY)
-    claims = desk.claim()
+    (first, second), claims = queued(desk, None, ONE_A_DAY)
     other = desk_of(second_ledger)
     with held_before_commit(desk.ledger, "UPDATE attempts") as (reached, go):
         one = aside(lambda: desk.dial(claim_of(other, claims, first)))

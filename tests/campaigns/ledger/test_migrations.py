@@ -93,13 +93,13 @@ OLD_LEDGER = """
         (1, 1, 3, 'column', '+18005550100', 'Europe/Berlin', '{}', '{}', 'in_progress', 0),
         (1, 1, 4, 'both', '+14155550100', 'America/New_York', '{}', '{}', 'held', 0),
         (1, 1, 5, 'unknown', '+18005550101', NULL, '{}', '{}', 'suppressed', 0),
-        (1, 1, 6, 'over', '+14155550101', NULL, '{}', '{}', 'done', 0)
+        (1, 1, 6, 'over', '+18085550101', NULL, '{}', '{}', 'done', 0)
 """
 
 
-def test_those_who_wait_get_their_zones(new_ledger_url: str) -> None:
-    """In a ledger from before there were calling hours, whoever may still be called has zones as if loaded
-    today: by the list and by the number, or none."""
+def test_everybody_gets_their_zones(new_ledger_url: str) -> None:
+    """In a ledger from before there were calling hours, everybody has zones as if loaded today: by the list
+    and by the number, or none. Whoever is done may be asked for again, and not by a fallback's clock."""
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     url = make_url(new_ledger_url)
@@ -116,5 +116,5 @@ def test_those_who_wait_get_their_zones(new_ledger_url: str) -> None:
             "column": "Europe/Berlin",
             "both": "America/Los_Angeles America/New_York",
             "unknown": None,
-            "over": None,
+            "over": "Pacific/Honolulu",
         }

@@ -13,9 +13,11 @@ from campaigns.ledger import Ledger
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.moves import NotNow, mark_refused, mark_returned
 from campaigns.ledger.outcomes import calls_of, mark_goes_on, mark_told_late, rings_of
+from campaigns.ledger.readmissions import Removed, remove_numbers
 from campaigns.ledger.requeues import Asked, Found, ask_for_another, endings, look, people, refusals
 from campaigns.ledger.runs import finish
-from campaigns.ledger.tables import attempts, recipients
+from campaigns.ledger.suppressions import Number, put_numbers
+from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, recipients
 from campaigns.ledger.unknowns import Unknown, search_later, take_due_unknowns
 from campaigns.mistake import Mistake
 
@@ -26,6 +28,7 @@ MINUTE = timedelta(minutes=1)
 BUSY = Asked(frozenset({Outcome.BUSY}))
 SILENT = Asked(frozenset({Outcome.NO_OUTCOME}))
 UNKNOWN = Asked(unknown=True)
+SUPPRESSED = Asked(suppressed=True)
 
 
 def over(desk: "Desk", count: int = 1, outcome: Outcome = Outcome.BUSY, **tables: Any) -> list[Claim]:
@@ -50,9 +53,9 @@ def held(desk: "Desk", count: int = 1, **tables: Any) -> list[Claim]:
     return claims
 
 
-def found(desk: "Desk", asked: Asked = BUSY) -> Found:
+def found(desk: "Desk", asked: Asked = BUSY, now: datetime | None = None) -> Found:
     """Whom it means."""
-    return look(desk.ledger, desk.run().id, asked)
+    return look(desk.ledger, desk.run().id, asked, now or desk.noon)
 
 
 def requeue(desk: "Desk", asked: Asked = BUSY, now: datetime | None = None) -> int:
@@ -215,8 +218,103 @@ def test_who_is_given_up_is_never_asked_for(desk: "Desk", state: RecipientState)
         db.execute(update(recipients).values(state=state))
     seen = found(desk)
     assert requeue(desk) == 0
-    assert left_alone(seen) == (0, 0, int(state == RecipientState.SUPPRESSED))
+    assert left_alone(seen) == (0, 0, 0)
+    told = {RecipientState.SUPPRESSED: (1, 0), RecipientState.EXPIRED: (0, 1)}
+    assert (seen.were_suppressed, seen.expired) == told.get(state, (0, 0))
     assert (desk.states(), desk.attempt(claimed).requeued_at) == ([state], None)
+
+
+def test_whose_time_to_be_called_has_passed_is_left_alone(desk: "Desk") -> None:
+    """They would expire instead of being called; also if it passes between the look and the deed."""
+    claims = over(desk, 3)
+    with desk.ledger.write() as db:
+        for claimed, at in zip(claims, (desk.noon, desk.noon + MINUTE, desk.noon + 2 * MINUTE), strict=True):
+            this = recipients.c.id == desk.person(claimed).id
+            db.execute(update(recipients).where(this).values(expires_at=at))
+    seen = found(desk)
+    assert (len(seen.attempt_ids), seen.expired) == (2, 1)
+    now = desk.noon + MINUTE
+    assert ask_for_another(desk.ledger, desk.run(), BUSY, seen.attempt_ids, now) == 1
+    assert desk.states() == ["done", "done", "waiting"]
+    assert [desk.attempt(claimed).requeued_at for claimed in claims] == [None, None, now]
+
+
+def barred(desk: "Desk", *claims: Claim) -> None:
+    """Their numbers are put on the list."""
+    phones = [Number(desk.person(claimed).phone, "asked to", desk.noon) for claimed in claims]
+    put_numbers(desk.ledger, phones, campaign_id=EVERY_CAMPAIGN, now=desk.noon)
+
+
+def unbarred(desk: "Desk", *claims: Claim, now: datetime | None = None) -> Removed:
+    """Their numbers are taken off it."""
+    phones = [desk.person(claimed).phone for claimed in claims]
+    return remove_numbers(
+        desk.ledger, phones, campaign_id=EVERY_CAMPAIGN, reason="a mistake", now=now or desk.noon
+    )
+
+
+def allowed_again(desk: "Desk", now: datetime, asked: Asked = SUPPRESSED) -> int:
+    """`dialer requeue --outcome suppressed`."""
+    seen = found(desk, asked, now)
+    ids = seen.allowed_again
+    return ask_for_another(desk.ledger, desk.run(), asked, seen.attempt_ids, now, ids)
+
+
+def test_whoever_was_suppressed_in_a_finished_run_waits_only_when_asked_for(desk: "Desk") -> None:
+    """With the attempt and the token that came back; and those who are still on a list do not."""
+    desk.started(4)
+    one, two, three, four = desk.claim()
+    barred(desk, one, two, three, four)
+    assert finish(desk.ledger, desk.noon) == 1
+    with desk.ledger.write() as db:
+        this = recipients.c.id == desk.person(four).id
+        db.execute(update(recipients).where(this).values(expires_at=desk.noon))
+    removed = unbarred(desk, one, two, four)
+    assert (removed.waiting, removed.finished) == (0, (("reminders", 2),))
+    assert desk.states() == ["suppressed"] * 4
+    seen = found(desk, SUPPRESSED)
+    assert (len(seen.allowed_again), seen.suppressed, seen.expired) == (2, 1, 1)
+    barred(desk, two)
+    assert ask_for_another(desk.ledger, desk.run(), SUPPRESSED, [], desk.noon, seen.allowed_again) == 1
+    assert desk.states() == ["waiting", "suppressed", "suppressed", "suppressed"]
+    assert desk.run().state == RunState.RUNNING
+    (again,) = desk.claim()
+    assert (again.attempt_id, again.client_token) == (one.attempt_id, one.client_token)
+    assert allowed_again(desk, desk.noon) == 0
+
+
+def test_whoever_waited_for_a_redial_waits_for_it_again(desk: "Desk") -> None:
+    """Due when the rules say; and nobody asks for them as `busy`, by which they would be due at once."""
+    redial = {"max_attempts": 2, "busy": "10m"}
+    desk.load(desk.campaign(redial=redial), desk.people(1))
+    desk.start()
+    (claimed,) = desk.claim()
+    desk.bring(claimed, AttemptState.PLACED)
+    due = desk.noon + 10 * MINUTE
+    desk.ended(claimed, Outcome.BUSY, redial_at=due)
+    barred(desk, claimed)
+    assert finish(desk.ledger, desk.noon) == 1
+    unbarred(desk, claimed)
+    assert (len(found(desk).attempt_ids), found(desk).were_suppressed) == (0, 1)
+    assert requeue(desk) == 0
+    assert allowed_again(desk, desk.noon + MINUTE) == 1
+    assert (desk.states(), desk.person(claimed).due_at) == (["waiting"], due)
+
+
+def test_since_is_when_the_number_was_taken_off_the_list(desk: "Desk") -> None:
+    """Nobody is asked for whose number came off it earlier."""
+    desk.started(2)
+    one, two = desk.claim()
+    barred(desk, one, two)
+    finish(desk.ledger, desk.noon)
+    unbarred(desk, one)
+    unbarred(desk, two, now=desk.noon + MINUTE)
+    since = Asked(suppressed=True, since=desk.noon + MINUTE)
+    assert [person.key for person in people(desk.ledger, [], found(desk, since).allowed_again)] == [
+        desk.person(two).key
+    ]
+    assert allowed_again(desk, desk.noon + MINUTE, since) == 1
+    assert desk.states() == ["suppressed", "waiting"]
 
 
 def test_since_is_the_end_of_the_attempt(desk: "Desk") -> None:
@@ -661,7 +759,7 @@ def test_requeues_and_searches_do_not_wait_for_each_other(
         return rounds
 
     def ask() -> None:
-        ids = look(others[0].ledger, run.id, UNKNOWN).attempt_ids
+        ids = look(others[0].ledger, run.id, UNKNOWN, desk.noon).attempt_ids
         ask_for_another(others[0].ledger, run, UNKNOWN, ids, desk.noon)
         with others[0].ledger.write() as db:
             db.execute(update(recipients).values(state="held"))

@@ -58,7 +58,7 @@ def upgrade() -> None:
         **_where("list_key IS NOT NULL"),
     )
     _suppressions()
-    _zones_of_those_who_wait()
+    _zones_of_everybody()
 
 
 def _suppressions() -> None:
@@ -92,17 +92,16 @@ def _suppressions() -> None:
     op.drop_table("suppressions_before")
 
 
-def _zones_of_those_who_wait() -> None:
-    """Whoever was loaded without them gets the zones that the loader would have found."""
+def _zones_of_everybody() -> None:
+    """Whoever was loaded without them gets the zones that the loader would have found.
+
+    Also those who are done: a late word or an operator may make them wait again.
+    """
     # Not at the top: no other migration needs the tables of telephone numbers.
     from campaigns.number_zones import number_zones
 
     db, last = op.get_bind(), 0
-    page = sa.text(
-        "SELECT id, phone, time_zone FROM recipients "
-        "WHERE id > :last AND state IN ('waiting', 'in_progress', 'held', 'suppressed') ORDER BY id "
-        "LIMIT 5000"
-    )
+    page = sa.text("SELECT id, phone, time_zone FROM recipients WHERE id > :last ORDER BY id LIMIT 5000")
     while rows := db.execute(page, {"last": last}).all():
         last = rows[-1].id
         found = [(row.id, number_zones(row.phone) | ({row.time_zone} - {None})) for row in rows]
