@@ -1,6 +1,6 @@
 """A list into the ledger, with progress and a rejects file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -141,26 +141,18 @@ def _people(
     for row in call_list:
         if call_list.rows_read % 500 == 0:
             progress(call_list)
-        found = _timed(campaign, row, now)
-        if isinstance(found, RejectedRow):
-            rejects.write(found)
-            rejections.count += 1
-        else:
-            yield from found
+        if isinstance(row, Recipient):
+            found = timed(campaign, row, now)
+            if not isinstance(found, Untimely):
+                yield from found
+                continue
+            if found.appointment_at is not None:
+                rejections.appointments.append((row.line, row.key, found.appointment_at))
+            row = RejectedRow(row.line, found.column, found.reason, row.row)
+        rejects.write(row)
+        rejections.count += 1
 
 
 def _appointment(campaign: Campaign) -> str | None:
     """The column with what people are reminded of."""
     return campaign.reminder.at if campaign.reminder else None
-
-
-def _timed(
-    campaign: Campaign, row: Recipient | RejectedRow, now: datetime
-) -> Sequence[Recipient] | RejectedRow:
-    """A row that can be called, for each time at which it is to be; or why it cannot."""
-    if isinstance(row, RejectedRow):
-        return row
-    found = timed(campaign, row, now)
-    if isinstance(found, Untimely):
-        return RejectedRow(row.line, found.column, found.reason, row.row)
-    return found

@@ -37,10 +37,10 @@ class Reminder:
     """Not called any more from then on: the next reminder is due, or the appointment begins."""
 
 
-def reminders(campaign: Campaign, person: Recipient, now: datetime) -> list[Recipient]:
-    """One recipient for each call that is still to be made for the appointment in their row.
+def appointment(campaign: Campaign, person: Recipient) -> datetime:
+    """The instant of the appointment in somebody's row.
 
-    Pure. Raises ValueError, whose text completes a sentence that begins with the cell, if none is.
+    Pure. Raises ValueError, whose text completes a sentence that begins with the cell, if it cannot be read.
     """
     options = campaign.reminder
     assert options is not None
@@ -52,13 +52,22 @@ def reminders(campaign: Campaign, person: Recipient, now: datetime) -> list[Reci
             f"has a key of {len(person.key)} characters, and with [reminder] it has {LONGEST_KEY} at most; "
             "shorten the key"
         )
-    appointment = _instant(campaign, person, appointment_time(person.row[column], options.format))
-    if appointment <= now:
+    return _instant(campaign, person, appointment_time(person.row[column], options.format))
+
+
+def reminders(campaign: Campaign, person: Recipient, at: datetime, now: datetime) -> list[Recipient]:
+    """One recipient for each call that is still to be made for their appointment `at` that time.
+
+    Pure. Raises ValueError, whose text completes a sentence that begins with the cell, if none is.
+    """
+    options = campaign.reminder
+    assert options is not None
+    if at <= now:
         raise ValueError("is over; nobody is called for it any more")
     rules, zones = campaign.timetable.rules, campaign.zones(person.zones)
     calls = [
         call
-        for call in calls_before(options.before, appointment, rules, zones)
+        for call in calls_before(options.before, at, rules, zones)
         if _can_be_made(campaign, zones, call, now)
     ]
     if not calls:
@@ -67,7 +76,7 @@ def reminders(campaign: Campaign, person: Recipient, now: datetime) -> list[Reci
         replace(
             person,
             key=f"{person.key} {which}" if which else person.key,
-            appointment_at=appointment,
+            appointment_at=at,
             reminder=which,
             due_at=call.due_at,
             expires_at=call.expires_at,

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from campaigns.when import ScheduleOptions
+from campaigns.zone_data import is_known
 
 MOST_TOLD = 20
 """So many missed fires are told one by one; of those before them nobody hears but their number."""
@@ -49,7 +50,12 @@ class Decision:
 
 
 def fires(schedule: ScheduleOptions, after: datetime) -> Iterator[datetime]:
-    """When it fires after an instant: instants in UTC, in order, each once."""
+    """When it fires after an instant: instants in UTC, in order, each once.
+
+    Never, by the clock of a zone that this machine does not know.
+    """
+    if not is_known(schedule.time_zone):
+        return
     # cronsim alone, given a zone, loses fires where a clock is put back by half an hour (Lord Howe). So it
     # is only asked what a wall clock shows, and the zone is laid beside that here.
     from cronsim import CronSim

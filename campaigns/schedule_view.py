@@ -7,9 +7,11 @@ from itertools import islice
 from typing import Any
 
 from campaigns.ledger.health import Heartbeat
-from campaigns.ledger.schedules import WAITING, Leftover, Scheduled
+from campaigns.ledger.schedules import FAILED, GROWN, WAITING, Leftover, Scheduled
+from campaigns.ledger.tables import CLOCKS_DIFFER_BY
 from campaigns.schedule import fires
 from campaigns.time_words import clock, in_time
+from campaigns.zone_data import is_known
 
 SHOWN = 3
 """So many of the fires to come are listed."""
@@ -34,9 +36,21 @@ class Upcoming:
     @property
     def alarm(self) -> str | None:
         """What has gone wrong since the last run began, if anything; it does not change as time goes by."""
-        trouble, options = self.scheduled.trouble, self.scheduled.options
+        trouble, options, since = self.scheduled.trouble, self.scheduled.options, self.scheduled.since
+        if not is_known(options.time_zone):
+            return f"this machine does not know the time zone {options.time_zone}; pip install -U tzdata"
+        if since > self.at + CLOCKS_DIFFER_BY:
+            until = f"{options.local(since):%a %Y-%m-%d %H:%M}"
+            return (
+                f"a clock that was ahead has written that no run begins before {until}; "
+                "when all clocks are right, enter it again: dialer schedule add FILE"
+            )
         if trouble is None:
             return None
+        if trouble.state == FAILED:
+            return f"no run begins: {trouble.reason}"
+        if trouble.state == GROWN:
+            return trouble.reason
         when = f"the run of {options.local(trouble.fire_at):%a %Y-%m-%d %H:%M}"
         if trouble.state != WAITING:
             return f"{when} was skipped: {trouble.reason}"
@@ -53,9 +67,11 @@ class Upcoming:
         if each.paused is not None:
             resume = f"dialer resume {each.campaign.name}"
             return f"paused {_because(each.paused)}: no run begins; go on with: {resume}"
+        zone = each.options.time_zone
+        if not is_known(zone):
+            return f"when the next run begins cannot be said: {zone} is no time zone that is known here"
         if self.next is None:
             return "it never begins another run"
-        zone = each.options.time_zone
         words = f"the next run begins {clock(self.next, zone, self.at)} {zone} {in_time(self.next, self.at)}"
         return words if self.attended else f"{words}, if somebody is there to begin it: dialer up"
 

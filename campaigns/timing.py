@@ -9,7 +9,7 @@ from campaigns.campaign import Campaign
 from campaigns.csv_records import folded
 from campaigns.number_zones import number_zones
 from campaigns.recipient import Recipient
-from campaigns.reminder import reminders
+from campaigns.reminder import appointment, reminders
 
 _SHOWN = 4  # zones that a reason names; a mobile number of Russia has eleven
 
@@ -22,6 +22,8 @@ class Untimely:
     """The list's column to correct."""
     reason: str
     """What is wrong and what to do. It completes a sentence that begins with the cell, or with the row."""
+    appointment_at: datetime | None = None
+    """The time that could be read all the same: no other one of that key holds any more."""
 
 
 def timed(campaign: Campaign, person: Recipient, now: datetime) -> Sequence[Recipient] | Untimely:
@@ -31,16 +33,25 @@ def timed(campaign: Campaign, person: Recipient, now: datetime) -> Sequence[Reci
     """
     zones = number_zones(person.phone) | ({person.time_zone} if person.time_zone else set())
     person = replace(person, zones=" ".join(sorted(zones)) or None)
-    return _never_open(campaign, person, now) or _reminded(campaign, person, now)
+    never = _never_open(campaign, person, now)
+    return (never or [person]) if campaign.reminder is None else _reminded(campaign, person, never, now)
 
 
-def _reminded(campaign: Campaign, person: Recipient, now: datetime) -> Sequence[Recipient] | Untimely:
-    if campaign.reminder is None:
-        return [person]
+def _reminded(
+    campaign: Campaign, person: Recipient, never: Untimely | None, now: datetime
+) -> Sequence[Recipient] | Untimely:
+    assert campaign.reminder is not None
+    column = _column(person, campaign.reminder.at)
     try:
-        return reminders(campaign, person, now)
+        at = appointment(campaign, person)
     except ValueError as problem:
-        return Untimely(_column(person, campaign.reminder.at), str(problem))
+        return never or Untimely(column, str(problem))
+    if never is not None:
+        return replace(never, appointment_at=at)
+    try:
+        return reminders(campaign, person, at, now)
+    except ValueError as problem:
+        return Untimely(column, str(problem), at)
 
 
 def _never_open(campaign: Campaign, person: Recipient, now: datetime) -> Untimely | None:

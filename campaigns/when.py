@@ -1,7 +1,7 @@
 """What else a campaign's file says of the right time: limits, schedule, reminders, and whom never to call."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from string import Formatter
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from campaigns.attempt import Outcome
 from campaigns.calling_hours_options import Zone
 from campaigns.toml_values import Duration, Table, duration
+from campaigns.zone_data import is_known
 
 
 class LimitsOptions(Table):
@@ -80,8 +81,8 @@ class ScheduleOptions(Table):
         return grace
 
     def local(self, fire: datetime) -> datetime:
-        """A fire by the schedule's own clock."""
-        return fire.astimezone(ZoneInfo(self.time_zone))
+        """A fire by the schedule's own clock; by UTC where this machine does not know that zone."""
+        return fire.astimezone(ZoneInfo(self.time_zone) if is_known(self.time_zone) else UTC)
 
     def list_of(self, fire: datetime) -> str:
         """The list that a fire reads, as it stands in the file, with the fire's own day filled in."""

@@ -6,7 +6,7 @@ transaction, which also says that it is done: a crash before it leaves nothing, 
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from campaigns.call_list import CallList
 from campaigns.ledger import Ledger
 from campaigns.ledger import schedules as book
 from campaigns.ledger.engine import LedgerUnavailable
-from campaigns.ledger.schedules import FireGone, Scheduled
+from campaigns.ledger.schedules import FAILED, FireGone, Scheduled
 from campaigns.load import LoadReport, StillWritten, load_fire
 from campaigns.mistake import Mistake
 from campaigns.rejects import rejects_of_fire
 from campaigns.schedule import Decision, decide
+from campaigns.zone_data import is_known
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,46 @@ TRY_AGAIN = timedelta(seconds=30)
 _QUIET = timedelta(minutes=1)
 """For so long a list may be being written when its time comes, before anybody is told."""
 
+_END = 4096  # bytes at a list's end that tell it from another one of that name
+
 
 class _Stopping(Exception):
     """This process is to end, and a long list would keep it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsRead:
+    """How long a list was when it was read, in bytes, and what stood at its end."""
+
+    path: Path
+    size: int
+    end: bytes
+    at: datetime
+    """The fire that has read it."""
+
+    @classmethod
+    def of(cls, path: Path, at: datetime) -> "AsRead | None":
+        """A list as it stands; None for one that cannot be read, as loading it will say."""
+        try:
+            if not path.is_file():
+                return None  # opening a pipe would wait for whoever writes to it
+            size = path.stat().st_size
+            return cls(path, size, _end(path, size), at)
+        except OSError:
+            return None
+
+    def has_grown(self) -> bool:
+        """Whether there is more behind what was read. Another list of that name is no longer one."""
+        try:
+            return self.path.stat().st_size > self.size and self.end == _end(self.path, self.size)
+        except OSError:
+            return False
+
+
+def _end(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, size - _END))
+        return file.read(min(size, _END))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +80,62 @@ class Firing:
     """The directory for the rejected rows of their lists; made when it is first needed."""
     clock: Callable[[], datetime]
     stopping: Callable[[], bool] = lambda: False
+    read: dict[int, AsRead] = field(default_factory=dict)
+    """The lists that this process has read lately, by campaign."""
 
     def fire(self) -> int:
         """Begin what is due. Returns how many runs have begun. Raises LedgerUnavailable."""
-        return sum(self._one(each) for each in book.scheduled(self.ledger) if not self.stopping())
+        return sum(self._tried(each) for each in book.scheduled(self.ledger) if not self.stopping())
+
+    def _tried(self, each: Scheduled) -> bool:
+        """Whatever is wrong with one campaign's schedule keeps no other from its time."""
+        now, zone = self.clock(), each.options.time_zone
+        failed = each.trouble if each.trouble and each.trouble.state == FAILED else None
+        if failed and failed.tried_at <= now < failed.tried_at + TRY_AGAIN:
+            return False
+        try:
+            if not is_known(zone):
+                unknown = f"the control process's machine does not know the time zone {zone}"
+                problem = f"{unknown}; there: pip install -U tzdata, and start it again"
+                if failed is None or failed.reason != problem:
+                    log.error("%s: %s", each.campaign.name, problem)
+                book.fail(self.ledger, each, problem, now)
+                return False
+            begun = self._one(each)
+            if failed:
+                book.mend(self.ledger, each)
+            if not begun:
+                self._look_back(each)
+            return begun
+        except LedgerUnavailable:
+            raise
+        except Exception as error:
+            log.exception("%s: nobody can say which runs are to begin", each.campaign.name)
+            self._alarm(each, f"{type(error).__name__}; the log of the control process has more", now)
+            return False
+
+    def _look_back(self, each: Scheduled) -> None:
+        """Whoever paused for longer while writing the list has added people whom nobody calls."""
+        seen = self.read.get(each.campaign_id)
+        if seen is None:
+            return
+        if seen.has_grown():
+            which = f"run of {each.options.local(seen.at):%a %H:%M}"
+            problem = f"{seen.path}: has grown since it was read for the {which}"
+            problem += "; whoever is new on it is not called"
+            log.warning("%s: %s", each.campaign.name, problem)
+            book.grown(self.ledger, each, f"{problem}: dialer load CAMPAIGN.toml LIST.csv", self.clock())
+        elif abs(self.clock() - seen.at) <= each.options.grace:
+            return
+        del self.read[each.campaign_id]
+
+    def _alarm(self, each: Scheduled, problem: str, now: datetime) -> None:
+        try:
+            book.fail(self.ledger, each, problem, now)
+        except LedgerUnavailable:
+            raise
+        except Exception:
+            log.exception("%s: nor can that be said in the ledger", each.campaign.name)
 
     def _one(self, each: Scheduled) -> bool:
         now = self.clock()
@@ -74,6 +164,8 @@ class Firing:
         return self._begin(each, at)
 
     def _begin(self, each: Scheduled, at: datetime) -> bool:
+        # Before it is read: what is written in between makes it a list that is still being written.
+        seen = AsRead.of(each.list_path(at), at)
         try:
             report = self._load(each, at)
         except (FireGone, _Stopping):
@@ -83,6 +175,9 @@ class Firing:
         except StillWritten as problem:
             if self.clock() - at > _QUIET:
                 self._not_yet(each, at, str(problem))
+            else:
+                # Its grace may be over before anybody is told, and then that is why it was skipped.
+                book.remember(self.ledger, each, at, str(problem), self.clock())
             return False
         except Mistake as problem:
             self._not_yet(each, at, str(problem))
@@ -92,6 +187,8 @@ class Firing:
             log.exception("%s: the run of %s cannot begin", each.campaign.name, each.options.local(at))
             self._not_yet(each, at, f"{type(error).__name__}; the log of the control process has more")
             return False
+        if seen is not None:
+            self.read[each.campaign_id] = seen
         loaded = report.loaded
         log.info(
             "%s: the run of %s begins: %d accepted, %d rejected%s",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -82,9 +82,11 @@ class Loaded:
 
 @dataclass(slots=True)
 class Rejections:
-    """Counts the rows that were not handed on; `put_list` reads it after the last recipient."""
+    """What is known of the rows that were not handed on; `put_list` reads it along with the recipients."""
 
     count: int = 0
+    appointments: list[tuple[int, str, datetime]] = field(default_factory=list)
+    """(line, key, time) of rejected rows with an appointment: nobody is called for another time of theirs."""
 
 
 def put_list(
@@ -115,13 +117,15 @@ def put_list(
             campaign_id, was, run_id = _put_run(db, campaign, fire, now)
             unfinished = runs.ids_of(db, campaign_id)
             rehearsal.rollback()
-        staged = _stage(db, people)
+        staged = _stage(db, people, rejections)
         if was is not None and was.redial != campaign.redial:
             for each in unfinished:
                 rehearse(db, each, campaign.redial)
         with begun(db, "IMMEDIATE"):
             ledger.in_turn(db, Errand.LOAD)
             campaign_id, was, run_id = _put_run(db, campaign, fire, now)
+            if campaign.reminder:
+                appointments.hold_runs(db, campaign_id)
             judged = Judged()
             if was is not None and was.redial != campaign.redial:
                 # With the change itself, or people would be dialed by rules that hold no more.
@@ -146,22 +150,21 @@ def put_list(
             }
             this = {"run_id": run_id, "load_id": load_id, "campaign_id": campaign_id}
             moved = back = 0
-            if campaign.reminder:
-                names = campaign.reminder.names.values()
+            names = campaign.reminder.names.values() if campaign.reminder else None
+            if names is not None:
                 moved = appointments.meet(db, campaign_id, run_id, names, now)
             entered = db.execute(text(_MERGE.format(**columns_as)), this).rowcount
-            if campaign.reminder:
+            if names is not None:
                 entered = _count_rows(db, run_id, load_id)
-            suppressed = _count_suppressed(db, load_id)
+            suppressed = _count_suppressed(db, run_id, load_id)
             accepted = entered - suppressed
-            if campaign.reminder:
+            if names is not None:
                 # After the counting: who they are is in the ledger already.
                 back = appointments.take_places(db, this, columns_as)
             other_zones = 0
-            reminds = campaign.reminder is not None
             # Of a row with two reminders, one may be new and the other there.
-            if staged > entered or reminds:
-                other_zones = correct_zones(db, campaign_id, run_id, by_appointment=reminds)
+            if staged > entered or names is not None:
+                other_zones = correct_zones(db, campaign_id, run_id, reminders=names, now=now)
             db.execute(
                 update(loads)
                 .where(loads.c.id == load_id)
@@ -240,7 +243,7 @@ def _put_run(
     return campaign_id, was, runs.put_run(db, campaign_id, now)
 
 
-def _stage(db: Connection, people: Iterable[Recipient]) -> int:
+def _stage(db: Connection, people: Iterable[Recipient], rejections: Rejections) -> int:
     """Write the recipients to the connection's own table. Returns how many rows of the list they are."""
     with begun(db, "DEFERRED"):
         db.execute(text(_STAGING))
@@ -277,7 +280,28 @@ def _stage(db: Connection, people: Iterable[Recipient]) -> int:
             # Several reminders of one appointment are one row.
             staged += person.reminder is None or person.line != line
             line = person.line
+        _stage_rejected(db, rejections)
+    _stage_rejected(db, rejections)
     return staged
+
+
+def _stage_rejected(db: Connection, rejections: Rejections) -> None:
+    """The times of rejected rows, which are entered as nobody: that the list has them is what counts."""
+    if not rejections.appointments:
+        return
+    # Without a key, or they would keep out a good row further down.
+    put = text(
+        'INSERT INTO staging (line, key, phone, appointment_at, due_at, attributes, "row", list_key) '
+        "VALUES (:line, '', '', :appointment_at, 0, '{}', '{}', :list_key)"
+    )
+    rows = [
+        {"line": line, "list_key": key, "appointment_at": microseconds(at)}
+        for line, key, at in rejections.appointments
+    ]
+    rejections.appointments.clear()
+    for first in range(0, len(rows), _BATCH):
+        with begun(db, "DEFERRED"):
+            db.execute(put, rows[first : first + _BATCH])
 
 
 def _list_key(person: Recipient) -> str | None:
@@ -302,6 +326,10 @@ def _count_rows(db: Connection, run_id: int, load_id: int) -> int:
     return int(db.execute(query, {"run_id": run_id, "load_id": load_id}).scalar_one())
 
 
-def _count_suppressed(db: Connection, load_id: int) -> int:
-    query = text("SELECT count(DISTINCT line) FROM recipients WHERE load_id = :load_id AND state = :state")
-    return int(db.execute(query, {"load_id": load_id, "state": RecipientState.SUPPRESSED}).scalar_one())
+def _count_suppressed(db: Connection, run_id: int, load_id: int) -> int:
+    query = text(
+        "SELECT count(DISTINCT line) FROM recipients "
+        "WHERE run_id = :run_id AND state = :state AND load_id = :load_id"
+    )
+    this = {"run_id": run_id, "load_id": load_id, "state": RecipientState.SUPPRESSED}
+    return int(db.execute(query, this).scalar_one())

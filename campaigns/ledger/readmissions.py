@@ -13,7 +13,7 @@ from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.outcomes import rings_of
 from campaigns.ledger.standing import campaign_of, leave_in_peace
-from campaigns.ledger.suppressions import hold_runs_with, suppressed
+from campaigns.ledger.suppressions import NOT_FOR_THE_LIMIT, hold_runs_with, suppressed
 from campaigns.ledger.tables import (
     EVERY_CAMPAIGN,
     attempts,
@@ -64,7 +64,7 @@ def remove_numbers(
             off.append(phone)
             # Where everybody has been called, nobody is called out of the blue: an operator asks for them.
             goes_on = runs.c.state.not_in((RunState.FINISHED, RunState.CANCELLED))
-            waiting += readmit(ledger, db, recipients.c.phone == phone, goes_on)
+            waiting += readmit(ledger, db, now, recipients.c.phone == phone, goes_on)
         others = select(suppressions.c.phone).where(suppressions.c.phone.in_(off)).distinct()
         barred = tuple(db.execute(others.order_by(suppressions.c.phone)).scalars())
         finished = _in_finished_runs(db, off, now)
@@ -76,7 +76,7 @@ def in_time(now: datetime) -> ColumnElement[bool]:
     return or_(recipients.c.expires_at.is_(None), recipients.c.expires_at > now)
 
 
-def readmit(ledger: Ledger, db: Connection, *these: ColumnElement[bool]) -> int:
+def readmit(ledger: Ledger, db: Connection, now: datetime, *these: ColumnElement[bool]) -> int:
     """suppressed → where each of these would stand otherwise, if no entry bars them any more.
 
     Their runs are held by whoever asks. Returns how many wait for a call again.
@@ -86,6 +86,7 @@ def readmit(ledger: Ledger, db: Connection, *these: ColumnElement[bool]) -> int:
         select(
             recipients.c.id,
             recipients.c.due_at,
+            recipients.c.expires_at,
             attempts.c.state,
             attempts.c.number,
             attempts.c.ended_at,
@@ -109,8 +110,11 @@ def readmit(ledger: Ledger, db: Connection, *these: ColumnElement[bool]) -> int:
     for person in people:
         rules = campaign_of(ledger, db, person.campaign_id, person.version).redial
         becomes, due_at = _stands(db, person, rules)
+        if becomes == RecipientState.WAITING and person.expires_at is not None and person.expires_at <= now:
+            becomes = RecipientState.EXPIRED
         this = recipients.c.id == person.id
-        db.execute(update(recipients).where(this).values(state=becomes, due_at=due_at, waits_for=None))
+        to_where = {"state": becomes, "due_at": due_at, "waits_for": NOT_FOR_THE_LIMIT}
+        db.execute(update(recipients).where(this).values(to_where))
         if becomes == RecipientState.WAITING:
             leave_in_peace(db, person.id, rules)
             state = db.execute(select(recipients.c.state).where(this)).scalar_one()

@@ -253,7 +253,7 @@ def ask_for_another(
             )
         for piece in _pieces(sorted(allowed_again)):
             these = recipients.c.id.in_(_listed(ledger, piece))
-            asked_again += readmit(ledger, db, these, recipients.c.run_id == run.id, in_time(now))
+            asked_again += readmit(ledger, db, now, these, recipients.c.run_id == run.id, in_time(now))
         if asked_again and state == RunState.FINISHED:
             # As by `dialer start`: it takes its turn beside the others, and refusals are counted anew.
             start(db, run, now)

@@ -208,10 +208,11 @@ def start_all(db: Connection, latest: Run, now: datetime, *, resumed: bool = Fal
     Returns the latest run's state afterwards. Raises Mistake if that was cancelled, unless it was the
     campaign's schedule that was to be resumed.
     """
-    if latest.number == 0 or (resumed and latest.state == RunState.CANCELLED):
-        return latest.state
-    state = latest.state
-    for run in all_of(db, latest):
+    every = _held(db, latest)
+    state = every[-1].state
+    if every[-1].number == 0 or (resumed and state == RunState.CANCELLED):
+        return state
+    for run in every:
         state = start(db, run, now)
     return state
 
@@ -229,17 +230,18 @@ def cancelled_of(db: Connection, latest: Run) -> list[int]:
 
 def pause_all(db: Connection, latest: Run, reason: str) -> bool:
     """Stop dialing a campaign: all its running runs, and its schedule. Returns whether any was going on."""
-    # First the campaign and then its runs, in the order in which loading a list takes them.
+    every = _held(db, latest)
     paused = schedules.pause(db, latest.campaign_id, reason)
-    for run in all_of(db, latest):
+    for run in every:
         paused |= pause(db, run.id, reason)
     return paused
 
 
 def cancel_all(db: Connection, latest: Run, now: datetime, *, hang_up: bool = False) -> int:
     """Give up everybody of a campaign who has not been called, and end its schedule. Returns how many."""
+    every = _held(db, latest)
     schedules.end(db, latest.campaign_id)
-    given_up = sum(cancel(db, run, now, hang_up=hang_up) for run in all_of(db, latest))
+    given_up = sum(cancel(db, run, now, hang_up=hang_up) for run in every)
     if hang_up:
         # Those of earlier runs that were cancelled by other words.
         unsaid = runs.c.id.in_(cancelled_of(db, latest)) & runs.c.hang_up_at.is_(None)
@@ -374,6 +376,15 @@ def finish(ledger: Ledger, now: datetime) -> int:
             .where(runs.c.id.in_(finished))
             .values(state=RunState.FINISHED, finished_at=now, reason=None, reason_code=None)
         ).rowcount
+
+
+def _held(db: Connection, latest: Run) -> list[Run]:
+    """`all_of` as it stands from now on until the end of the transaction: no other run begins meanwhile."""
+    # A fire may be about to commit a run that is newer than any we have seen, and its people would be dialed.
+    # So we wait for it, and then look again. First the campaign and then its runs, as a fire takes them.
+    this = select(campaigns.c.id).where(campaigns.c.id == latest.campaign_id)
+    db.execute(this.with_for_update(key_share=True))
+    return all_of(db, find_to_come(db, latest.name))
 
 
 _RUN = select(

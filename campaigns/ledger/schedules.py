@@ -15,12 +15,19 @@ from sqlalchemy import Connection, delete, func, insert, literal_column, select,
 from campaigns.attempt import RecipientState, RunState
 from campaigns.campaign import Campaign
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import campaigns, fires, recipients, runs
+from campaigns.ledger.tables import CLOCKS_DIFFER_BY, campaigns, fires, recipients, runs
+from campaigns.mistake import Mistake
 from campaigns.schedule import Skipped
 from campaigns.when import ScheduleOptions
 
 WAITING = "waiting"
 SKIPPED = "skipped"
+UNSAID = "unsaid"
+"""Waiting, but not for so long that anybody need know."""
+FAILED = "failed"
+"""No fire, but a moment at which nobody could say which fires there are."""
+GROWN = "grown"
+"""No fire, but the moment at which the last run's list was found to be longer than what was read of it."""
 
 
 class FireGone(Exception):
@@ -40,7 +47,7 @@ class Fire:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A fire that did not become a run, or not yet."""
+    """A fire that did not become a run, or not yet; or the moment of what else went wrong."""
 
     fire_at: datetime
     state: str
@@ -127,12 +134,19 @@ def schedule_of(db: Connection, campaign_id: int) -> Scheduled | None:
 
 
 def enter(db: Connection, campaign_id: int, folder: Path, now: datetime) -> bool:
-    """Let a campaign begin runs by itself, at the times after `now`. Returns whether it has not until now."""
+    """Let a campaign begin runs by itself, at the times after `now`. Returns whether it has not until now.
+
+    What a clock has written down that was ahead is forgotten, or no run would begin until then.
+    """
+    since = _from(db, campaign_id, now)
+    ahead = (campaigns.c.id == campaign_id) & (campaigns.c.schedule_from > now + CLOCKS_DIFFER_BY)
+    if db.execute(update(campaigns).where(ahead).values(schedule_from=since)).rowcount:
+        _forget_what_is_ahead(db, campaign_id, now)
     new = (campaigns.c.id == campaign_id) & campaigns.c.schedule_from.is_(None)
     db.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(folder=str(folder)))
     # Whatever has been told of an earlier schedule's fires is over.
     entered = db.execute(
-        update(campaigns).where(new).values(schedule_from=_from(db, campaign_id, now), schedule_paused=None)
+        update(campaigns).where(new).values(schedule_from=since, schedule_paused=None)
     ).rowcount
     if entered:
         db.execute(delete(fires).where(fires.c.campaign_id == campaign_id))
@@ -144,7 +158,8 @@ def changed(db: Connection, campaign_id: int, schedule: ScheduleOptions | None, 
     still = (campaigns.c.id == campaign_id) & campaigns.c.schedule_from.is_not(None)
     since = _from(db, campaign_id, now) if schedule is not None else None
     db.execute(update(campaigns).where(still).values(schedule_from=since))
-    waiting = (fires.c.campaign_id == campaign_id) & (fires.c.state == WAITING)
+    _forget_what_is_ahead(db, campaign_id, now)
+    waiting = (fires.c.campaign_id == campaign_id) & fires.c.state.in_((WAITING, UNSAID))
     db.execute(update(fires).where(waiting).values(state=SKIPPED, reason="the schedule was changed"))
 
 
@@ -199,9 +214,52 @@ def wait(ledger: Ledger, each: Scheduled, at: datetime, reason: str, now: dateti
     return True
 
 
+def remember(ledger: Ledger, each: Scheduled, at: datetime, reason: str, now: datetime) -> None:
+    """Keep why a fire has not become a run yet: nobody is told before it is skipped, or waits for longer."""
+    with ledger.write() as db:
+        try:
+            _hold(db, each.fire(at), paused=True)
+        except FireGone:
+            return
+        this = (fires.c.campaign_id == each.campaign_id) & (fires.c.fire_at == at)
+        # What has been told already stays to be seen.
+        if db.execute(select(fires.c.state).where(this)).scalar() in (None, UNSAID):
+            _tell(db, each.campaign_id, at, UNSAID, reason, now)
+
+
+def fail(ledger: Ledger, each: Scheduled, reason: str, now: datetime) -> None:
+    """Say why nobody can decide over its fires just now."""
+    with ledger.write() as db:
+        _mend(db, each.campaign_id)
+        _tell(db, each.campaign_id, now, FAILED, reason, now)
+
+
+def grown(ledger: Ledger, each: Scheduled, reason: str, now: datetime) -> None:
+    """Say that the last run's list has become longer after it was read."""
+    with ledger.write() as db:
+        _tell(db, each.campaign_id, now, GROWN, reason, now)
+
+
+def mend(ledger: Ledger, each: Scheduled) -> None:
+    """Its fires can be decided over again."""
+    with ledger.write() as db:
+        _mend(db, each.campaign_id)
+
+
+def _mend(db: Connection, campaign_id: int) -> None:
+    failed = (fires.c.campaign_id == campaign_id) & (fires.c.state == FAILED)
+    db.execute(delete(fires).where(failed))
+
+
 def begun(db: Connection, fire: Fire, now: datetime, turn: float) -> int:
-    """The id of the run that a fire becomes: new, empty and running. Raises FireGone."""
+    """The id of the run that a fire becomes: new, empty and running.
+
+    Raises FireGone, and Mistake if there is a run of that time, begun by a clock that was ahead.
+    """
     _hold(db, fire)
+    before = select(runs.c.number).where(runs.c.campaign_id == fire.campaign_id, runs.c.fire_at == fire.at)
+    if (number := db.execute(before).scalar()) is not None:
+        raise Mistake(f"run {number} was begun for that time before, by a clock that was ahead")
     latest = select(func.max(runs.c.number)).where(runs.c.campaign_id == fire.campaign_id)
     row = insert(runs).values(
         campaign_id=fire.campaign_id,
@@ -269,7 +327,7 @@ def _scheduled(db: Connection, *which: Any) -> list[Scheduled]:
                 folder=row.folder or "",
                 since=row.schedule_from,
                 paused=_paused(db, row.id),
-                trouble=_trouble(db, row.id, last),
+                trouble=_trouble(db, row.id, last, row.schedule_from),
                 last=last,
             )
         )
@@ -288,21 +346,29 @@ def _paused(db: Connection, campaign_id: int) -> str | None:
 
 def _from(db: Connection, campaign_id: int, now: datetime) -> datetime:
     """From when on a schedule fires that is entered now: not again at a time that has become a run."""
-    # The clock of whoever enters it may be behind that of the control process.
-    last = _last_run(db, campaign_id)
-    return now if last is None else max(now, last.fire_at)
+    # The clock of whoever enters it may be a little behind that of the control process. What is further ahead
+    # of it was written by a clock that was wrong; nor is it run again, as the ledger has each time once.
+    fired = (runs.c.campaign_id == campaign_id) & (runs.c.fire_at <= now + CLOCKS_DIFFER_BY)
+    last = db.execute(select(func.max(runs.c.fire_at)).where(fired)).scalar()
+    return now if last is None else max(now, last)
+
+
+def _forget_what_is_ahead(db: Connection, campaign_id: int, now: datetime) -> None:
+    ahead = (fires.c.campaign_id == campaign_id) & (fires.c.fire_at > now + CLOCKS_DIFFER_BY)
+    db.execute(delete(fires).where(ahead))
 
 
 def _last_run(db: Connection, campaign_id: int) -> LastRun | None:
     fired = (runs.c.campaign_id == campaign_id) & runs.c.fire_at.is_not(None)
     query = select(runs.c.number, runs.c.fire_at, runs.c.state).where(fired)
-    row = db.execute(query.order_by(runs.c.fire_at.desc()).limit(1)).one_or_none()
+    row = db.execute(query.order_by(runs.c.number.desc()).limit(1)).one_or_none()
     return None if row is None else LastRun(row.number, row.fire_at, RunState(row.state))
 
 
-def _trouble(db: Connection, campaign_id: int, last: LastRun | None) -> Trouble | None:
-    query = select(fires).where(fires.c.campaign_id == campaign_id)
+def _trouble(db: Connection, campaign_id: int, last: LastRun | None, since: datetime) -> Trouble | None:
+    query = select(fires).where(fires.c.campaign_id == campaign_id, fires.c.state != UNSAID)
     if last is not None:
-        query = query.where(fires.c.fire_at > last.fire_at)
+        # The mark is before the last run only where that was begun by a clock that was ahead.
+        query = query.where(fires.c.fire_at > min(last.fire_at, since))
     row = db.execute(query.order_by(fires.c.fire_at.desc()).limit(1)).one_or_none()
     return None if row is None else Trouble(row.fire_at, row.state, row.reason, row.tried_at)

@@ -111,6 +111,10 @@ WAITS_IF_ALLOWED = case(
 """The state of a recipient who would wait (again): `suppressed`, if the number is on the list by now."""
 
 
+NOT_FOR_THE_LIMIT = func.nullif(recipients.c.waits_for, literal_column("'limit'"))
+"""What somebody waits for besides the limits. The time of an appointment that has moved is still to come."""
+
+
 class StoppedHalfWay(KeyboardInterrupt):
     """Ctrl-C when the numbers were on the list already. Its text says what holds."""
 
@@ -277,7 +281,7 @@ def _withdraw(ledger: Ledger, db: Connection, phones: Sequence[str], campaign_id
     ids = list(db.execute(taken.values(state=AttemptState.RETURNED, reason="suppressed")).scalars())
     waiting = select(recipients.c.id).where(*theirs, recipients.c.state == RecipientState.WAITING)
     waiting = waiting.order_by(recipients.c.id).with_for_update(key_share=True)
-    becomes = {"state": RecipientState.SUPPRESSED, "waits_for": None}
+    becomes = {"state": RecipientState.SUPPRESSED, "waits_for": NOT_FOR_THE_LIMIT}
     suppressed_now = db.execute(
         update(recipients).where(recipients.c.id.in_(waiting)).values(becomes)
     ).rowcount

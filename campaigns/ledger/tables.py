@@ -121,7 +121,7 @@ fires = Table(
     # Fires that did not become a run (yet): those that did are runs with a `fire_at`.
     Column("campaign_id", _Id, ForeignKey("campaigns.id"), primary_key=True, autoincrement=False),
     Column("fire_at", Instant, primary_key=True),
-    Column("state", String(20), nullable=False),  # `waiting` for its list, or `skipped` for good
+    Column("state", String(20), nullable=False),  # `waiting` for its list, `skipped`, …: schedules.py
     Column("reason", Text, nullable=False),
     Column("tried_at", Instant, nullable=False),
 )

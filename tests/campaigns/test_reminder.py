@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from campaigns.campaign import Campaign, read_campaign
 from campaigns.mistake import Mistake
 from campaigns.recipient import Recipient
-from campaigns.reminder import LONGEST_KEY, appointment_time, calls_before, reminders
+from campaigns.reminder import LONGEST_KEY, appointment, appointment_time, calls_before
 from campaigns.timing import Untimely, timed
 
 MONDAY = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -242,7 +242,7 @@ def test_a_list_without_the_column_is_a_mistake_of_the_row() -> None:
     with pytest.raises(
         ValueError, match='is without the column "appointment_at", which \\[reminder\\] at names'
     ):
-        reminders(campaign(), replace(person("x"), row={"phone": "x"}), MONDAY)
+        appointment(campaign(), replace(person("x"), row={"phone": "x"}))
 
 
 @given(

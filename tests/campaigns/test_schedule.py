@@ -93,6 +93,13 @@ def test_nothing_fires_again_that_has_fired_before_the_clock_was_put_back() -> N
     assert next(fires(schedule("30 * * * *"), between)) == local("2026-10-25T02:30+01:00")
 
 
+def test_zone_that_is_not_known_never_fires() -> None:
+    """A ledger may be read where a zone is not known: no crash, and no fire at a wrong time."""
+    unknown = schedule("0 9 * * *", "UTC").model_copy(update={"time_zone": "America/Coyhaique_New"})
+    assert list(fires(unknown, local("2026-03-02 08:00"))) == []
+    assert unknown.local(datetime(2026, 3, 2, 9, tzinfo=UTC)).isoformat() == "2026-03-02T09:00:00+00:00"
+
+
 def changes_of(zone: str) -> list[int]:
     """The days of 2026, from 0, on whose noon (UTC) the clock shows another offset than a day before."""
     place = ZoneInfo(zone)

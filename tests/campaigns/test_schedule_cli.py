@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from campaigns.campaign import read_campaign
 from campaigns.ledger import Ledger, open_ledger, runs, schedules
 from campaigns.ledger.health import beat
 from campaigns.ledger.schedules import Scheduled, scheduled
+from campaigns.ledger.tables import campaigns
 from campaigns.load import load_fire
 from campaigns.schedule import fires
 
@@ -53,8 +55,11 @@ def entered(dialer: Dialer) -> Dialer:
 
 @pytest.fixture
 def ledger(entered: Dialer) -> Iterator[Ledger]:
-    """The ledger that the commands use."""
+    """The ledger that the commands use; the schedule stands there since a fortnight ago."""
     with closing(open_ledger("sqlite:///.dialer/ledger.sqlite")) as opened:
+        with opened.write() as db:
+            fortnight_ago = datetime.now(UTC) - timedelta(days=14)
+            db.execute(campaigns.update().values(schedule_from=fortnight_ago))
         yield opened
 
 
@@ -65,7 +70,7 @@ def the_one(ledger: Ledger) -> Scheduled:
 
 
 def begin(ledger: Ledger) -> datetime:
-    """The next run begins, a day or so before its time. Returns that."""
+    """The first run of the last fortnight that has not begun. Returns its time."""
     each = the_one(ledger)
     at = next(fires(each.options, each.since))
     rejects = Path("fire.rejects.csv")
@@ -134,7 +139,7 @@ def test_schedules_are_listed(entered: Dialer, ledger: Ledger) -> None:
     beat(ledger, "control@here:1", "control", "connect", None, datetime.now(UTC))
     beat(ledger, "beat@here:2", "beat", "connect", None, datetime.now(UTC))
     each = the_one(ledger)
-    path = each.list_path(next(fires(each.options, at)))
+    path = each.list_path(next(fires(each.options, datetime.now(UTC))))
     path.parent.mkdir()
     path.write_text("phone\n")
     lines = entered("schedule").out.splitlines()
@@ -272,3 +277,34 @@ def test_latest_run_decides_what_a_finished_campaign_says(entered: Dialer, ledge
     lines = entered("status", "clinic").out.splitlines()
     assert (run.number, lines[0]) == (1, "clinic: finished")
     assert re.match(rf"  the next run begins {WHEN}", lines[-1])
+
+
+@pytest.mark.parametrize("command", [["status", "clinic"], ["status"], ["schedule"]])
+def test_clock_that_was_ahead_is_told(entered: Dialer, ledger: Ledger, command: list[str]) -> None:
+    """Nothing begins for a year; entered again, it begins from now on."""
+    with ledger.write() as db:
+        db.execute(campaigns.update().values(schedule_from=datetime.now(UTC) + timedelta(days=365)))
+    alarm = r"alarm: a clock that was ahead has written that no run begins before \w{3} \d{4}-.*; when all "
+    assert re.search(alarm + r"clocks are right, .*: dialer schedule add FILE\n", entered(*command).out)
+    assert "is scheduled already; the next run begins" in entered("schedule", "add", "clinic.toml").out
+    assert "alarm" not in entered(*command).out
+
+
+def test_zone_that_this_machine_does_not_know(entered: Dialer, ledger: Ledger) -> None:
+    """Entered on a newer one: every command says so, and goes on with the other campaigns."""
+    Path("other.toml").write_text((CAMPAIGN + SCHEDULE).replace("clinic", "other"))
+    assert entered("schedule", "add", "other.toml").code == 0
+    with ledger.write() as db:
+        (choices,) = db.execute(select(campaigns.c.choices).where(campaigns.c.name == "clinic")).one()
+        schedule = choices["schedule"] | {"time_zone": "America/Coyhaique_New"}
+        changed = campaigns.update().where(campaigns.c.name == "clinic")
+        db.execute(changed.values(choices=choices | {"schedule": schedule}))
+    alarm = "alarm: this machine does not know the time zone America/Coyhaique_New; pip install -U tzdata"
+    for command in (["status"], ["status", "clinic"], ["schedule"]):
+        assert (entered(*command).code, alarm in entered(*command).out) == (0, True)
+    listed = entered("schedule").out.splitlines()
+    assert (listed[0], listed[1].strip()) == ("clinic: 0 9 * * MON-FRI, America/Coyhaique_New", alarm)
+    assert "other: 0 9 * * MON-FRI, Europe/Berlin" in listed
+    found = {each["name"]: each for each in entered("schedule", "--json").json["schedules"]}
+    assert (found["clinic"]["next"], len(found["other"]["next"])) == ([], 3)
+    assert entered("pause", "clinic").code == entered("cancel", "clinic", "--yes").code == 0

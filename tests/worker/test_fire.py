@@ -17,10 +17,12 @@ from sqlalchemy import event
 from campaigns.ledger import Ledger, runs, schedules
 from campaigns.ledger.lists import put_schedule
 from campaigns.ledger.schedules import Trouble, scheduled
+from campaigns.ledger.tables import campaigns
 from worker.fire import TRY_AGAIN, Firing
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 HOURLY = {"cron": "0 * * * *", "time_zone": "UTC", "list": "people.csv"}
 
 
@@ -84,6 +86,13 @@ class Station:
     def trouble(self) -> Trouble | None:
         """What the first schedule's status complains of."""
         return scheduled(self.ledger)[0].trouble
+
+    def put_zone(self, zone: str, name: str = "reminders") -> None:
+        """A machine whose data are newer has entered it by the clock of this zone."""
+        campaign = self.desk.campaign(name, schedule=HOURLY | {"time_zone": zone})
+        with self.ledger.write() as db:
+            this = campaigns.update().where(campaigns.c.name == name)
+            db.execute(this.values(choices=campaign.model_dump(mode="json")))
 
     def pause(self) -> None:
         with self.ledger.write() as db:
@@ -282,6 +291,68 @@ def test_list_that_is_being_written_is_left_alone(station: Station) -> None:
     assert station.fire(late + MINUTE) == 1
 
 
+def test_list_that_is_written_until_its_grace_is_over(station: Station) -> None:
+    """Nobody is alarmed within the first minute, but why it was skipped is said: not that nothing runs."""
+    station.enter(grace="1m")
+    path = station.folder / "people.csv"
+    for seconds in range(0, 65, 5):
+        now = NOON + HOUR + seconds * SECOND
+        os.utime(path, (now.timestamp(), now.timestamp()))
+        assert station.fire(now) == 0
+        assert station.trouble() is None or seconds > 60
+    station.fire(NOON + HOUR + 65 * SECOND)
+    assert (station.trouble().state, station.trouble().reason) == (
+        "skipped",
+        f"{path}: is being written just now",
+    )
+
+
+def test_list_that_grows_after_it_was_read(station: Station) -> None:
+    """Its writer had paused for longer than we wait: those at its end are told of, until the next run."""
+    path = station.folder / "people.csv"
+    firing = station.firing()
+    station.now = NOON + HOUR
+    assert (firing.fire(), firing.fire(), station.trouble()) == (1, 0, None)
+    with path.open("a") as file:
+        file.write("+14155550103\n")
+    os.utime(path, (NOON.timestamp(), NOON.timestamp()))
+    station.now += MINUTE
+    assert (firing.fire(), len(station.desk.recipients())) == (0, 2)
+    assert station.trouble().reason == (
+        f"{path}: has grown since it was read for the run of Mon 13:00; whoever is new on it is not called: "
+        "dialer load CAMPAIGN.toml LIST.csv"
+    )
+    station.now = NOON + 2 * HOUR
+    assert (firing.fire(), station.trouble(), len(station.desk.recipients())) == (1, None, 3)
+
+
+def test_other_list_of_that_name_has_not_grown(station: Station) -> None:
+    """The next list may be put there as soon as the last one was read, longer or shorter."""
+    firing = station.firing()
+    station.now = NOON + HOUR
+    assert firing.fire() == 1
+    station.write(*(f"+1415655{n:04d}" for n in range(30)))
+    station.now += MINUTE
+    assert (firing.fire(), station.trouble()) == (0, None)
+    (station.folder / "people.csv").unlink()
+    station.now += HOUR - MINUTE - SECOND
+    assert (firing.fire(), station.trouble(), firing.read) == (0, None, {})
+
+
+def test_list_that_was_missing_and_is_being_written(station: Station) -> None:
+    """What has been told already stays to be seen until the run begins."""
+    path = station.folder / "people.csv"
+    path.unlink()
+    assert station.fire(NOON + HOUR) == 0
+    station.write("+14155550101")
+    now = (NOON + HOUR + TRY_AGAIN).timestamp()
+    os.utime(path, (now, now))
+    assert station.fire(NOON + HOUR + TRY_AGAIN) == 0
+    assert station.trouble().reason == f"{path}: there is no such file"
+    assert station.fire(NOON + HOUR + 2 * TRY_AGAIN) == 1
+    assert station.trouble() is None
+
+
 def test_list_that_grows_while_it_is_read_is_not_begun(station: Station) -> None:
     """Whoever copies a long list there, slowly: those at its end are not left out."""
     path = station.write(*(f"+1415655{n:04d}" for n in range(600)))
@@ -420,6 +491,92 @@ def test_other_list_while_it_is_waited_for(station: Station) -> None:
     assert station.fire(NOON + HOUR) == 0
     station.enter(list="people.csv")
     assert station.fire(NOON + HOUR + MINUTE) == 1
+
+
+# --- clocks and zones -------------------------------------------------------------------------------------
+
+
+def test_clock_that_was_ahead_silences_nothing_for_good(station: Station) -> None:
+    """A year ahead, it begins a run; put back, the schedule is entered again and goes on where it was."""
+    assert station.fire(NOON + 365 * DAY) == 1
+    assert [station.fire(NOON + hours * HOUR) for hours in (1, 2)] == [0, 0]
+    station.enter()
+    assert scheduled(station.ledger)[0].since == NOON + 2 * HOUR
+    assert [station.fire(NOON + 3 * HOUR - SECOND), station.fire(NOON + 3 * HOUR)] == [0, 1]
+    assert station.begun() == [(1, NOON + 365 * DAY), (2, NOON + 3 * HOUR)]
+    assert scheduled(station.ledger)[0].last.number == 2
+    (station.folder / "people.csv").unlink()
+    assert station.fire(NOON + 4 * HOUR) == 0
+    assert station.trouble().fire_at == NOON + 4 * HOUR
+
+
+def test_what_a_clock_that_was_ahead_has_skipped_is_forgotten(station: Station) -> None:
+    """Its reports of a time to come go with its mark."""
+    assert station.fire(NOON + 365 * DAY + 45 * MINUTE) == 0
+    assert station.trouble().fire_at == NOON + 365 * DAY
+    station.now = NOON + MINUTE
+    station.enter()
+    assert station.trouble() is None
+    assert station.fire(NOON + HOUR) == 1
+
+
+def test_clock_that_is_far_behind_makes_no_second_run_of_a_time(station: Station) -> None:
+    """Entered where it is an hour earlier: whom the last run has called, nobody calls for that time again."""
+    assert station.fire(NOON + HOUR) == 1
+    station.now = NOON + 5 * MINUTE
+    station.enter()
+    assert station.fire(NOON + HOUR + 10 * MINUTE) == 0
+    assert station.begun() == [(1, NOON + HOUR)]
+    assert station.trouble().reason == "run 1 was begun for that time before, by a clock that was ahead"
+    assert station.fire(NOON + 2 * HOUR) == 1
+    assert station.trouble() is None
+
+
+def test_zone_that_the_control_process_does_not_know(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other campaigns' runs begin, its own are an alarm; and they begin as soon as the zone is known."""
+    station.enter("another")
+    zone = "America/Coyhaique_New"
+    station.put_zone(zone)
+    with caplog.at_level(logging.ERROR):
+        assert [station.fire(NOON + HOUR), station.fire(NOON + HOUR + TRY_AGAIN)] == [1, 0]
+    assert (station.begun("another"), station.begun()) == ([(1, NOON + HOUR)], [])
+    problem = (
+        f"the control process's machine does not know the time zone {zone}; there: pip install -U tzdata"
+    )
+    (trouble,) = [each.trouble for each in scheduled(station.ledger) if each.trouble]
+    assert (trouble.state, trouble.reason) == ("failed", f"{problem}, and start it again")
+    assert caplog.text.count(problem) == 1
+    station.put_zone("UTC")
+    assert station.fire(NOON + HOUR + 2 * TRY_AGAIN) == 1
+    assert [each.trouble for each in scheduled(station.ledger)] == [None, None]
+
+
+def test_fault_of_deciding_keeps_no_other_from_its_time(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was missed cannot be written down for one campaign: it is told, and the other one goes on."""
+    station.enter("another")
+
+    def fail(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "UPDATE campaigns SET schedule_from" in statement and not caplog.records:
+            raise RuntimeError("unheard of")
+
+    late = NOON + HOUR + 31 * MINUTE
+    event.listen(station.ledger._engine, "before_cursor_execute", fail)
+    with caplog.at_level(logging.ERROR):
+        assert station.fire(late) == 0
+    event.remove(station.ledger._engine, "before_cursor_execute", fail)
+    assert "unheard of" in caplog.text
+    failed, skipped = [each.trouble for each in scheduled(station.ledger)]
+    assert (failed.state, failed.reason) == (
+        "failed",
+        "RuntimeError; the log of the control process has more",
+    )
+    assert (skipped.state, skipped.fire_at) == ("skipped", NOON + HOUR)
+    station.fire(late + TRY_AGAIN)
+    assert [each.trouble.state for each in scheduled(station.ledger)] == ["skipped", "skipped"]
 
 
 # --- in the control process -------------------------------------------------------------------------------

@@ -1,17 +1,26 @@
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger
+from campaigns.ledger.claims import bring_forward
 from campaigns.ledger.expiry import expire
-from campaigns.ledger.lists import Loaded
+from campaigns.ledger.lists import Loaded, _count_suppressed
 from campaigns.ledger.moves import NotNow, Order, mark_returned
+from campaigns.ledger.readmissions import remove_numbers
+from campaigns.ledger.requeues import Asked, look
+from campaigns.ledger.runs import finish
+from campaigns.ledger.suppressions import Number, put_numbers, withdraw
+from campaigns.ledger.tables import EVERY_CAMPAIGN
+from campaigns.load import load
 from campaigns.mistake import Mistake
 from campaigns.recipient import Recipient
 
@@ -389,3 +398,183 @@ def test_a_call_that_would_leave_after_its_appointment_has_moved(
         feeding.result()
     assert standing(desk)[0][3] == 27
     assert len(desk.attempts()) == 1
+
+
+def test_a_time_that_the_list_has_again_is_the_only_one(desk: "Desk") -> None:
+    """Moved forth and back and forth: nobody is called for a time in between, and requeued for none."""
+    desk.load(reminding(desk), [person(desk, "A", 3)])
+    desk.load(reminding(desk), [person(desk, "A", 6)])
+    desk.start()
+    assert called(desk) == ["A"]
+    assert numbers(desk.load(reminding(desk), [person(desk, "A", 3)])) == (1, 1, 0, 0, 0, 0)
+    assert numbers(desk.load(reminding(desk), [person(desk, "A", 6)])) == (1, 0, 1, 0, 0, 1)
+    assert standing(desk) == [(1, "A", "done", 6), (1, "A 2026-03-02T15:00:00Z", "expired", 3)]
+    desk.start()
+    assert called(desk) == ["A"]
+
+
+def test_of_two_times_of_a_key_one_is_left(desk: "Desk") -> None:
+    """A list has one of the two times only: the other one has moved there."""
+    desk.load(reminding(desk), [person(desk, "A", 3), person(desk, "A", 27, line=3)])
+    assert numbers(desk.load(reminding(desk), [person(desk, "A", 27)])) == (1, 0, 1, 0, 0, 1)
+    assert [each[2:] for each in standing(desk)] == [("expired", 3), ("waiting", 27)]
+
+
+def test_who_was_called_for_an_old_time_is_not_asked_for_again(desk: "Desk") -> None:
+    """A requeue finds the old time over, until the list has it again."""
+    desk.load(reminding(desk), [person(desk, "A", 3)])
+    desk.start()
+    (claimed,) = desk.claim()
+    desk.bring(claimed, AttemptState.PLACED)
+    assert desk.ended(claimed, Outcome.BUSY)
+    busy = Asked(outcomes=frozenset({Outcome.BUSY}))
+    desk.load(reminding(desk), [person(desk, "A", 6)])
+    found = look(desk.ledger, desk.run().id, busy, desk.noon)
+    assert (found.expired, list(found.attempt_ids)) == (1, [])
+    desk.load(reminding(desk), [person(desk, "A", 3)])
+    found = look(desk.ledger, desk.run().id, busy, desk.noon)
+    assert (found.expired, list(found.attempt_ids)) == (0, [claimed.attempt_id])
+
+
+def test_who_is_suppressed_is_not_readmitted_for_an_old_time(desk: "Desk") -> None:
+    """The appointment moves while its number is barred: only the new time is called for afterwards."""
+    desk.load(reminding(desk), [person(desk, "A", 3)])
+    desk.start()
+    bar(desk)
+    assert numbers(desk.load(reminding(desk), [person(desk, "A", 6)])) == (1, 0, 1, 0, 0, 1)
+    next_run(desk)
+    assert numbers(desk.load(reminding(desk), [person(desk, "A", 9)])) == (1, 0, 0, 0, 1, 1)
+    assert standing(desk) == [(1, "A", "expired", 6), (2, "A", "suppressed", 9)]
+    assert allow(desk) == 1
+    assert called(desk) == ["A"]
+
+
+def test_who_is_entered_again_does_not_wait_twice(desk: "Desk") -> None:
+    """Suppressed in two runs for one appointment, and allowed again: there is one call."""
+    desk.load(reminding(desk), [person(desk, "A", 3)])
+    desk.start()
+    bar(desk)
+    next_run(desk)
+    desk.load(reminding(desk), [person(desk, "A", 3)])
+    assert standing(desk) == [(1, "A", "expired", 3), (2, "A", "suppressed", 3)]
+    assert allow(desk) == 1
+    assert called(desk) == ["A"]
+
+
+def test_whose_time_has_passed_is_not_readmitted(desk: "Desk") -> None:
+    """A number comes off the list after the appointment: nobody waits, they are expired."""
+    desk.load(reminding(desk), [person(desk, "A", 3)])
+    desk.start()
+    bar(desk)
+    assert allow(desk, desk.noon + 3 * HOUR) == 0
+    assert desk.states() == ["expired"]
+
+
+def test_a_moved_reminder_comes_at_its_time_after_it_was_suppressed(desk: "Desk") -> None:
+    """On the list by mistake and off it again: it is not taken for one that a clock has put off."""
+    desk.load(reminding(desk), [person(desk, "A", 3)])
+    desk.start()
+    desk.claim()
+    desk.load(reminding(desk), [replace(person(desk, "A", 51), due_at=desk.noon + 49 * HOUR)])
+    bar(desk)
+    assert allow(desk) == 1
+    assert bring_forward(desk.ledger, desk.noon) == 0
+    assert desk.claim() == []
+
+
+def test_a_rejected_row_takes_the_old_time_back(desk: "Desk", tmp_path: Path) -> None:
+    """There is no hour left before the new time, or it is over: nobody is called for the old one."""
+    campaign = desk.campaign(
+        reminder=REMINDER,
+        list={"key": "id"},
+        calling_hours={"weekdays": "09:00-20:00", "time_zone": "America/New_York"},
+    )
+    head, path = "id,phone,when\n", tmp_path / "list.csv"
+    rows = [f"{key},+1415555010{i},2026-03-03T15:00-05:00\n" for i, key in enumerate("ABCD")]
+    path.write_text(head + "".join(rows))
+    assert load(desk.ledger, campaign, path, now=desk.noon).loaded.accepted == 4
+    rows[0] = "A,+14155550100,2026-03-03T08:30-05:00\n"
+    rows[1] = "B,+14155550101,2026-03-02T15:00-05:00\n"
+    rows[2] = "C,+14155550102,tomorrow\n"
+    path.write_text(head + "".join(rows))
+    night = desk.noon + 14 * HOUR
+    loaded = load(desk.ledger, campaign, path, now=night).loaded
+    assert numbers(loaded) == (4, 0, 1, 3, 0, 0)
+    # Of C the new time could not be read, so that nothing is known of it.
+    assert desk.states() == ["expired", "expired", "waiting", "waiting"]
+
+
+def test_a_rejected_row_keeps_no_good_one_out(desk: "Desk", tmp_path: Path) -> None:
+    """The same appointment twice, first with a number whose time zone is not known: the second is entered."""
+    campaign = desk.campaign(reminder=REMINDER, list={"key": "id"}, calling_hours={"weekdays": "09:00-20:00"})
+    path = tmp_path / "list.csv"
+    when = "2026-03-03T15:00-05:00"
+    path.write_text(f"id,phone,when\nA,+18005550100,{when}\nA,+14155550100,{when}\n")
+    assert numbers(load(desk.ledger, campaign, path, now=desk.noon).loaded) == (2, 1, 0, 1, 0, 0)
+
+
+def test_a_load_and_a_suppression_do_not_wait_for_each_other(
+    postgres_ledger: Ledger,
+    postgres_ledger_url: str,
+    aside: Callable[..., Any],
+    until_over_or_blocked: Callable[..., None],
+    desk_of: Callable[[Ledger], "Desk"],
+    opened: Callable[[str], Ledger],
+) -> None:
+    """A finished run whose people get another time zone is held together with the later ones."""
+    desk, loader = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    old = replace(person(desk, "A", 3), phone="+14155550199")
+    desk.load(reminding(desk), [old])
+    desk.start()
+    (claimed,) = desk.claim()
+    desk.bring(claimed, AttemptState.UNKNOWN)
+    assert desk.not_found(claimed, redial=False)
+    finish(desk.ledger, desk.noon)
+    assert (desk.run().state, desk.states()) == ("finished", ["held"])
+    next_run(desk)
+    desk.load(reminding(desk), [replace(person(desk, "B", 9), phone=old.phone)])
+    zone = "America/New_York"
+    reached, go = threading.Event(), threading.Event()
+
+    def when_the_runs_are_held(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "INSERT INTO withdrawn" in statement and not reached.is_set():
+            reached.set()
+            assert go.wait(60)
+
+    event.listen(loader.ledger._engine, "before_cursor_execute", when_the_runs_are_held)
+    loading = aside(lambda: loader.load(reminding(desk), [replace(old, time_zone=zone, zones=zone)]))
+    assert reached.wait(30)
+    barring = aside(lambda: withdraw(postgres_ledger, [old.phone], EVERY_CAMPAIGN))
+    until_over_or_blocked(postgres_ledger, barring)
+    go.set()
+    assert loading.result().other_zones == 1
+    assert barring.result() == 1
+
+
+def test_what_came_of_a_list_is_counted_in_its_run(
+    sqlite_ledger_url: str,
+    opened: Callable[[str], Ledger],
+    plans: Callable[[Ledger, Callable[[], Any]], list[str]],
+) -> None:
+    """A load that holds the ledger looks at nobody of other runs to count its own."""
+    ledger = opened(sqlite_ledger_url)
+
+    def count() -> None:
+        with ledger.read() as db:
+            assert _count_suppressed(db, 1, 1) == 0
+
+    (how,) = plans(ledger, count)
+    assert "ix_recipients_run_state (run_id=? AND state=?)" in how
+
+
+def bar(desk: "Desk", phone: str = "+14150000001") -> None:
+    numbers = [Number(phone, "asked to", desk.noon)]
+    put_numbers(desk.ledger, numbers, campaign_id=EVERY_CAMPAIGN, now=desk.noon)
+
+
+def allow(desk: "Desk", now: datetime | None = None, phone: str = "+14150000001") -> int:
+    """Take a number off the list. Returns how many wait again."""
+    removed = remove_numbers(
+        desk.ledger, [phone], campaign_id=EVERY_CAMPAIGN, reason="a mistake", now=now or desk.noon
+    )
+    return removed.waiting

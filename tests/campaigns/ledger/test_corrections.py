@@ -131,6 +131,40 @@ def test_a_reminder_comes_at_the_time_of_the_corrected_zone(desk: "Desk") -> Non
     assert list(due.values()) == [(DENVER, desk.noon + 4 * HOUR)]
 
 
+def test_a_reminder_that_the_corrected_zone_merges_away_is_not_made(desk: "Desk") -> None:
+    """Only the later of the two is on the list then; whoever was called for the other one stays so."""
+    campaign = desk.campaign(reminder={"at": "when", "before": ["24h", "12h"]}, calling_hours=HOURS)
+    at = desk.noon + 30 * HOUR
+
+    def list_of(zone: str, *names: str) -> list[Recipient]:
+        one = replace(people(desk, zone)[0], appointment_at=at, due_at=desk.noon, expires_at=at)
+        return [replace(one, key=f"A {name}", reminder=name) for name in names]
+
+    desk.load(campaign, list_of(BERLIN, "24h", "12h"))
+    desk.start()
+    assert len(desk.claim(1)) == 1
+    assert desk.load(campaign, list_of(DENVER, "12h")).other_zones == 1
+    assert [(row.key, row.state, row.zones) for row in desk.recipients()] == [
+        ("A 24h", "expired", DENVER),
+        ("A 12h", "waiting", DENVER),
+    ]
+    assert desk.load(campaign, list_of(DENVER, "12h")).other_zones == 0
+
+
+def test_a_reminder_that_is_not_in_the_file_any_more_gets_the_zone_too(desk: "Desk") -> None:
+    """An appointment keeps the reminders that it was entered with: it would be left without any."""
+    at = desk.noon + 30 * HOUR
+    one = replace(people(desk, BERLIN)[0], appointment_at=at, due_at=desk.noon, expires_at=at)
+    desk.load(desk.campaign(reminder={"at": "when", "before": "24h"}, calling_hours=HOURS), [one])
+    both = desk.campaign(reminder={"at": "when", "before": ["23h", "2h"]}, calling_hours=HOURS)
+    other = [
+        replace(one, key=f"key-1 {name}", reminder=name, zones=DENVER, time_zone=DENVER)
+        for name in ("23h", "2h")
+    ]
+    assert desk.load(both, other).other_zones == 1
+    assert [(row.key, row.state, row.zones) for row in desk.recipients()] == [("key-1", "waiting", DENVER)]
+
+
 def test_a_list_is_corrected_while_people_are_claimed(
     postgres_ledger: Ledger,
     postgres_ledger_url: str,

@@ -12,6 +12,7 @@ from campaigns.attempt import Outcome, RunState
 from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger, runs, schedules
 from campaigns.ledger.lists import Loaded, Rejections, put_list, put_schedule
+from campaigns.ledger.moves import Order
 from campaigns.ledger.schedules import FireGone, Scheduled, Skipped, scheduled
 from campaigns.mistake import Mistake
 
@@ -309,6 +310,93 @@ def test_pausing_stops_every_run_and_the_schedule(desk: "Desk", two_runs: Schedu
         assert runs.start_all(db, latest, ONE, resumed=schedules.resume(db, latest.campaign_id)) == "running"
     assert states(desk, two_runs.campaign_id) == [RunState.RUNNING] * 2
     assert the_one(desk.ledger).paused is None
+
+
+def bidden(ledger: Ledger, what: str) -> Any:
+    """What `dialer cancel`, `pause` or `start` does to the ledger."""
+    with ledger.write() as db:
+        latest = runs.find_to_come(db, "reminders")
+        if what == "cancel":
+            return runs.cancel_all(db, latest, ONE + DAY)
+        if what == "pause":
+            return runs.pause_all(db, latest, "by an operator")
+        return runs.start_all(db, latest, ONE + DAY)
+
+
+@pytest.fixture
+def both_at_once(
+    postgres_ledger: Ledger,
+    postgres_ledger_url: str,
+    aside: Callable[..., Any],
+    until_over_or_blocked: Callable[..., None],
+    held_before_commit: Any,
+    opened: Callable[[str], Ledger],
+) -> Callable[..., tuple[Any, Any]]:
+    """Holds the first one before its commit, after a statement, until the second one waits or is through."""
+
+    def run(first: Callable[[Ledger], Any], after: str, second: Callable[[Ledger], Any]) -> tuple[Any, Any]:
+        other = opened(postgres_ledger_url)
+        with held_before_commit(other, after) as (reached, go):
+            going = aside(lambda: first(other))
+            assert reached.wait(30)
+            coming = aside(lambda: second(postgres_ledger))
+            until_over_or_blocked(opened(postgres_ledger_url), coming)
+            go.set()
+            return going.result(), coming.result()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("what", "answer", "dialed"), [("cancel", 6, 0), ("pause", True, 0), ("start", RunState.RUNNING, 3)]
+)
+def test_operator_while_a_fire_is_committed(
+    postgres_ledger: Ledger,
+    desk_of: Callable[[Ledger], "Desk"],
+    both_at_once: Callable[..., tuple[Any, Any]],
+    what: str,
+    answer: object,
+    dialed: int,
+) -> None:
+    """The run that has just begun is one of the campaign's: cancelled or paused, nobody in it is dialed."""
+    desk = desk_of(postgres_ledger)
+    put_schedule(postgres_ledger, of(desk), FOLDER, desk.noon)
+    begin(desk, the_one(postgres_ledger), ONE)
+    if what == "start":
+        # What the operator sees first cannot be started any more.
+        desk.cancel()
+    each = the_one(postgres_ledger)
+    begun, answered = both_at_once(
+        lambda ledger: begin(desk, each, ONE + DAY, ledger=ledger),
+        "INSERT INTO recipients",
+        lambda ledger: bidden(ledger, what),
+    )
+    assert (begun.accepted, answered, desk.run().number) == (3, answer, 2)
+    claimed = desk.claim(now=ONE + DAY)
+    assert [isinstance(desk.dial(one, now=ONE + DAY), Order) for one in claimed] == [True] * dialed
+
+
+@pytest.mark.parametrize(("what", "answer"), [("cancel", 3), ("pause", True)])
+def test_fire_while_an_operator_decides(
+    postgres_ledger: Ledger,
+    desk_of: Callable[[Ledger], "Desk"],
+    both_at_once: Callable[..., tuple[Any, Any]],
+    what: str,
+    answer: object,
+) -> None:
+    """It waits for what is decided, and then begins no run."""
+    desk = desk_of(postgres_ledger)
+    put_schedule(postgres_ledger, of(desk), FOLDER, desk.noon)
+    begin(desk, the_one(postgres_ledger), ONE)
+    each = the_one(postgres_ledger)
+
+    def fire(ledger: Ledger) -> str:
+        with pytest.raises(FireGone):
+            begin(desk, each, ONE + DAY, ledger=ledger)
+        return "gone"
+
+    assert both_at_once(lambda ledger: bidden(ledger, what), "UPDATE runs", fire) == (answer, "gone")
+    assert (desk.run().number, desk.claim(now=ONE + DAY)) == (1, [])
 
 
 def test_pausing_between_two_runs_holds_the_next_one(desk: "Desk", daily: Scheduled) -> None:
