@@ -12,7 +12,7 @@ from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import Campaign, RedialOptions
 from campaigns.ledger import Ledger
 from campaigns.ledger.limits import Call, calls_to
-from campaigns.ledger.runs import Run, campaign_of, find
+from campaigns.ledger.runs import Run, before, campaign_of, find
 from campaigns.ledger.stories import (
     Record,
     campaigns_with,
@@ -81,6 +81,8 @@ class Story:
     """What the rules say of the next call, if one is waited for."""
     suppressions: Sequence[Entry] = ()
     """What the suppression list has said of the number for this campaign, and says now."""
+    run: int = 1
+    """The number of the run in which they are."""
 
     @property
     def in_doubt(self) -> AttemptStory | None:
@@ -92,6 +94,7 @@ class Story:
         """The same for machines."""
         person = self.record.recipient
         return {
+            "run": self.run,
             "key": person.key,
             "phone": person.phone,
             "file": person.file_name,
@@ -114,8 +117,8 @@ class Story:
 def explain(ledger: Ledger, name: str, text: str, now: datetime, *, number: int | None = None) -> list[Story]:
     """The stories of the recipients with this number, as their list may write it, or with this key.
 
-    In the campaign's run of this number; without one, in its latest. Raises Mistake if there are none, saying
-    where else to look.
+    In the campaign's run of this number; without one, in the latest that has them. Raises Mistake if there
+    are none, saying where else to look.
     """
     with ledger.read() as db:
         run = find(db, name, number)
@@ -126,6 +129,10 @@ def explain(ledger: Ledger, name: str, text: str, now: datetime, *, number: int 
         except ValueError as error:
             problem = str(error)
         found = records(db, run.id, key=text.strip(), phone=phone)
+        for earlier in [] if found or number is not None else before(db, run):
+            if found := records(db, earlier.id, key=text.strip(), phone=phone):
+                run = earlier
+                break
         if not found and phone is None:
             raise Mistake(f"nobody in {name} has the key {text.strip()!r}; as a number it {problem}")
         if not found and phone is not None:
@@ -164,7 +171,7 @@ def story(record: Record, run: Run, campaign: Campaign, dialed: Sequence[Call], 
     if person.state == RecipientState.WAITING:
         calls = [call for call in dialed if call.phone == person.phone]
         to_come = outlook(campaign, person, calls, now)
-    return Story(record, run.exchange, tries, _comes_next(record, run, to_come, now), to_come)
+    return Story(record, run.exchange, tries, _comes_next(record, run, to_come, now), to_come, run=run.number)
 
 
 def span(time: timedelta) -> str:

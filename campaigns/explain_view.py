@@ -13,8 +13,9 @@ def told(story: Story, now: datetime) -> list[str]:
     """One recipient's whole story, line by line."""
     person = story.record.recipient
     trial = " (in the sandbox)" if story.exchange == "sandbox" else ""
+    of_run = f", run {story.run}" if story.run > 1 else ""
     lines = [
-        f"{who(story)}: {person.state.replace('_', ' ')}{trial}",
+        f"{who(story)}{of_run}: {person.state.replace('_', ' ')}{trial}",
         f"  {at(person.loaded_at)}  loaded from line {person.line} of {person.file_name}",
     ]
     lines += [f"  {suppression(entry)}" for entry in story.suppressions]

@@ -195,6 +195,12 @@ def ids_of(db: Connection, campaign_id: int, *, hold: bool = False) -> list[int]
     return list(db.execute(query.with_for_update(key_share=True) if hold else query).scalars())
 
 
+def before(db: Connection, latest: Run) -> list[Run]:
+    """All runs of a campaign before its latest, the last one first."""
+    query = _RUN.where(runs.c.campaign_id == latest.campaign_id, runs.c.number < latest.number)
+    return [_run(row) for row in db.execute(query.order_by(runs.c.number.desc()))]
+
+
 def all_of(db: Connection, latest: Run) -> list[Run]:
     """The latest run of a campaign, and before it those that are not over, by number."""
     unfinished = runs.c.state.in_((RunState.LOADED, RunState.RUNNING, RunState.PAUSED))

@@ -49,10 +49,16 @@ def test_each_has_its_status(twice: Callable[..., Any]) -> None:
 
 
 def test_each_has_its_stories(twice: Callable[..., Any]) -> None:
-    """Somebody of the first run is no part of the second."""
-    assert "loaded from line 2" in twice("explain", "reminders", "key-1", "--run", "1").out
-    said = twice("explain", "reminders", "key-1")
-    assert (said.code, "nobody in reminders has the key" in said.err) == (2, True)
+    """Somebody of the first run is no part of the second; without a number they are found all the same."""
+    for options in ([], ["--run", "1"]):
+        assert twice("explain", "reminders", "key-1", *options).out.startswith(
+            "+14150000001, key key-1: waiting"
+        )
+    assert twice("explain", "reminders", "key-10").out.startswith("+14150000010, key key-10, run 2: waiting")
+    assert twice("explain", "reminders", "key-10", "--json").json["recipients"][0]["run"] == 2
+    for wrong in (["key-1", "--run", "2"], ["key-99"]):
+        said = twice("explain", "reminders", *wrong)
+        assert (said.code, "nobody in reminders has the key" in said.err) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["export", "status", "explain"])

@@ -523,6 +523,7 @@ def test_a_story_for_machines(desk: "Desk") -> None:
     unknown(desk, one)
     (story,) = explain(desk.ledger, "reminders", "key-1", desk.noon)
     assert json.loads(json.dumps(story.as_json())) == {
+        "run": 1,
         "key": "key-1",
         "phone": "+14150000001",
         "file": "people.csv",
