@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, literal_column, select, text, update
+from sqlalchemy import and_, func, literal_column, select, text, update
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState
 from campaigns.ledger import open_ledger
-from campaigns.ledger.tables import attempts, recipients
+from campaigns.ledger.tables import RELEASED, attempts, recipients
 
 if TYPE_CHECKING:
     from campaigns.recipient import Recipient
@@ -105,16 +105,16 @@ def closes(zone: str, now: datetime) -> datetime | None:
 def dialed(desk: "Desk", now: datetime) -> dict[str, int]:
     """Claim what may be dialed, and let all of it be answered. Returns how many by zone."""
     desk.claim(keep_queued=CALLS_A_STEP, now=now)
-    queued = literal_column("'queued'")
+    queued = and_(RELEASED, attempts.c.state == literal_column("'queued'"))
     with desk.ledger.write() as db:
         found = db.execute(
             select(recipients.c.zones, func.count())
             .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
-            .where(attempts.c.state == queued)
+            .where(queued)
             .group_by(recipients.c.zones)
         ).all()
         ended = {"state": AttemptState.ENDED, "dialing_at": now, "outcome": Outcome.ANSWERED, "ended_at": now}
-        db.execute(update(attempts).where(attempts.c.state == queued).values(ended))
+        db.execute(update(attempts).where(queued).values(ended))
         db.execute(text("UPDATE recipients SET state = 'done' WHERE state = 'in_progress'"))
     return dict(found)
 
