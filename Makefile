@@ -4,8 +4,9 @@
 PYTHON ?= python3
 UV ?= uv
 ARGS ?=
-# Tests at the same time. They wait more than they compute; but they measure time, so no more than cores.
-JOBS ?= 2
+# Tests at the same time: one more than the two cores that they are made for. They wait more than they compute;
+# but some measure time, so no more than that.
+JOBS ?= 3
 
 # "yes" if .venv was set up completely, in this folder, and its Python still starts. Anything else is made anew.
 READY := $(shell .venv/bin/python -c "" 2>/dev/null && [ "`cat .venv/.ready 2>/dev/null`" = "`pwd -P`" ] && echo yes)
