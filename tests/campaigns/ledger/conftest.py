@@ -4,12 +4,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import event, text
 
 from campaigns.ledger import Ledger, open_ledger
+
+if TYPE_CHECKING:
+    from tests.conftest import Desk
 
 
 class Aside(threading.Thread):
@@ -100,6 +103,45 @@ def held_before_commit() -> Any:
             event.remove(ledger._engine, "commit", on_commit)
 
     return hold
+
+
+@pytest.fixture
+def two_desks(
+    postgres_ledger: Ledger,
+    postgres_ledger_url: str,
+    desk_of: "Callable[[Ledger], Desk]",
+    opened: Callable[[str], Ledger],
+) -> "tuple[Desk, Desk]":
+    """Two processes at one ledger in PostgreSQL: SQLite lets one write after the other."""
+    return desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+
+
+@pytest.fixture
+def at_once(
+    postgres_ledger_url: str,
+    until_over_or_blocked: Callable[[Ledger, Aside], None],
+    held_before_commit: Any,
+    opened: Callable[[str], Ledger],
+) -> Callable[..., tuple[Aside, Aside]]:
+    """Holds what one does before its commit, after a statement, until the other waits for it or is through.
+
+    Both are over then; their results are to be asked for.
+    """
+
+    def run(
+        held: Ledger, after: str, one: Callable[[], Any], other: Callable[[], Any]
+    ) -> tuple[Aside, Aside]:
+        with held_before_commit(held, after) as (reached, go):
+            going = Aside(one)
+            assert reached.wait(30)
+            coming = Aside(other)
+            until_over_or_blocked(opened(postgres_ledger_url), coming)
+            go.set()
+            for each in (going, coming):
+                each.join(60)
+        return going, coming
+
+    return run
 
 
 @pytest.fixture

@@ -345,26 +345,22 @@ def test_a_run_that_had_finished_is_opened_for_a_new_time(desk: "Desk") -> None:
 
 def test_a_call_that_leaves_while_its_appointment_moves(
     postgres_ledger: Ledger,
-    postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
-    desk_of: Callable[[Ledger], "Desk"],
-    opened: Callable[[str], Ledger],
+    two_desks: "tuple[Desk, Desk]",
+    at_once: Callable[..., Any],
 ) -> None:
     """A move to `dialing` that is being committed comes first: its call goes on, for the old time, alone."""
-    desk, worker = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    desk, worker = two_desks
     desk.load(reminding(desk), [person(desk, "A", 3)])
     desk.start()
     (claimed,) = desk.claim()
-    with held_before_commit(worker.ledger, "UPDATE attempts") as (reached, go):
-        dialing = aside(lambda: worker.dial(claimed))
-        assert reached.wait(30)
-        load = aside(lambda: desk.load(reminding(desk), [person(desk, "A", 27)]))
-        until_over_or_blocked(postgres_ledger, load)
-        go.set()
-        assert isinstance(dialing.result(), Order)
-        assert numbers(load.result()) == (1, 1, 0, 0, 0, 1)
+    dialing, load = at_once(
+        worker.ledger,
+        "UPDATE attempts",
+        lambda: worker.dial(claimed),
+        lambda: desk.load(reminding(desk), [person(desk, "A", 27)]),
+    )
+    assert isinstance(dialing.result(), Order)
+    assert numbers(load.result()) == (1, 1, 0, 0, 0, 1)
     assert standing(desk) == [(1, "A", "in_progress", 3), (1, "A 2026-03-03T15:00:00Z", "waiting", 27)]
     # Were it returned without having rung, nobody would be called for the old time.
     assert mark_returned(postgres_ledger, claimed.attempt_id, claimed.fence, "throttled", due_at=desk.noon)

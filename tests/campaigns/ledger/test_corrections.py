@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import update
 
 from campaigns.attempt import AttemptState
-from campaigns.ledger import Ledger
 from campaigns.ledger.moves import NotNow
 from campaigns.ledger.runs import finish
 from campaigns.ledger.tables import recipients
@@ -166,27 +165,22 @@ def test_a_reminder_that_is_not_in_the_file_any_more_gets_the_zone_too(desk: "De
 
 
 def test_a_list_is_corrected_while_people_are_claimed(
-    postgres_ledger: Ledger,
-    postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
-    desk_of: Callable[[Ledger], "Desk"],
-    opened: Callable[[str], Ledger],
+    two_desks: "tuple[Desk, Desk]",
+    at_once: Callable[..., Any],
 ) -> None:
     """Whoever is about to be dialed just then comes back, and goes by the new zones."""
-    desk, loader = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    desk, loader = two_desks
     campaign = desk.campaign(calling_hours=HOURS)
     desk.load(campaign, people(desk, BERLIN, BERLIN))
     desk.start()
     (claimed,) = desk.claim(1)
-    with held_before_commit(loader.ledger, "time_zone = corrected.time_zone") as (reached, go):
-        load = aside(lambda: loader.load(campaign, people(desk, DENVER, DENVER)))
-        assert reached.wait(30)
-        dialing = aside(lambda: desk.dial(claimed))
-        until_over_or_blocked(postgres_ledger, dialing)
-        go.set()
-        assert load.result().other_zones == 2
-        assert isinstance(dialing.result(), NotNow)
+    load, dialing = at_once(
+        loader.ledger,
+        "time_zone = corrected.time_zone",
+        lambda: loader.load(campaign, people(desk, DENVER, DENVER)),
+        lambda: desk.dial(claimed),
+    )
+    assert load.result().other_zones == 2
+    assert isinstance(dialing.result(), NotNow)
     assert desk.claim() == []
     assert zones(desk) == [(DENVER, DENVER)] * 2

@@ -245,11 +245,9 @@ def test_a_load_waits_for_another_that_enters_the_campaign(
 def test_a_run_does_not_finish_under_a_load(
     postgres_ledger: Ledger,
     postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
     desk_of: Callable[[Ledger], "Desk"],
     opened: Callable[[str], Ledger],
+    at_once: Callable[..., Any],
 ) -> None:
     """People who are loaded just when a run would finish are not left behind in a finished one."""
     desk = desk_of(postgres_ledger)
@@ -259,13 +257,13 @@ def test_a_run_does_not_finish_under_a_load(
     desk.start()
     (claimed,) = desk.claim()
     desk.bring(claimed, AttemptState.ENDED)
-    with held_before_commit(loader, "INSERT INTO recipients") as (reached, go):
-        load = aside(lambda: desk_of(loader).load(campaign, desk.people(5)))
-        assert reached.wait(30)
-        closing = aside(lambda: finish(postgres_ledger, desk.noon))
-        until_over_or_blocked(postgres_ledger, closing)
-        go.set()
-        assert (load.result().accepted, closing.result()) == (4, 0)
+    load, closing = at_once(
+        loader,
+        "INSERT INTO recipients",
+        lambda: desk_of(loader).load(campaign, desk.people(5)),
+        lambda: finish(postgres_ledger, desk.noon),
+    )
+    assert (load.result().accepted, closing.result()) == (4, 0)
     assert desk.run().state == "running"
 
 

@@ -619,26 +619,21 @@ def test_a_call_that_goes_on_withdraws_the_wish(desk: "Desk", claimed_again: boo
 
 
 def test_two_at_once_ask_for_everybody_once(
-    postgres_ledger: Ledger,
-    postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
-    desk_of: Callable[[Ledger], "Desk"],
-    opened: Callable[[str], Ledger],
+    two_desks: "tuple[Desk, Desk]",
+    at_once: Callable[..., Any],
 ) -> None:
     """Both have seen the same people; the later one finds them waiting already."""
-    desk, other = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    desk, other = two_desks
     over(desk, 5)
     seen = found(desk).attempt_ids
     run = desk.run()
-    with held_before_commit(other.ledger, "UPDATE attempts") as (reached, go):
-        one = aside(lambda: ask_for_another(other.ledger, run, BUSY, seen, desk.noon + MINUTE))
-        assert reached.wait(30)
-        two = aside(lambda: ask_for_another(desk.ledger, run, BUSY, seen, desk.noon + 2 * MINUTE))
-        until_over_or_blocked(postgres_ledger, two)
-        go.set()
-        assert (one.result(), two.result()) == (5, 0)
+    one, two = at_once(
+        other.ledger,
+        "UPDATE attempts",
+        lambda: ask_for_another(other.ledger, run, BUSY, seen, desk.noon + MINUTE),
+        lambda: ask_for_another(desk.ledger, run, BUSY, seen, desk.noon + 2 * MINUTE),
+    )
+    assert (one.result(), two.result()) == (5, 0)
     assert {row.due_at for row in desk.recipients()} == {desk.noon + MINUTE}
     assert len(desk.claim(now=desk.noon + 2 * MINUTE)) == 5
     assert desk.claim(now=desk.noon + 2 * MINUTE) == []
@@ -646,17 +641,12 @@ def test_two_at_once_ask_for_everybody_once(
 
 @pytest.mark.parametrize("first", ["requeue", "cancel"])
 def test_a_requeue_and_a_cancellation_at_once_leave_nobody_waiting(
-    postgres_ledger: Ledger,
-    postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
-    desk_of: Callable[[Ledger], "Desk"],
-    opened: Callable[[str], Ledger],
+    two_desks: "tuple[Desk, Desk]",
+    at_once: Callable[..., Any],
     first: str,
 ) -> None:
     """Whoever comes first, the cancellation has the last word."""
-    desk, other = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    desk, other = two_desks
     over(desk, 3)
     seen, run = found(desk).attempt_ids, desk.run()
 
@@ -665,67 +655,52 @@ def test_a_requeue_and_a_cancellation_at_once_leave_nobody_waiting(
 
     does, then = (ask, type(desk).cancel) if first == "requeue" else (type(desk).cancel, ask)
     after = "UPDATE attempts" if first == "requeue" else "UPDATE runs"
-    with held_before_commit(other.ledger, after) as (reached, go):
-        one = aside(lambda: does(other))
-        assert reached.wait(30)
-        two = aside(lambda: then(desk))
-        until_over_or_blocked(postgres_ledger, two)
-        go.set()
-        if first == "requeue":
-            assert (one.result(), two.result()) == (3, 3)
-        else:
-            assert one.result() == 0
-            with pytest.raises(Mistake, match="was cancelled"):
-                two.result()
+    one, two = at_once(other.ledger, after, lambda: does(other), lambda: then(desk))
+    if first == "requeue":
+        assert (one.result(), two.result()) == (3, 3)
+    else:
+        assert one.result() == 0
+        with pytest.raises(Mistake, match="was cancelled"):
+            two.result()
     assert set(desk.states()) == {"cancelled" if first == "requeue" else "done"}
 
 
 def test_a_requeue_and_the_feed_at_once_claim_everybody_once(
-    postgres_ledger: Ledger,
-    postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
-    desk_of: Callable[[Ledger], "Desk"],
-    opened: Callable[[str], Ledger],
+    two_desks: "tuple[Desk, Desk]",
+    at_once: Callable[..., Any],
 ) -> None:
     """A round of feeding in the middle of a requeue waits for its end, and claims each of them once."""
-    desk, other = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    desk, other = two_desks
     over(desk, 4)
     seen, run = found(desk).attempt_ids, desk.run()
     later = desk.noon + MINUTE
-    with held_before_commit(other.ledger, "UPDATE attempts") as (reached, go):
-        asking = aside(lambda: ask_for_another(other.ledger, run, BUSY, seen, desk.noon))
-        assert reached.wait(30)
-        feeding = aside(lambda: desk.claim(now=later))
-        until_over_or_blocked(postgres_ledger, feeding)
-        go.set()
-        assert asking.result() == 4
+    asking, feeding = at_once(
+        other.ledger,
+        "UPDATE attempts",
+        lambda: ask_for_another(other.ledger, run, BUSY, seen, desk.noon),
+        lambda: desk.claim(now=later),
+    )
+    assert asking.result() == 4
     claims = feeding.result() + desk.claim(now=later)
     assert len(claims) == len({claimed.client_token for claimed in claims}) == 4
     assert sorted(row.number for row in desk.attempts()) == [1] * 4 + [2] * 4
 
 
 def test_a_call_that_is_found_during_a_requeue_is_not_asked_for(
-    postgres_ledger: Ledger,
-    postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
-    desk_of: Callable[[Ledger], "Desk"],
-    opened: Callable[[str], Ledger],
+    two_desks: "tuple[Desk, Desk]",
+    at_once: Callable[..., Any],
 ) -> None:
     """The search has found one of them when the requeue comes: that one is followed, the other waits."""
-    desk, other = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    desk, other = two_desks
     first, _ = held(desk, 2)
     seen, run = found(desk, UNKNOWN).attempt_ids, desk.run()
-    with held_before_commit(other.ledger, "UPDATE recipients") as (reached, go):
-        finding = aside(lambda: other.found(first, "call-1"))
-        assert reached.wait(30)
-        asking = aside(lambda: ask_for_another(desk.ledger, run, UNKNOWN, seen, desk.noon))
-        until_over_or_blocked(postgres_ledger, asking)
-        go.set()
-        assert (finding.result(), asking.result()) == (True, 1)
+    finding, asking = at_once(
+        other.ledger,
+        "UPDATE recipients",
+        lambda: other.found(first, "call-1"),
+        lambda: ask_for_another(desk.ledger, run, UNKNOWN, seen, desk.noon),
+    )
+    assert (finding.result(), asking.result()) == (True, 1)
     assert desk.states() == ["in_progress", "waiting"]
     assert [row.requeued_at for row in desk.attempts()] == [None, desk.noon]
 

@@ -211,23 +211,21 @@ def test_what_happens_while_the_list_is_read_counts(
 def test_nobody_is_claimed_by_rules_that_are_changing(
     postgres_ledger: Ledger,
     postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
     desk_of: Callable[[Ledger], "Desk"],
     opened: Callable[[str], Ledger],
+    at_once: Callable[..., Any],
 ) -> None:
     """A feed that asks while redials are given up waits, and then does not find them."""
     desk = desk_of(postgres_ledger)
     people_who(desk, Outcome.BUSY, Outcome.BUSY)
     loader = opened(postgres_ledger_url)
-    with held_before_commit(loader, "UPDATE recipients") as (reached, go):
-        load = aside(lambda: new_rules(desk_of(loader), max_attempts=1))
-        assert reached.wait(30)
-        feed = aside(lambda: desk.claim(now=desk.noon + 10 * MINUTE))
-        until_over_or_blocked(postgres_ledger, feed)
-        go.set()
-        assert (load.result().judged, feed.result()) == (Judged(done=2), [])
+    load, feed = at_once(
+        loader,
+        "UPDATE recipients",
+        lambda: new_rules(desk_of(loader), max_attempts=1),
+        lambda: desk.claim(now=desk.noon + 10 * MINUTE),
+    )
+    assert (load.result().judged, feed.result()) == (Judged(done=2), [])
 
 
 def test_a_new_rate_holds_at_once(desk: "Desk") -> None:

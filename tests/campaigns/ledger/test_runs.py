@@ -142,11 +142,9 @@ def test_a_call_that_never_rang_is_given_up_too(desk: "Desk") -> None:
 def test_nobody_waits_in_a_run_that_is_cancelled_meanwhile(
     postgres_ledger: Ledger,
     postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
     desk_of: Callable[[Ledger], "Desk"],
     opened: Callable[[str], Ledger],
+    at_once: Callable[..., Any],
     move: str,
 ) -> None:
     """A redial or a return that is committed while a cancellation goes on leaves nobody waiting."""
@@ -162,13 +160,8 @@ def test_nobody_waits_in_a_run_that_is_cancelled_meanwhile(
             )
         return mark_returned(worker, claimed.attempt_id, claimed.fence, "throttled", due_at=desk.noon)
 
-    with held_before_commit(worker, "UPDATE recipients") as (reached, go):
-        moving = aside(make_them_wait)
-        assert reached.wait(30)
-        cancelling = aside(desk.cancel)
-        until_over_or_blocked(postgres_ledger, cancelling)
-        go.set()
-        assert (moving.result(), cancelling.result()) == (True, 1)
+    moving, cancelling = at_once(worker, "UPDATE recipients", make_them_wait, desk.cancel)
+    assert (moving.result(), cancelling.result()) == (True, 1)
     assert desk.states() == ["cancelled"]
 
 
@@ -196,22 +189,20 @@ def test_cancelling_and_feeding_do_not_wait_for_each_other(
 def test_a_load_into_a_run_that_is_cancelled_meanwhile(
     postgres_ledger: Ledger,
     postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
     desk_of: Callable[[Ledger], "Desk"],
     opened: Callable[[str], Ledger],
+    at_once: Callable[..., Any],
 ) -> None:
     """People who are loaded while the campaign is being cancelled are cancelled with it."""
     desk, loader = desk_of(postgres_ledger), opened(postgres_ledger_url)
     desk.load(desk.campaign(), desk.people(1))
-    with held_before_commit(loader, "INSERT INTO recipients") as (reached, go):
-        load = aside(lambda: desk_of(loader).load(desk.campaign(), desk.people(5)))
-        assert reached.wait(30)
-        cancelling = aside(desk.cancel)
-        until_over_or_blocked(postgres_ledger, cancelling)
-        go.set()
-        assert (load.result().accepted, cancelling.result()) == (4, 5)
+    load, cancelling = at_once(
+        loader,
+        "INSERT INTO recipients",
+        lambda: desk_of(loader).load(desk.campaign(), desk.people(5)),
+        desk.cancel,
+    )
+    assert (load.result().accepted, cancelling.result()) == (4, 5)
     assert desk.states() == ["cancelled"] * 5
 
 

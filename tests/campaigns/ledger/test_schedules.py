@@ -327,22 +327,15 @@ def bidden(ledger: Ledger, what: str) -> Any:
 def both_at_once(
     postgres_ledger: Ledger,
     postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
     opened: Callable[[str], Ledger],
+    at_once: Callable[..., Any],
 ) -> Callable[..., tuple[Any, Any]]:
-    """Holds the first one before its commit, after a statement, until the second one waits or is through."""
+    """The first one is held before its commit until the second one waits for it or is through."""
 
     def run(first: Callable[[Ledger], Any], after: str, second: Callable[[Ledger], Any]) -> tuple[Any, Any]:
         other = opened(postgres_ledger_url)
-        with held_before_commit(other, after) as (reached, go):
-            going = aside(lambda: first(other))
-            assert reached.wait(30)
-            coming = aside(lambda: second(postgres_ledger))
-            until_over_or_blocked(opened(postgres_ledger_url), coming)
-            go.set()
-            return going.result(), coming.result()
+        going, coming = at_once(other, after, lambda: first(other), lambda: second(postgres_ledger))
+        return going.result(), coming.result()
 
     return run
 

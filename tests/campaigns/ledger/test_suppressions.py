@@ -440,28 +440,18 @@ def test_a_number_that_is_on_the_list_already_stays_as_it_is(desk: "Desk") -> No
 
 @pytest.mark.parametrize("first", ["suppress", "claim"])
 def test_suppressing_while_somebody_is_claimed(
-    postgres_ledger: Ledger,
-    postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
-    desk_of: Callable[[Ledger], "Desk"],
-    opened: Callable[[str], Ledger],
+    two_desks: "tuple[Desk, Desk]",
+    at_once: Callable[..., Any],
     first: str,
 ) -> None:
     """Whichever comes first, nobody is queued when the command is through."""
-    desk, other = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    desk, other = two_desks
     running(desk, 3)
     one, two = (lambda: bar(other, ONE, TWO)), desk.claim
     if first == "claim":
         one, two = other.claim, (lambda: bar(desk, ONE, TWO))
-    with held_before_commit(other.ledger, "UPDATE recipients") as (reached, go):
-        moving = aside(one)
-        assert reached.wait(30)
-        coming = aside(two)
-        until_over_or_blocked(postgres_ledger, coming)
-        go.set()
-        put, claims = sorted((moving.result(), coming.result()), key=lambda result: isinstance(result, list))
+    moving, coming = at_once(other.ledger, "UPDATE recipients", one, two)
+    put, claims = sorted((moving.result(), coming.result()), key=lambda result: isinstance(result, list))
     assert put.withdrawn == 2
     # A round that comes in the middle may find nobody; the next one finds whoever may be called.
     claims += desk.claim()
@@ -471,29 +461,19 @@ def test_suppressing_while_somebody_is_claimed(
 
 @pytest.mark.parametrize("first", ["suppress", "dial"])
 def test_suppressing_while_the_task_is_delivered(
-    postgres_ledger: Ledger,
-    postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
-    desk_of: Callable[[Ledger], "Desk"],
-    opened: Callable[[str], Ledger],
+    two_desks: "tuple[Desk, Desk]",
+    at_once: Callable[..., Any],
     first: str,
 ) -> None:
     """Either the call has left, and the command says so, or it does not leave any more."""
-    desk, other = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    desk, other = two_desks
     running(desk)
     (claimed,) = desk.claim()
     one, two = (lambda: bar(other, ONE)), (lambda: desk.dial(claimed))
     if first == "dial":
         one, two = (lambda: other.dial(claimed)), (lambda: bar(desk, ONE))
-    with held_before_commit(other.ledger, "UPDATE attempts") as (reached, go):
-        moving = aside(one)
-        assert reached.wait(30)
-        coming = aside(two)
-        until_over_or_blocked(postgres_ledger, coming)
-        go.set()
-        results = (moving.result(), coming.result())
+    moving, coming = at_once(other.ledger, "UPDATE attempts", one, two)
+    results = (moving.result(), coming.result())
     if first == "dial":
         assert isinstance(results[0], Order)
         assert results[1] == Put(numbers=1, added=1, withdrawn=0, under_way=1)
@@ -504,48 +484,35 @@ def test_suppressing_while_the_task_is_delivered(
 
 
 def test_suppressing_while_a_call_ends_so(
-    postgres_ledger: Ledger,
-    postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
-    desk_of: Callable[[Ledger], "Desk"],
-    opened: Callable[[str], Ledger],
+    two_desks: "tuple[Desk, Desk]",
+    at_once: Callable[..., Any],
 ) -> None:
     """The number's own call puts it on the list at the same moment: no deadlock, and one entry."""
-    desk, other = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
+    desk, other = two_desks
     running(desk, **BARRING)
     (claimed,) = desk.claim()
     desk.bring(claimed, AttemptState.PLACED)
     running(desk, name="second")
-    with held_before_commit(other.ledger, "INSERT INTO suppressions") as (reached, go):
-        barring = aside(lambda: bar(other, ONE))
-        assert reached.wait(30)
-        ending = aside(lambda: desk.ended(claimed, Outcome.INVALID_NUMBER))
-        until_over_or_blocked(postgres_ledger, ending)
-        go.set()
-        assert (barring.result().withdrawn, ending.result()) == (1, True)
+    barring, ending = at_once(
+        other.ledger,
+        "INSERT INTO suppressions",
+        lambda: bar(other, ONE),
+        lambda: desk.ended(claimed, Outcome.INVALID_NUMBER),
+    )
+    assert (barring.result().withdrawn, ending.result()) == (1, True)
     assert done(history(desk.ledger)) == [(ONE, "added", "asked to")]
     assert (desk.states(), desk.states("second")) == (["done"], ["suppressed"])
 
 
 def test_a_list_that_is_being_loaded_waits_or_is_waited_for(
-    postgres_ledger: Ledger,
-    postgres_ledger_url: str,
-    aside: Callable[..., Any],
-    until_over_or_blocked: Callable[..., None],
-    held_before_commit: Any,
-    desk_of: Callable[[Ledger], "Desk"],
-    opened: Callable[[str], Ledger],
+    two_desks: "tuple[Desk, Desk]",
+    at_once: Callable[..., Any],
 ) -> None:
     """Nobody gets in waiting past a number that is suppressed at the same moment."""
-    desk, other = desk_of(postgres_ledger), desk_of(opened(postgres_ledger_url))
-    with held_before_commit(other.ledger, "INSERT INTO recipients") as (reached, go):
-        loading = aside(lambda: running(other, 2))
-        assert reached.wait(30)
-        barring = aside(lambda: bar(desk, ONE))
-        until_over_or_blocked(postgres_ledger, barring)
-        go.set()
-        loading.result()
-        assert barring.result().withdrawn == 1
+    desk, other = two_desks
+    loading, barring = at_once(
+        other.ledger, "INSERT INTO recipients", lambda: running(other, 2), lambda: bar(desk, ONE)
+    )
+    loading.result()
+    assert barring.result().withdrawn == 1
     assert desk.states() == ["suppressed", "waiting"]
