@@ -23,6 +23,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     forecast.py            when would everybody have been called?
     changes.py             what differs between two versions of a campaign's file
     recipient.py           a person we may call
+    numbering_plan.py      are these digits a number as they stand?
     phone_number.py        a cell → E.164, or why not
     attribute_template.py  `Dear {first_name}` → text
     text_file.py           which encoding is this file in?
@@ -54,7 +55,16 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     export.py              the results as CSV or JSON Lines
     settings.py            DIALER_* settings of this side
     schedule_view.py       the schedules, and what comes next, in words
+    progress_bar.py        how far the reading of a file has come
+    command_line.py        what the commands have in common
+    load_cli.py            `dialer load`
+    start_cli.py           `dialer start`, `pause` and `resume`
+    cancel_cli.py          `dialer cancel`
+    requeue_cli.py         `dialer requeue`
+    status_cli.py          `dialer status`
+    explain_cli.py         `dialer explain`
+    export_cli.py          `dialer export`
     schedule_cli.py        `dialer schedule`
-    cli.py                 what an operator does
     suppress_cli.py        `dialer suppress`
+    cli.py                 what an operator does: all of these
 """

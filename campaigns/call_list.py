@@ -122,11 +122,12 @@ class CallList:
         if record.problem:
             # The line as it stands, in the first cell, where it can be corrected.
             return self._rejected(record.line, "", record.problem, record.cells)
-        cells = record.cells[self._notes :]
-        if problem := self._misshapen(cells):
-            return self._rejected(record.line, "", problem, cells)
-        # What may lack are cells of nameless columns at the end of the header.
-        cells.extend([""] * (len(self.columns) - len(cells)))
+        cells = record.cells[self._notes :] if self._notes else record.cells
+        if len(cells) != len(self.columns) or not cells[self._plan.phone].strip():
+            if problem := self._misshapen(cells):
+                return self._rejected(record.line, "", problem, cells)
+            # What may lack are cells of nameless columns at the end of the header.
+            cells.extend([""] * (len(self.columns) - len(cells)))
         try:
             return self._recipient(record.line, cells)
         except _BadCell as bad:
@@ -159,26 +160,19 @@ class CallList:
             phone = e164(cells[plan.phone], self._options.default_region)
         except ValueError as error:
             raise _BadCell(plan.phone, str(error)) from None
-        return Recipient(
-            line=line,
-            key=phone if plan.key is None else _key(cells, plan.key),
-            phone=phone,
-            attributes=self._attributes(cells),
-            time_zone=None if plan.time_zone is None else _time_zone(cells, plan.time_zone),
-            row=dict(zip(self.columns, cells, strict=True)),
-        )
+        key = phone if plan.key is None else _key(cells, plan.key)
+        attributes = self._attributes(cells)
+        time_zone = None if plan.time_zone is None else _time_zone(cells, plan.time_zone)
+        row = dict(zip(self.columns, cells))  # noqa: B905  # as many, by _row; strict takes as long again
+        return Recipient(line, key, phone, attributes, time_zone, row)
 
     def _attributes(self, cells: list[str]) -> dict[str, str]:
-        attributes = {}
-        characters = 0
-        for name, literals, indexes in self._plan.attributes:
-            value = literals[0]
-            for index, literal in zip(indexes, literals[1:], strict=True):
-                value += cells[index] + literal
-            attributes[name] = value
-            characters += len(value)
+        attributes = {
+            name: _filled(literals, indexes, cells) if literals else cells[indexes[0]]
+            for name, literals, indexes in self._plan.attributes
+        }
         # No character takes more than four bytes, so short values need no counting.
-        if self._attribute_bytes + 4 * characters > MAX_ATTRIBUTE_BYTES:
+        if self._attribute_bytes + 4 * len("".join(attributes.values())) > MAX_ATTRIBUTE_BYTES:
             total = self._attribute_bytes + sum(len(value.encode()) for value in attributes.values())
             if total > MAX_ATTRIBUTE_BYTES:
                 longest = max(self._plan.used(), key=lambda i: len(cells[i]))
@@ -252,6 +246,13 @@ def _refuse_damage(cells: list[str], used: frozenset[int]) -> None:
             raise _BadCell(
                 index, "has a character that was lost in an earlier export (\ufffd); type the cell again"
             )
+
+
+def _filled(literals: tuple[str, ...], indexes: tuple[int, ...], cells: list[str]) -> str:
+    text = literals[0]
+    for index, literal in zip(indexes, literals[1:], strict=True):
+        text += cells[index] + literal
+    return text
 
 
 def _key(cells: list[str], index: int) -> str:

@@ -4,10 +4,9 @@ import csv
 import re
 from collections import deque
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from io import StringIO
 from itertools import islice
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 DELIMITERS = ",;\t|"
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\1*\s*', re.IGNORECASE)
@@ -17,8 +16,7 @@ _UNCLOSED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record. `line` counts from 1 and is where the record begins."""
 
     line: int
@@ -66,54 +64,36 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
     A record that cannot be split is given up at its first line, and reading goes on at the next one: a
     quotation mark that nobody closes must not swallow the people below it.
     """
-    lines = _Lines(file)
+    first = 1
+    # The lines of the current record, so that it can be given up, and those that are to be read once more.
+    taken: list[str] = []
+    again: deque[str] = deque()
+    header = file.readline().removeprefix("\ufeff")
+    if sep_line(header) is not None:
+        first = 2
+    elif header:
+        again.append(header)
+
+    def lines() -> Iterator[str]:
+        while again:
+            taken.append(line := again.popleft())
+            yield line
+        for line in file:
+            taken.append(line)
+            yield line
+
     while True:
-        # A new reader after each broken record: the old one may still be inside of the quotes.
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
-            for cells in reader:
+            # A new reader after each broken record: the old one may still be inside of the quotes.
+            for cells in csv.reader(lines(), delimiter=delimiter, strict=True):
                 if cells:
-                    yield Record(lines.first, cells)
-                lines.begin()
+                    yield Record(first, cells)
+                first += len(taken)
+                taken.clear()
             return
         except csv.Error:
-            line = lines.first
-            broken = lines.give_up_first()
-            yield Record(line, [broken.rstrip("\r\n")], _UNCLOSED)
-
-
-class _Lines:
-    """Physical lines, which remember those of the current record so that it can be given up."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._again: deque[str] = deque()
-        self._taken: list[str] = []
-        self.first = 1
-        """The number of the line where the current record begins."""
-        line = file.readline().removeprefix("\ufeff")
-        if sep_line(line) is not None:
-            self.first = 2
-        elif line:
-            self._again.append(line)
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        line = self._again.popleft() if self._again else next(self._file)
-        self._taken.append(line)
-        return line
-
-    def begin(self) -> None:
-        """The current record is complete."""
-        self.first += len(self._taken)
-        self._taken.clear()
-
-    def give_up_first(self) -> str:
-        """Return the first line of the current record; the other lines will be read again."""
-        broken, *others = self._taken
-        self._again.extendleft(reversed(others))
-        self.first += 1
-        self._taken = []
-        return broken
+            broken, *others = taken
+            again.extendleft(reversed(others))
+            taken.clear()
+            yield Record(first, [broken.rstrip("\r\n")], _UNCLOSED)
+            first += 1

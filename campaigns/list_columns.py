@@ -20,7 +20,7 @@ class ColumnPlan:
     time_zone: int | None
     appointment: int | None
     attributes: tuple[tuple[str, tuple[str, ...], tuple[int, ...]], ...]
-    """(name, literals, cells between the literals); see template_parts."""
+    """(name, literals, cells between the literals); see template_parts. No literals: it is that cell."""
 
     def used(self) -> frozenset[int]:
         places = {i for _, _, indexes in self.attributes for i in indexes}
@@ -85,7 +85,7 @@ def planned_columns(
     for attribute, spec in options.attributes.items():
         literals, wanted = _parts(path, attribute, spec)
         indexes = tuple(place(name, f"for the attribute {attribute}") for name in wanted)
-        attributes.append((attribute, tuple(literals), indexes))
+        attributes.append((attribute, () if literals == ["", ""] else tuple(literals), indexes))
     return ColumnPlan(
         phone=place(options.phone, "[list] phone"),
         key=None if options.key is None else place(options.key, "[list] key"),

@@ -8,12 +8,13 @@ from pathlib import Path
 from campaigns.call_list import CallList, RejectedRow, open_call_list
 from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger
-from campaigns.ledger.lists import Loaded, Rejections, put_list
+from campaigns.ledger.lists import Loaded, put_list
 from campaigns.ledger.schedules import Fire
+from campaigns.ledger.staging import Rejections
 from campaigns.mistake import Mistake
 from campaigns.recipient import Recipient
 from campaigns.rejects import RejectsFile, default_rejects_path
-from campaigns.timing import Untimely, timed
+from campaigns.timing import Timing, Untimely
 
 AT_REST = timedelta(seconds=3)
 """A file that was written to within so long is taken for one that is still being written."""
@@ -138,11 +139,12 @@ def _people(
     progress: Callable[[CallList], None],
     now: datetime,
 ) -> Iterator[Recipient]:
+    timing = Timing(campaign, now)
     for row in call_list:
         if call_list.rows_read % 500 == 0:
             progress(call_list)
         if isinstance(row, Recipient):
-            found = timed(campaign, row, now)
+            found = timing.of(row)
             if not isinstance(found, Untimely):
                 yield from found
                 continue

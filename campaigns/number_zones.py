@@ -7,7 +7,7 @@ Where several zones come into question it is all of them: it must be the right t
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -15,6 +15,7 @@ import phonenumbers
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumberType, is_number_type_geographical
 from phonenumbers.tzdata import TIMEZONE_DATA, TIMEZONE_LONGEST_PREFIX
 
+from campaigns.numbering_plan import Line, line
 from campaigns.zone_data import one_per_clock, zones_of_country
 
 # A subscriber's own line. Others lead anywhere: free, shared-cost and premium numbers, personal ones,
@@ -36,17 +37,28 @@ def number_zones(phone: str) -> frozenset[str]:
     """
     if phone.startswith("+1"):
         return _area_code_zones(phone[1:5])
+    digits = phone[1:]
+    found = line(digits) or _line_by_phonenumbers(phone)
+    return _zones(found, digits[: _telling().get(found.country_code, 0)])
+
+
+def _line_by_phonenumbers(phone: str) -> Line:
     number = phonenumbers.parse(phone)
-    kind = phonenumbers.number_type(number)
+    region = phonenumbers.region_code_for_number(number) or ""
+    return Line(number.country_code or 0, region, phonenumbers.number_type(number))
+
+
+@lru_cache(maxsize=16_384)
+def _zones(found: Line, digits: str) -> frozenset[str]:
+    """Of all numbers of a kind that begin with these digits, country code and all."""
+    code, region, kind = found
     if kind not in _OWN_LINES:
         return frozenset()
-    region = phonenumbers.region_code_for_number(number) or ""
     by_place = kind == PhoneNumberType.FIXED_LINE and region in _fixed_lines_by_place()
-    code = number.country_code or 0
     anywhere = region == COUNTRY_CODE_TO_REGION_CODE[code][0] and not is_number_type_geographical(kind, code)
     # The country code's own entry has the islands, too, whose mobile telephones have numbers of the mainland.
-    named = _named(str(code) if anywhere else phone[1:])
-    split = _split(phone[1:])
+    named = _named(str(code) if anywhere else digits)
+    split = _split(digits)
     return _distinct(frozenset((*named, *split)), region, nationwide=not by_place and not split)
 
 
@@ -102,6 +114,17 @@ def _split(digits: str) -> Iterable[str]:
 @cache
 def _splits() -> dict[str, list[str]]:
     return {prefix: each["zones"] for each in _data()["split"] for prefix in each["prefixes"]}
+
+
+@cache
+def _telling() -> dict[int, int]:
+    """How many digits of a number may tell its place, for each country code; its own digits count."""
+    found: dict[int, int] = {}
+    for prefix in (*TIMEZONE_DATA, *_splits()):
+        for code in (int(prefix[:length]) for length in range(1, 4)):
+            if code in COUNTRY_CODE_TO_REGION_CODE:
+                found[code] = max(found.get(code, 0), len(prefix))
+    return found
 
 
 @cache

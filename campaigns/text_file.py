@@ -113,6 +113,10 @@ def _scan_bytes(path: Path, file: BinaryIO, head: bytes) -> TextFormat:
     )
     for chunk in _chunks(file):
         _refuse_endless_line(path, chunk, b"\n" in chunk or b"\r" in chunk)
+        if chunk.isascii() and not decoder.getstate()[0]:  # nothing is left of the chunk before
+            damaged = damaged or b"\0" in chunk
+            offset += len(chunk)
+            continue
         text = decoder.decode(chunk)
         if not text.isascii():
             escaped = len(_ESCAPED.findall(text))

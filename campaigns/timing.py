@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 
 from campaigns.calling_hours import not_known
 from campaigns.campaign import Campaign
@@ -27,14 +28,38 @@ class Untimely:
 
 
 def timed(campaign: Campaign, person: Recipient, now: datetime) -> Sequence[Recipient] | Untimely:
-    """One recipient for each time at which they are to be called; without reminders, one.
+    """One recipient for each time at which they are to be called; without reminders, this one.
 
-    Pure: nothing is read or written.
+    Pure, but that `person` is told their zones.
     """
-    zones = number_zones(person.phone) | ({person.time_zone} if person.time_zone else set())
-    person = replace(person, zones=" ".join(sorted(zones)) or None)
-    never = _never_open(campaign, person, now)
-    return (never or [person]) if campaign.reminder is None else _reminded(campaign, person, never, now)
+    return Timing(campaign, now).of(person)
+
+
+class Timing:
+    """The same for many people. What depends on their zones alone is found out once for each set of zones."""
+
+    def __init__(self, campaign: Campaign, now: datetime) -> None:
+        self._campaign, self._now = campaign, now
+        self._open: set[str | None] = set()
+        """Zones with calling hours."""
+
+    def of(self, person: Recipient) -> Sequence[Recipient] | Untimely:
+        """As `timed`."""
+        zones = number_zones(person.phone)
+        person.zones = _in_order(zones | {person.time_zone} if person.time_zone else zones)
+        never = None
+        if person.zones not in self._open:
+            never = _never_open(self._campaign, person, self._now)
+            if never is None:
+                self._open.add(person.zones)
+        if self._campaign.reminder is None:
+            return never or [person]
+        return _reminded(self._campaign, person, never, self._now)
+
+
+@lru_cache(maxsize=4096)
+def _in_order(zones: frozenset[str]) -> str | None:
+    return " ".join(sorted(zones)) or None
 
 
 def _reminded(
@@ -56,10 +81,11 @@ def _reminded(
 
 def _never_open(campaign: Campaign, person: Recipient, now: datetime) -> Untimely | None:
     """Why the campaign's calling hours are never open for somebody; None if they are."""
-    timetable, zones = campaign.timetable, campaign.zones(person.zones)
+    timetable = campaign.timetable
     if not timetable.rules:
         return None
-    if timetable.asks_for_zones and not zones:
+    zones = campaign.zones(person.zones)
+    if not zones and timetable.asks_for_zones:
         return _without_zone(campaign, person)
     # The timetable keeps the answer for each set of zones: a million rows ask a few times.
     if timetable.window(zones, now) is not None:

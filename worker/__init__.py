@@ -25,5 +25,11 @@ sandbox_process.py    the sandbox of one data directory, as a process
 local.py              everything on one machine
 settings.py           DIALER_* settings of this side
 plan_cli.py           `dialer plan`
-cli.py                the `dialer` command
+until_stopped.py      what `dialer run` and `dialer up` have in common
+run_cli.py            `dialer run`
+demo_cli.py           `dialer demo`
+up_cli.py             `dialer up`
+sandbox_cli.py        `dialer sandbox`
+health_cli.py         `dialer health`
+cli.py                the `dialer` command: all of these, and how each of them ends
 """

@@ -2,6 +2,7 @@
 
     engine.py    opening it: SQLite or PostgreSQL, migrated before it is handed out
     sqlite.py    what is special about a ledger in a file
+    together.py  moves of several threads in one transaction
     tables.py    what it holds
     runs.py      campaigns and their runs: put in, started, paused, cancelled, finished
     suppressions.py  numbers that are never called
@@ -9,6 +10,7 @@
     schedules.py  which campaigns begin runs by themselves, and the fires that did not become one
     appointments.py  a list of appointments meets those that are there: the same, moved, new ones
     corrections.py  a list says another time zone of people who are there
+    staging.py   a list waits in a table of its own until all of it is read
     lists.py     a list goes in, whole or not at all
     limits.py    which calls to a number count against its limits
     due.py       who may be dialed now: due, in open calling hours, within the limits
@@ -24,6 +26,7 @@
     requeues.py  another attempt because an operator asks for it
     rules.py     whoever waits for a redial is judged again by new rules
     expiry.py    whose time to be called has passed
+    tallies.py   how many are in which state, as the database itself counts
     figures.py   what status and export read
     waiting.py   who waits, counted by where they are and what they wait for
     preflight.py  what a plan asks before a list goes in

@@ -188,7 +188,7 @@ _TAKE_PLACES = """
         (load_id, line, phone, time_zone, zones, appointment_at, due_at, expires_at, waits_for,
          attributes, "row", state) = (
             SELECT :load_id, line, phone, time_zone, zones, appointment_at, due_at, expires_at, 'appointment',
-                   {attributes}, {row}, {state}
+                   attributes, "row", {state}
             FROM staging WHERE staging.enter_as = recipients.key ORDER BY line LIMIT 1
         )
     WHERE id IN (
@@ -228,20 +228,19 @@ def meet(db: Connection, campaign_id: int, run_id: int, names: Collection[str | 
     return int(db.execute(text(_COUNT_MOVED)).scalar_one())
 
 
-def take_places(db: Connection, this: Mapping[str, int], columns: Mapping[str, str]) -> int:
+def take_places(db: Connection, this: Mapping[str, int], state: str) -> int:
     """Those for whom nobody was called in this run get the time that has taken the place of theirs.
 
     To be done after the others are entered, whose keys are not there yet. `this`: `load_id`, `run_id` and
-    `campaign_id`. `columns`: what a new recipient has in `attributes`, `row` and `state`, as SQL. Returns how
-    many recipients.
+    `campaign_id`. `state`: that of a new recipient, as SQL. Returns how many recipients.
     """
-    return db.execute(_statement(db, _TAKE_PLACES, columns), this).rowcount
+    return db.execute(_statement(db, _TAKE_PLACES, state=state), this).rowcount
 
 
-def _statement(db: Connection, template: str, columns: Mapping[str, str] | None = None) -> TextClause:
+def _statement(db: Connection, template: str, **others: str) -> TextClause:
     # SQLite has no locks on rows, nor needs them.
     for_update = "FOR NO KEY UPDATE" if _is_postgresql(db) else ""
-    parts = {**_PARTS, **(columns or {}), "for_update": for_update}
+    parts = {**_PARTS, **others, "for_update": for_update}
     while "{" in template:
         template = template.format_map(parts)
     return text(template)

@@ -1,10 +1,8 @@
 """A list goes into the ledger: whole, or not at all."""
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import islice
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, text, update
@@ -17,21 +15,9 @@ from campaigns.ledger.corrections import correct_zones
 from campaigns.ledger.engine import Errand, Ledger, begun
 from campaigns.ledger.rules import Judged, judge_again, rehearse
 from campaigns.ledger.schedules import Fire
-from campaigns.ledger.tables import AT_ONCE, loads, microseconds
+from campaigns.ledger.staging import Rejections, stage
+from campaigns.ledger.tables import loads
 from campaigns.recipient import Recipient
-
-_BATCH = 2_000  # rows that are held in memory at once
-
-# Rows wait in a table that only this connection can see, so that reading and checking a long file holds no
-# lock on the ledger, and a load that is killed leaves nothing behind: the database drops the table itself.
-_STAGING = """
-    CREATE TEMPORARY TABLE staging (
-        line INTEGER NOT NULL, key TEXT NOT NULL, phone TEXT NOT NULL,
-        time_zone TEXT, zones TEXT, appointment_at BIGINT, reminder TEXT, due_at BIGINT NOT NULL,
-        expires_at BIGINT, attributes TEXT NOT NULL, "row" TEXT NOT NULL,
-        list_key TEXT, dated_key TEXT, enter_as TEXT
-    )
-"""
 
 _SUPPRESSED_OR_WAITING = """
     CASE WHEN EXISTS (
@@ -47,7 +33,7 @@ _MERGE = """
         (run_id, load_id, line, key, list_key, phone, time_zone, zones, appointment_at, reminder, due_at,
          expires_at, attributes, "row", state, attempts)
     SELECT :run_id, :load_id, line, enter_as, list_key, phone, time_zone, zones, appointment_at, reminder,
-           due_at, expires_at, {attributes}, {row}, {state}, 0
+           due_at, expires_at, attributes, "row", {state}, 0
     FROM staging
     WHERE enter_as IS NOT NULL
     ORDER BY line
@@ -80,15 +66,6 @@ class Loaded:
         return tuple(change.key for change in self.changes)
 
 
-@dataclass(slots=True)
-class Rejections:
-    """What is known of the rows that were not handed on; `put_list` reads it along with the recipients."""
-
-    count: int = 0
-    appointments: list[tuple[int, str, datetime]] = field(default_factory=list)
-    """(line, key, time) of rejected rows with an appointment: nobody is called for another time of theirs."""
-
-
 def put_list(
     ledger: Ledger,
     campaign: Campaign,
@@ -117,7 +94,7 @@ def put_list(
             campaign_id, was, run_id = _put_run(db, campaign, fire, now)
             unfinished = runs.ids_of(db, campaign_id)
             rehearsal.rollback()
-        staged = _stage(db, people, rejections)
+        staged = stage(db, people, rejections)
         if was is not None and was.redial != campaign.redial:
             for each in unfinished:
                 rehearse(db, each, campaign.redial)
@@ -142,28 +119,24 @@ def put_list(
                 suppressed=0,
             )
             load_id = int(db.execute(row.returning(loads.c.id)).scalar_one())
-            as_json = "{}" if ledger.is_sqlite else "CAST({} AS JSON)"
-            columns_as = {
-                "attributes": as_json.format("attributes"),
-                "row": as_json.format('staging."row"'),
-                "state": _SUPPRESSED_OR_WAITING,
-            }
             this = {"run_id": run_id, "load_id": load_id, "campaign_id": campaign_id}
+            all_are_new = not _has_anybody(db, run_id)
             moved = back = 0
             names = campaign.reminder.names.values() if campaign.reminder else None
             if names is not None:
                 moved = appointments.meet(db, campaign_id, run_id, names, now)
-            entered = db.execute(text(_MERGE.format(**columns_as)), this).rowcount
+            entered = db.execute(text(_MERGE.format(state=_SUPPRESSED_OR_WAITING)), this).rowcount
             if names is not None:
                 entered = _count_rows(db, run_id, load_id)
             suppressed = _count_suppressed(db, run_id, load_id)
             accepted = entered - suppressed
             if names is not None:
                 # After the counting: who they are is in the ledger already.
-                back = appointments.take_places(db, this, columns_as)
+                back = appointments.take_places(db, this, _SUPPRESSED_OR_WAITING)
             other_zones = 0
-            # Of a row with two reminders, one may be new and the other there.
-            if staged > entered or names is not None:
+            # Of a row with two reminders, one may be new and the other there. And whom only this list has, it
+            # does not correct: the first line wins.
+            if names is not None or (staged > entered and not all_are_new):
                 other_zones = correct_zones(db, campaign_id, run_id, reminders=names, now=now)
             db.execute(
                 update(loads)
@@ -243,82 +216,9 @@ def _put_run(
     return campaign_id, was, runs.put_run(db, campaign_id, now)
 
 
-def _stage(db: Connection, people: Iterable[Recipient], rejections: Rejections) -> int:
-    """Write the recipients to the connection's own table. Returns how many rows of the list they are."""
-    with begun(db, "DEFERRED"):
-        db.execute(text(_STAGING))
-    put = text(
-        "INSERT INTO staging VALUES (:line, :key, :phone, :time_zone, :zones, :appointment_at, :reminder, "
-        ":due_at, :expires_at, :attributes, :row, :list_key, :dated_key, :key)"
-    )
-    staged, line, stream = 0, 0, iter(people)
-    while batch := list(islice(stream, _BATCH)):
-        with begun(db, "DEFERRED"):
-            db.execute(
-                put,
-                [
-                    {
-                        "line": person.line,
-                        "key": person.key,
-                        "phone": person.phone,
-                        "time_zone": person.time_zone,
-                        "zones": person.zones,
-                        "appointment_at": _microseconds(person.appointment_at),
-                        "reminder": person.reminder,
-                        # Not the present: were this clock ahead, nobody would be due when it is put back.
-                        "due_at": microseconds(person.due_at or AT_ONCE),
-                        "expires_at": _microseconds(person.expires_at),
-                        "attributes": json.dumps(person.attributes, ensure_ascii=False),
-                        "row": json.dumps(person.row, ensure_ascii=False),
-                        "list_key": _list_key(person),
-                        "dated_key": _dated_key(person),
-                    }
-                    for person in batch
-                ],
-            )
-        for person in batch:
-            # Several reminders of one appointment are one row.
-            staged += person.reminder is None or person.line != line
-            line = person.line
-        _stage_rejected(db, rejections)
-    _stage_rejected(db, rejections)
-    return staged
-
-
-def _stage_rejected(db: Connection, rejections: Rejections) -> None:
-    """The times of rejected rows, which are entered as nobody: that the list has them is what counts."""
-    if not rejections.appointments:
-        return
-    # Without a key, or they would keep out a good row further down.
-    put = text(
-        'INSERT INTO staging (line, key, phone, appointment_at, due_at, attributes, "row", list_key) '
-        "VALUES (:line, '', '', :appointment_at, 0, '{}', '{}', :list_key)"
-    )
-    rows = [
-        {"line": line, "list_key": key, "appointment_at": microseconds(at)}
-        for line, key, at in rejections.appointments
-    ]
-    rejections.appointments.clear()
-    for first in range(0, len(rows), _BATCH):
-        with begun(db, "DEFERRED"):
-            db.execute(put, rows[first : first + _BATCH])
-
-
-def _list_key(person: Recipient) -> str | None:
-    """The key as the list has it, of somebody with an appointment."""
-    if person.appointment_at is None:
-        return None
-    return person.key if person.reminder is None else person.key.removesuffix(f" {person.reminder}")
-
-
-def _dated_key(person: Recipient) -> str | None:
-    if person.appointment_at is None:
-        return None
-    return f"{person.key} {person.appointment_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _microseconds(instant: datetime | None) -> int | None:
-    return None if instant is None else microseconds(instant)
+def _has_anybody(db: Connection, run_id: int) -> bool:
+    query = text("SELECT EXISTS (SELECT 1 FROM recipients WHERE run_id = :run_id)")
+    return bool(db.execute(query, {"run_id": run_id}).scalar_one())
 
 
 def _count_rows(db: Connection, run_id: int, load_id: int) -> int:

@@ -165,6 +165,16 @@ def test_a_character_across_two_chunks_is_one(people: Path) -> None:
     assert call_list.encoding == "utf-8"
 
 
+def test_half_a_character_before_a_chunk_in_ascii_is_damage(people: Path) -> None:
+    """What lacks its second byte costs its row, also where everything after it is plain."""
+    head = "phone,note,name\n4155550100,,é\n".encode() + (b"," * 99 + b"\n") * 10_485
+    head += b"4155550101,,".rjust((1 << 20) - 1 - len(head), b"\n")
+    call_list = opened(people, head + b"\xc3\n4155550102,,Ana\n", NAMED)
+    assert call_list.encoding == "utf-8"
+    assert [r.attributes["Name"] for r in call_list if isinstance(r, Recipient)] == ["é", "Ana"]
+    assert [r.row["name"] for r in call_list if isinstance(r, RejectedRow) and r.column] == ["\ufffd"]
+
+
 def test_damaged_utf8_costs_its_row_and_not_the_other_names(people: Path) -> None:
     """One broken byte in a UTF-8 file rejects that row; the rest is not misread as cp1252."""
     content = "phone,name\n4155550100,Zoë\n4155550101,Jos".encode() + b"\xe9\n4155550102,Jos\xc3\xa9\n"

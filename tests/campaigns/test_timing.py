@@ -9,7 +9,7 @@ import pytest
 
 from campaigns.campaign import Campaign
 from campaigns.recipient import Recipient
-from campaigns.timing import Untimely, timed
+from campaigns.timing import Timing, Untimely, timed
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 GUID = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
@@ -124,6 +124,16 @@ def test_a_long_list_asks_a_few_times() -> None:
     began = time.process_time()
     assert all(isinstance(timed(campaign, person, NOON), list) for person in people)
     assert time.process_time() - began < 2
+
+
+def test_one_row_after_the_other_is_told_what_each_is_told_alone() -> None:
+    """What is kept for a set of zones is kept for no others, and each reason names its own row's cell."""
+    rows = [(WEST, None), (FREE, None), (SPLIT, None), (FREE, "Asia/Tokyo"), (WEST, "Asia/Tokyo")]
+    for hours in ({}, {"monday": "09:00-10:00"}, DAYTIME, DAYTIME | {"fallback_time_zone": "Europe/Berlin"}):
+        campaign = a_campaign(hours, list={"time_zone": "tz"})
+        timing = Timing(campaign, NOON)
+        together = [timing.of(a_person(*row)) for row in rows * 2]
+        assert together == [timed(campaign, a_person(*row), NOON) for row in rows * 2]
 
 
 def test_a_zone_that_this_machine_does_not_know_is_said_to_be_that() -> None:

@@ -1,0 +1,191 @@
+"""Are these digits a telephone number as they stand? By phonenumbers' own patterns, each compiled once.
+
+phonenumbers takes a number for text that may be anything, and looks at all of it again for each question.
+What is certain is said here at once; of anything else nothing is said, and phonenumbers is asked.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneMetadata, PhoneNumberType
+
+_NONE = "(?!)"  # matches nothing
+_GROUP = re.compile(r"\((?!\?)")
+
+
+class Line(NamedTuple):
+    """What a valid number is."""
+
+    country_code: int
+    region: str
+    """Two letters, or 001 for a number that belongs to no country."""
+    kind: int
+    """One of phonenumbers' PhoneNumberType."""
+
+
+@lru_cache(maxsize=256)  # who asks whether it is valid asks next where it is
+def line(digits: str) -> Line | None:
+    """`14155550100` → a line of the US, fixed or mobile. E.164 without its +.
+
+    None: it is no valid number, or phonenumbers may read it as another one, without its first digits.
+    """
+    country = _country(digits[:3])
+    if country is None:
+        return None
+    national = digits[len(country.code) :]
+    for region, leading_digits in country.regions:
+        if leading_digits is None or leading_digits.match(national):
+            kinds = _kinds(country.code, region, len(national))
+            if found := kinds.pattern.match(national):
+                return kinds.lines[(found.lastindex or 0) - 1]
+            if leading_digits is not None:
+                return None  # these are that region's digits, valid or not
+    return None
+
+
+def as_dialed(digits: str, region: str) -> str | None:
+    """What is dialed in a region → E.164: `4155550100` in the US → `+14155550100`.
+
+    None: it is no valid number, or phonenumbers has to be asked.
+    """
+    rules = _dialing(region)
+    if rules is None:
+        return None
+    national = _without_prefix(rules, digits) if rules.special.match(digits) else digits
+    return f"+{rules.code}{national}" if national and line(rules.code + national) else None
+
+
+def _without_prefix(rules: "_Dialing", digits: str) -> str | None:
+    """The number within its country; None if phonenumbers has to be asked."""
+    if rules.abroad.match(digits):
+        return None
+    if digits.startswith(rules.code):
+        if not rules.general.fullmatch(digits):
+            # Only the + is missing, or it is no number.
+            rest = digits[len(rules.code) :]
+            return rest if rules.general.fullmatch(rest) and not rules.prefix.match(rest) else None
+        if len(digits) > max(rules.lengths):
+            return None
+    found = rules.prefix.match(digits)
+    if found is None:
+        return digits
+    national = digits[found.end() :]
+    if found.lastindex or len(national) not in rules.lengths:
+        return None
+    # Digits that may be a number of their own lose them only if what is left may be one, too.
+    own = rules.general.fullmatch(digits) and not rules.general.fullmatch(national)
+    return digits if own else national
+
+
+class _Country(NamedTuple):
+    """What has one country code: a country, or some that share it."""
+
+    code: str
+    regions: tuple[tuple[str, re.Pattern[str] | None], ...]
+    """In the order in which region_code_for_number asks, with the digits that a region has for itself."""
+
+
+class _Kinds(NamedTuple):
+    """All numbers of a region with so many digits: the pattern's last group that is set says which kind."""
+
+    pattern: re.Pattern[str]
+    lines: tuple[Line, ...]
+
+
+class _Dialing(NamedTuple):
+    """How people dial in a region."""
+
+    code: str
+    abroad: re.Pattern[str]
+    """What is dialed before a number of another country, such as 00."""
+    prefix: re.Pattern[str]
+    """What is dialed before a number of the same country, such as 0."""
+    special: re.Pattern[str]
+    """Digits that begin otherwise are a number as they stand."""
+    general: re.Pattern[str]
+    """What all numbers of the region look like."""
+    lengths: tuple[int, ...]
+    """How many digits they have, in order."""
+
+
+@lru_cache(maxsize=2048)
+def _country(first_digits: str) -> _Country | None:
+    codes = [first_digits[:length] for length in range(1, len(first_digits) + 1)]
+    code = next((each for each in codes if int(each) in COUNTRY_CODE_TO_REGION_CODE), "0")
+    if code.startswith("0"):
+        return None
+    regions = COUNTRY_CODE_TO_REGION_CODE[int(code)]
+    begin = [_metadata(code, region).leading_digits if len(regions) > 1 else None for region in regions]
+    return _Country(code, tuple(zip(regions, map(_pattern, begin), strict=True)))
+
+
+@lru_cache(maxsize=2048)
+def _kinds(code: str, region: str, length: int) -> _Kinds:
+    plan = _metadata(code, region)
+    fixed, mobile = _of_length(plan.fixed_line, length), _of_length(plan.mobile, length)
+    # In the order in which number_type asks; the first that fits counts.
+    asked = [
+        (_of_length(plan.premium_rate, length), PhoneNumberType.PREMIUM_RATE),
+        (_of_length(plan.toll_free, length), PhoneNumberType.TOLL_FREE),
+        (_of_length(plan.shared_cost, length), PhoneNumberType.SHARED_COST),
+        (_of_length(plan.voip, length), PhoneNumberType.VOIP),
+        (_of_length(plan.personal_number, length), PhoneNumberType.PERSONAL_NUMBER),
+        (_of_length(plan.pager, length), PhoneNumberType.PAGER),
+        (_of_length(plan.uan, length), PhoneNumberType.UAN),
+        (_of_length(plan.voicemail, length), PhoneNumberType.VOICEMAIL),
+    ]
+    if plan.same_mobile_and_fixed_line_pattern:
+        asked += [(fixed, PhoneNumberType.FIXED_LINE_OR_MOBILE)]
+    else:
+        asked += [
+            (rf"(?={fixed}\Z){mobile}", PhoneNumberType.FIXED_LINE_OR_MOBILE),
+            (fixed, PhoneNumberType.FIXED_LINE),
+            (mobile, PhoneNumberType.MOBILE),
+        ]
+    asked = [(pattern, kind) for pattern, kind in asked if _NONE not in pattern]
+    either = "|".join(rf"{pattern}\Z()" for pattern, _ in asked) or _NONE
+    # What is a prefix is said by the first region that has the country code.
+    prefix = _prefix(_metadata(code, COUNTRY_CODE_TO_REGION_CODE[int(code)][0]))
+    whole = _of_length(plan.general_desc, length)
+    return _Kinds(
+        re.compile(rf"(?!{_GROUP.sub('(?:', prefix)})(?={whole}\Z)(?:{either})"),
+        tuple(Line(int(code), region, kind) for _, kind in asked),
+    )
+
+
+@lru_cache(maxsize=512)
+def _dialing(region: str) -> _Dialing | None:
+    if region not in SUPPORTED_REGIONS:
+        return None
+    plan: Any = PhoneMetadata.metadata_for_region(region)
+    abroad = f"00|{plan.international_prefix or _NONE}"  # 00 is + everywhere
+    return _Dialing(
+        str(plan.country_code),
+        re.compile(abroad),
+        re.compile(_prefix(plan)),
+        re.compile(f"{abroad}|{plan.country_code}|{_prefix(plan)}"),
+        re.compile(plan.general_desc.national_number_pattern),
+        plan.general_desc.possible_length,
+    )
+
+
+def _metadata(code: str, region: str) -> Any:
+    return PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+
+
+def _of_length(description: Any, length: int) -> str:
+    """The pattern of what has so many digits."""
+    if description is None or not description.national_number_pattern:
+        return _NONE
+    lengths = description.possible_length
+    return _NONE if lengths and length not in lengths else f"(?:{description.national_number_pattern})"
+
+
+def _prefix(plan: Any) -> str:
+    # Argentina's pattern finds nothing in any number, too, which is no prefix.
+    return rf"(?:{plan.national_prefix_for_parsing or _NONE})(?!\A)"
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    return re.compile(text) if text else None
