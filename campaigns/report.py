@@ -225,10 +225,10 @@ def held(run: Run, numbers: Figures) -> str | None:
 def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: datetime) -> Status:
     numbers = figures(db, run.id, now)
     campaign, groups = None, list[Waiting]()
-    if total := numbers.recipients.get(RecipientState.WAITING, 0):
+    if numbers.waiting:
         campaign = campaign_of(db, run.id)
         by_zones = campaign.timetable.asks_for_zones
-        groups = waiting(db, run.id, now, total=total, by_zones=by_zones)
+        groups = waiting(db, run.id, now, counted=numbers.waiting, by_zones=by_zones)
     kept = waits(groups, campaign, now) if campaign else ()
     could_be_dialed = sum(group.recipients for group in groups) - sum(wait.recipients for wait in kept)
     seconds = numbers.over.total_seconds()

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
+import botocore
 from botocore.awsrequest import (
     AWSHTTPConnection,
     AWSHTTPConnectionPool,
@@ -151,6 +152,8 @@ class Connect:
             connect_timeout=connect_timeout_seconds,
             max_pool_connections=max_connections,
             tcp_keepalive=True,
+            # Put together once. The SDK would do so twice for each request, a seventh of what that costs.
+            user_agent=f"connect-batch-dialer Boto3/{boto3.__version__} Botocore/{botocore.__version__}",
             # By default the SDK sends up to three times, past the pacer, and so late that the first call may
             # be over; the token protects only while that call lives. This overrides AWS_MAX_ATTEMPTS.
             retries={"total_max_attempts": 1, "mode": "standard"},

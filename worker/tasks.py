@@ -13,6 +13,7 @@ from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.expiry import expire
 from campaigns.ledger.runs import finish
+from campaigns.ledger.tallies import fold
 from worker import feed as feeding
 from worker.app import app
 from worker.feed import QueueUnavailable
@@ -123,6 +124,7 @@ def rescue_task() -> None:
         rescue(here.ledger, now(), lease=here.settings.lease, search_after=here.search_after)
         expire(here.ledger, now())
         finish(here.ledger, now())
+        fold(here.ledger)
 
     _unless_ledger_is_away(tidy)
 

@@ -1,11 +1,11 @@
 """Opening the ledger: SQLite or PostgreSQL behind one handle, migrated before it is handed out."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection, Engine, Transaction, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
@@ -21,10 +21,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from campaigns.campaign import Campaign
 from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engine, sqlite_engine
+from campaigns.ledger.together import Together
 from campaigns.mistake import Mistake
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration that this program knows; tests compare it with Alembic's own answer."""
+
+_Result = TypeVar("_Result")
 
 
 class Errand(IntEnum):
@@ -35,6 +38,7 @@ class Errand(IntEnum):
     FEED = 727274003
     SETTLE = 727274004
     NUMBER = 727274005
+    TALLY = 727274006
 
 
 class LedgerUnavailable(Exception):
@@ -52,6 +56,7 @@ class Ledger:
         self._engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._writer = threading.Lock()
+        self._together = Together(lambda: self.write())
         self.campaigns: dict[tuple[int, int], Campaign] = {}
         """Choices already read, by campaign and version: one entry each, for as long as the process lives."""
 
@@ -63,6 +68,18 @@ class Ledger:
         """
         with self._turn(), self.connection() as connection, begun(connection, "IMMEDIATE"):
             yield connection
+
+    def make(self, move: Callable[[Connection], _Result]) -> _Result:
+        """One move, durable when this returns, in a transaction that other threads' moves may share.
+
+        Raises what the move raises, and LedgerUnavailable; then nothing of it is left. It may be tried twice,
+        and so must change nothing but the ledger. In PostgreSQL each has a transaction of its own: there
+        the server itself writes to the disk once for all who commit, and their locks want to be held shortly.
+        """
+        if self.is_sqlite:
+            return self._together.make(move)
+        with self.write() as db:
+            return move(db)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -29,8 +29,9 @@ def expire(ledger: Ledger, now: datetime) -> int:
     expired = 0
     while True:
         with ledger.write() as db:
-            # Whoever is being claimed, cancelled or loaded just now comes with the next round.
-            ids = select(recipients.c.id).where(*over).order_by(recipients.c.id).limit(_PIECE)
+            # Whoever is being claimed, cancelled or loaded just now comes with the next round. By another
+            # order than the index's, each piece would go through all of them.
+            ids = select(recipients.c.id).where(*over).order_by(recipients.c.expires_at).limit(_PIECE)
             found = list(db.execute(ids.with_for_update(skip_locked=True)).scalars())
             if not found:
                 return expired

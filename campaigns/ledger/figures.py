@@ -1,15 +1,16 @@
 """What status and export read. Nothing here changes anything, and no read is long."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, literal_column, or_, select
+from sqlalchemy import Connection, and_, case, func, literal_column, or_, select, union_all
 
 from campaigns.attempt import AttemptState, RecipientState
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import attempts, loads, recipients
+from campaigns.ledger.tallies import tallied
 
 _PAGE = 1_000  # recipients a transaction: a reader in SQLite holds up the writers
 
@@ -42,6 +43,8 @@ class Figures:
     """A minute, or the time since the first call if that is shorter."""
     last_refusal: str | None
     unknowns: Unknowns = Unknowns()
+    waiting: Mapping[str | None, int] = field(default_factory=dict)
+    """Recipients who wait, by their zones as the ledger has them; None: none is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,43 +58,29 @@ class Line:
 
 
 def figures(db: Connection, run_id: int, now: datetime) -> Figures:
-    """Count one run."""
-    people: dict[str, int] = dict(
-        db.execute(
-            select(recipients.c.state, func.count())
-            .where(recipients.c.run_id == run_id)
-            .group_by(recipients.c.state)
-        ).all()
-    )
-    tries: dict[str, int] = {}
-    outcomes: dict[str, int] = {}
-    for state, outcome, count in db.execute(
-        select(attempts.c.state, attempts.c.outcome, func.count())
-        .where(attempts.c.run_id == run_id)
-        .group_by(attempts.c.state, attempts.c.outcome)
-    ):
-        tries[state] = tries.get(state, 0) + count
-        if outcome is not None:
-            outcomes[outcome] = outcomes.get(outcome, 0) + count
+    """The numbers of one run. They cost the same however many recipients it has."""
+    counted = tallied(db, run_id)
     mine = attempts.c.run_id == run_id
     first = db.execute(select(func.min(attempts.c.dialing_at)).where(mine)).scalar()
     over = timedelta(minutes=1) if first is None else min(timedelta(minutes=1), now - first)
     lately = select(func.count()).where(mine, attempts.c.dialing_at > now - over)
     refusal = (
         select(attempts.c.reason)
-        .where(mine, attempts.c.state == "refused")
+        # As the partial index says it.
+        .where(mine, attempts.c.state == literal_column("'refused'"))
         .order_by(attempts.c.id.desc())
         .limit(1)
     )
     return Figures(
-        recipients=people,
-        attempts=tries,
-        outcomes=outcomes,
+        recipients=counted.recipients,
+        waiting=counted.waiting,
+        attempts=counted.attempts,
+        outcomes=counted.outcomes,
         dialed_lately=int(db.execute(lately).scalar_one()) if first is not None else 0,
         over=over,
         last_refusal=db.execute(refusal).scalar(),
         # Most runs have none, and are not asked.
-        unknowns=_unknowns(db, run_id) if tries.get(AttemptState.UNKNOWN) else Unknowns(),
+        unknowns=_unknowns(db, run_id) if counted.attempts.get(AttemptState.UNKNOWN) else Unknowns(),
     )
 
 
@@ -126,31 +115,48 @@ def lines(ledger: Ledger, run_id: int) -> Iterator[Line]:
     Rows that are loaded meanwhile are left out.
     """
     with ledger.read() as db:
-        ids = select(func.min(recipients.c.id), func.max(recipients.c.id))
-        first, last = db.execute(ids.where(recipients.c.run_id == run_id)).one()
-    if first is None:
+        ends = first_and_last(db, run_id)
+    if ends is None:
         return
-    after = first - 1
-    while True:
-        with ledger.read() as db:
-            page = db.execute(
-                select(recipients)
-                # The + 0, here and below, keeps SQLite to the ids: by run, each page would go through all.
-                .where((recipients.c.run_id + 0) == run_id)
-                .where(recipients.c.id > after, recipients.c.id <= last)
-                .order_by(recipients.c.id)
-                .limit(_PAGE)
-            ).all()
-            if not page:
-                return
-            tries: dict[int, list[Any]] = {}
-            for row in db.execute(
-                select(attempts)
-                .where(attempts.c.recipient_id.between(page[0].id, page[-1].id))
-                .where((attempts.c.run_id + 0) == run_id)
-                .order_by(attempts.c.recipient_id, attempts.c.number)
-            ):
-                tries.setdefault(row.recipient_id, []).append(row)
-        for person in page:
-            yield Line(person, tries.get(person.id, []))
-        after = page[-1].id
+    first, last = ends
+    while found := page(ledger, run_id, first, last):
+        yield from found
+        first = found[-1].recipient.id + 1
+
+
+def page(ledger: Ledger, run_id: int, first: int, last: int) -> list[Line]:
+    """The first thousand of those whose ids are `first` to `last`, in their order."""
+    # The + 0 keeps SQLite to the ids: by the run, it would go through all of it for each page. So would
+    # PostgreSQL with the + 0, which takes those of one run for few then.
+    by_run = recipients.c.run_id + 0 if ledger.is_sqlite else recipients.c.run_id
+    with ledger.read() as db:
+        people = db.execute(
+            select(recipients)
+            .where(by_run == run_id, recipients.c.id.between(first, last))
+            .order_by(recipients.c.id)
+            .limit(_PAGE)
+        ).all()
+        if not people:
+            return []
+        tries: dict[int, list[Any]] = {}
+        for row in db.execute(
+            select(attempts)
+            .where(attempts.c.recipient_id.between(people[0].id, people[-1].id))
+            .where((attempts.c.run_id + 0) == run_id)
+            .order_by(attempts.c.recipient_id, attempts.c.number)
+        ):
+            tries.setdefault(row.recipient_id, []).append(row)
+    return [Line(person, tries.get(person.id, [])) for person in people]
+
+
+def first_and_last(db: Connection, run_id: int) -> tuple[int, int] | None:
+    """The smallest and the largest id of a run's recipients; None if there is nobody."""
+    # One look into the index of the states for each of them. By the run alone, SQLite would go through all
+    # of it, and PostgreSQL through all the runs before.
+    looks = (
+        select(end(recipients.c.id)).where(recipients.c.run_id == run_id, recipients.c.state == state)
+        for state in RecipientState
+        for end in (func.min, func.max)
+    )
+    ids = [found for found in db.execute(union_all(*looks)).scalars() if found is not None]
+    return (min(ids), max(ids)) if ids else None

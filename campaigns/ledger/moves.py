@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import Connection, bindparam, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import ConnectOptions
@@ -52,6 +52,31 @@ class NotNow:
     reason: str
 
 
+# Each call makes these moves; they are put together once, for that takes longer than what they do.
+_TO_DIALING = (
+    update(attempts)
+    .where(attempts.c.id == bindparam("this"))
+    .values(
+        state=AttemptState.DIALING, dialing_at=bindparam("now"), lease_until=bindparam("until"), reason=None
+    )
+)
+_TO_PLACED, _TO_PLACED_LATE = (
+    update(attempts)
+    .where(attempts.c.id == bindparam("this"), attempts.c.fence == bindparam("claim"))
+    .where(attempts.c.state == was)
+    .values(
+        state=AttemptState.PLACED,
+        contact_id=bindparam("contact"),
+        placed_at=bindparam("now"),
+        follow_at=bindparam("follow"),
+        reason=None,
+        settle_at=None,
+    )
+    .returning(attempts.c.recipient_id, attempts.c.number)
+    for was in (AttemptState.DIALING, AttemptState.UNKNOWN)
+)
+
+
 def mark_dialing(
     ledger: Ledger, attempt_id: int, fence: int, *, exchange: str, now: datetime, lease: timedelta
 ) -> Order | NotNow:
@@ -59,7 +84,8 @@ def mark_dialing(
 
     Asks again, in the same transaction, for everything that may have changed since the attempt was claimed.
     """
-    with ledger.write() as db:
+
+    def move(db: Connection) -> Order | NotNow:
         row = locked(db, attempt_id, fence, AttemptState.QUEUED)
         if row is None:
             return NotNow("stale: the claim was used or taken back")
@@ -88,11 +114,7 @@ def mark_dialing(
         if again := allowed_again(db, campaign, [row.phone], exchange, now):
             put_back(db, row, "the limits on calls to its number", due_at=again[row.phone], waits_for=LIMIT)
             return NotNow(f"its number may be called again at {again[row.phone]:%Y-%m-%d %H:%M:%S} UTC")
-        db.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt_id)
-            .values(state=AttemptState.DIALING, dialing_at=now, lease_until=now + lease, reason=None)
-        )
+        db.execute(_TO_DIALING, {"this": attempt_id, "now": now, "until": now + lease})
         return Order(
             attempt_id=attempt_id,
             run_id=row.run_id,
@@ -104,6 +126,8 @@ def mark_dialing(
             closes_at=min(ends, default=None),
         )
 
+    return ledger.make(move)
+
 
 def mark_placed(
     ledger: Ledger, attempt_id: int, fence: int, contact_id: str, *, now: datetime, follow_at: datetime | None
@@ -113,24 +137,16 @@ def mark_placed(
     An answer that comes after rescue gave the attempt up is evidence, and settles unknown → placed. Without
     `follow_at` nobody will ask for the outcome, and the recipient is done.
     """
-    values = {
-        "state": AttemptState.PLACED,
-        "contact_id": contact_id,
-        "placed_at": now,
-        "follow_at": follow_at,
-        "reason": None,
-        "settle_at": None,
-    }
     becomes = RecipientState.DONE if follow_at is None else RecipientState.IN_PROGRESS
-    this = (attempts.c.id == attempt_id, attempts.c.fence == fence)
-    with ledger.write() as db:
-        was_dialing = update(attempts).where(*this, attempts.c.state == AttemptState.DIALING).values(values)
-        row = db.execute(was_dialing.returning(attempts.c.recipient_id, attempts.c.number)).one_or_none()
-        if row is not None:
-            if follow_at is None:
-                move_recipient(db, row, ON_THIS_ATTEMPT, becomes)
-            return True
-    return _mark_placed_late(ledger, attempt_id, fence, values, becomes)
+    values = {"this": attempt_id, "claim": fence, "contact": contact_id, "now": now, "follow": follow_at}
+
+    def move(db: Connection) -> bool:
+        row = db.execute(_TO_PLACED, values).one_or_none()
+        if row is not None and follow_at is None:
+            move_recipient(db, row, ON_THIS_ATTEMPT, becomes)
+        return row is not None
+
+    return ledger.make(move) or _mark_placed_late(ledger, attempt_id, fence, values, becomes)
 
 
 def _mark_placed_late(
@@ -144,8 +160,8 @@ def _mark_placed_late(
         if row.state != AttemptState.UNKNOWN:
             # A second try of a move whose first had been committed, though its answer was lost; or a search
             # has found the call meanwhile.
-            return bool(row.contact_id == values["contact_id"])
-        db.execute(update(attempts).where(attempts.c.id == attempt_id).values(values))
+            return bool(row.contact_id == values["contact"])
+        db.execute(_TO_PLACED_LATE, values)
         called_after_all(db, row, becomes)
         if becomes == RecipientState.IN_PROGRESS:
             go_on(db, row)
@@ -157,13 +173,16 @@ def give_back(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, due_a
 
     Never from `dialing`: the same task may have been delivered twice, and the other copy be on the phone.
     """
-    with ledger.write() as db:
+
+    def move(db: Connection) -> bool:
         hold_run(db, attempt_id)
         row = locked(db, attempt_id, fence, AttemptState.QUEUED)
         if row is None:
             return False
         put_back(db, row, reason, due_at=due_at)
         return True
+
+    return ledger.make(move)
 
 
 def mark_returned(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, due_at: datetime) -> bool:

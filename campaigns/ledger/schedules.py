@@ -10,12 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, literal_column, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from campaigns.attempt import RecipientState, RunState
 from campaigns.campaign import Campaign
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import CLOCKS_DIFFER_BY, campaigns, fires, recipients, runs
+from campaigns.ledger.tables import CLOCKS_DIFFER_BY, campaigns, fires, runs
+from campaigns.ledger.tallies import tallied
 from campaigns.mistake import Mistake
 from campaigns.schedule import Skipped
 from campaigns.when import ScheduleOptions
@@ -109,17 +110,12 @@ def leftovers(db: Connection, campaign_id: int, number: int) -> list[Leftover]:
         Leftover(
             run.number,
             RunState(run.state),
-            _count(db, run.id, RecipientState.WAITING),
-            _count(db, run.id, RecipientState.IN_PROGRESS),
+            counted.get(RecipientState.WAITING, 0),
+            counted.get(RecipientState.IN_PROGRESS, 0),
         )
         for run in db.execute(query).all()
+        for counted in [tallied(db, run.id).recipients]
     ]
-
-
-def _count(db: Connection, run_id: int, state: RecipientState) -> int:
-    # One state at a time, as the partial indexes have them.
-    of_run = (recipients.c.run_id == run_id) & (recipients.c.state == literal_column(f"'{state}'"))
-    return int(db.execute(select(func.count()).where(of_run)).scalar_one())
 
 
 def scheduled(ledger: Ledger) -> list[Scheduled]:

@@ -1,9 +1,10 @@
 """Where an attempt stands, held still for a move; and how its recipient and its run go along."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, literal_column, select, update
+from sqlalchemy import Connection, bindparam, delete, func, literal_column, or_, select, update
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import Campaign, RedialOptions
@@ -84,10 +85,14 @@ def put_back(
 
 def locked(db: Connection, attempt_id: int, fence: int, *states: AttemptState) -> Any:
     """The attempt, if it is in one of these states under this fence; nobody else moves it meanwhile."""
-    expected = _ATTEMPT.where(
-        attempts.c.id == attempt_id, attempts.c.fence == fence, attempts.c.state.in_(states)
-    )
-    return db.execute(expected.with_for_update(of=attempts)).one_or_none()
+    return db.execute(_expected(states), {"this": attempt_id, "claim": fence}).one_or_none()
+
+
+@cache  # making the statement takes longer than its answer
+def _expected(states: tuple[AttemptState, ...]) -> Any:
+    this = (attempts.c.id == bindparam("this"), attempts.c.fence == bindparam("claim"))
+    in_state = or_(*(attempts.c.state == state for state in states))
+    return _ATTEMPT.where(*this, in_state).with_for_update(of=attempts)
 
 
 def still_on(db: Connection, row: Any) -> bool:

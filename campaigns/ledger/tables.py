@@ -198,7 +198,8 @@ recipients = Table(
         sqlite_where=text("state = 'in_progress'"),
         postgresql_where=text("state = 'in_progress'"),
     ),
-    Index("ix_recipients_run_state", "run_id", "state"),
+    # The id is there for the first and the last of a run.
+    Index("ix_recipients_run_state", "run_id", "state", "id"),
     Index("ix_recipients_phone", "phone"),
     # The same appointment stands on many lists.
     Index(
@@ -275,11 +276,32 @@ attempts = Table(
         postgresql_where=text("contact_id IS NOT NULL"),
     ),
     Index("ix_attempts_run_state", "run_id", "state", "outcome"),
+    Index(
+        "ix_attempts_refused",
+        "run_id",
+        "id",
+        sqlite_where=text("state = 'refused'"),
+        postgresql_where=text("state = 'refused'"),
+    ),
     Index("ix_attempts_run_dialing_at", "run_id", "dialing_at"),
 )
 
 RELEASED = text("attempts.state IN ('queued', 'dialing')")
 """As `ix_attempts_lease` says it: SQLite sees that it fits only where its own words are in the query."""
+
+# How many are in which state, kept by triggers of the two tables above (r0005_tallies.py), and read through
+# tallies.py. In PostgreSQL there may be several rows for one count, which are to be summed up: each worker
+# adds its own. So there is no key; nor a foreign one, which would lock the run.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("run_id", BigInteger, nullable=False),
+    Column("what", String(20), nullable=False),  # `recipients` or `attempts`
+    Column("state", String(20), nullable=False),
+    Column("detail", Text, nullable=False),  # the zones of those who wait, or the outcome; else empty
+    Column("n", BigInteger, nullable=False),
+    Index("ix_tallies_run_id", "run_id", "what", "state", "detail"),
+)
 
 EVERY_CAMPAIGN = 0
 """The `campaign_id` of a suppression that holds for all campaigns, those to come as well."""

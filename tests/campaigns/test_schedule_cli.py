@@ -14,7 +14,7 @@ from campaigns.campaign import read_campaign
 from campaigns.ledger import Ledger, open_ledger, runs, schedules
 from campaigns.ledger.health import beat
 from campaigns.ledger.schedules import Scheduled, scheduled
-from campaigns.ledger.tables import campaigns
+from campaigns.ledger.tables import campaigns, recipients
 from campaigns.load import load_fire
 from campaigns.schedule import fires
 
@@ -272,7 +272,7 @@ def test_latest_run_decides_what_a_finished_campaign_says(entered: Dialer, ledge
     begin(ledger)
     with ledger.write() as db:
         run = runs.find(db, "clinic")
-        db.execute(schedules.recipients.update().values(state="done"))
+        db.execute(recipients.update().values(state="done"))
     assert runs.finish(ledger, datetime.now(UTC)) == 1
     lines = entered("status", "clinic").out.splitlines()
     assert (run.number, lines[0]) == (1, "clinic: finished")

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from campaigns.ledger.moves import (
 )
 from campaigns.ledger.outcomes import follow_later, mark_ended, take_due_follows
 from campaigns.ledger.tables import recipients
+from campaigns.ledger.tallies import tallied
 from campaigns.ledger.unknowns import mark_found
 
 if TYPE_CHECKING:
@@ -474,6 +476,10 @@ class Life(RuleBasedStateMachine):
             }
             assert last in allowed[person.state], f"{person.state} with {last}"
             assert not (cancelled and (person.state == "waiting" or last == Q))
+        with self.desk.ledger.read() as db:
+            told = tallied(db, runs.find(db, "reminders").id)
+        assert told.recipients == Counter(person.state for person in people)
+        assert told.attempts == Counter(row.state for row in rows)
 
     def teardown(self) -> None:
         self.desk.wipe()
