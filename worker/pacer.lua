@@ -9,6 +9,7 @@
 --            cut     when that was; since then the share has been growing
 --            deaf    until when further throttles belong to the same storm
 --            wary    until when a new storm means that the rate is too high, and cuts it
+--            told    how many throttles there have been since nobody was wary
 -- ARGV[1]  what to do
 -- ARGV[2]  µs between two slots at the full rate
 -- ARGV[3]  own burst, in calls
@@ -17,29 +18,27 @@
 --            returns {1, µs until the caller's own slot, the slot, born}
 --                 or {0, µs until the next free slot, that slot, born} when it lies beyond the horizon;
 --                    then nothing is reserved
--- ARGV[1] = "confirm":  ARGV[4] the slot, ARGV[5] born, ARGV[6] how late the caller may be in µs
---            returns {1, the next free slot} when that slot still holds,
---                 or {0, …} when it was forgotten or its time has passed
 -- ARGV[1] = "slow":     ARGV[4] the quota's burst, in calls
 --            returns 2 when the rate was cut for everybody, 1 when everybody rests while AWS's bucket fills
 --                 up again, 0 when this storm has been answered already
--- ARGV[1] = "look":     writes nothing
---            returns {µs between slots now (a string), µs until the next free slot}
+-- Whoever only wants to look reads the hash; see pacer.py.
 
 local CUT = 0.7                 -- a throttle leaves 70 % of the rate ...
 local LEAST_SHARE = 0.05        -- ... but never less than 5 % of the full one ...
-local REGAIN_PER_SECOND = 0.01  -- ... and each second gives 1 % of the full rate back.
+local REGAIN_PER_SECOND = 0.01  -- ... and each second gives 1 % of the full rate back (pacer.py knows it too).
 local ANSWER_TAKES = 1e6        -- a request sent before a cut may bring its throttle up to 1 s after it
 local LONGEST_STORM = 10e6
-local LEAST_WARY = 10e6         -- so soon after the last storm a new one is no accident
+local LEAST_WARY = 10e6         -- so soon after the last storm a new one is no accident ...
+local ACCIDENTS = 0.01 * LEAST_WARY -- ... unless both together threw back fewer than 1 % of that time's calls.
 local KEEP_MILLISECONDS = 3600e3
 
 local task, full_interval, burst = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1e6 + time[2]
-local state = redis.call('HMGET', KEYS[1], 'born', 'next', 'seen', 'share', 'cut', 'deaf', 'wary')
+local state = redis.call('HMGET', KEYS[1], 'born', 'next', 'seen', 'share', 'cut', 'deaf', 'wary', 'told')
 local born = tonumber(state[1] or '')
 local next_slot, seen, share, cut, deaf, wary
+local told = tonumber(state[8]) or 0
 
 if born then
   next_slot, seen, share = tonumber(state[2]), tonumber(state[3]), tonumber(state[4])
@@ -49,16 +48,6 @@ else
   -- bucket starts empty: no burst, and one whole interval until the first slot.
   born, seen, share, cut, deaf, wary = now, now, 1, now, now, now
   next_slot = now + full_interval
-end
-
-if task == 'confirm' then
-  local slot = tonumber(ARGV[4])
-  -- A reservation moved `next` beyond its slot. When it is not beyond it any more, the server forgot it
-  -- (flush, restart from an old snapshot) and may have given the same time to somebody else.
-  if born == tonumber(ARGV[5]) and next_slot > slot and now - slot <= tonumber(ARGV[6]) then
-    return {1, next_slot}
-  end
-  return {0, next_slot}
 end
 
 if now < seen then
@@ -75,10 +64,6 @@ local interval = full_interval / share
 next_slot = math.max(next_slot, now - (burst - 1) * interval)
 local slot = math.max(now, next_slot)
 
-if task == 'look' then
-  return {string.format('%.17g', interval), slot - now}
-end
-
 local answer
 if task == 'reserve' then
   if slot - now <= tonumber(ARGV[4]) then
@@ -88,9 +73,11 @@ if task == 'reserve' then
     answer = {0, slot - now, slot, born}
   end
 elseif now < deaf then
+  told = told + 1
   answer = 0
 else
-  if now < wary then
+  told = now < wary and told + 1 or 1
+  if now < wary and told > ACCIDENTS / full_interval then
     share = math.max(LEAST_SHARE, share * CUT)
     answer = 2
   else
@@ -109,7 +96,7 @@ end
 -- %.17g writes a double so that it reads back the same; Lua's own tostring keeps 14 digits.
 local function exact(number) return string.format('%.17g', number) end
 redis.call('HSET', KEYS[1], 'born', exact(born), 'next', exact(next_slot), 'seen', exact(now),
-  'share', exact(share), 'cut', exact(cut), 'deaf', exact(deaf), 'wary', exact(wary))
+  'share', exact(share), 'cut', exact(cut), 'deaf', exact(deaf), 'wary', exact(wary), 'told', told)
 -- An idle bucket goes. By then it has long been full, and a new one starts empty, so that gives nobody a burst.
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', KEEP_MILLISECONDS + math.max(0, next_slot - now) / 1e3))
 return answer

@@ -1,7 +1,7 @@
 """One rate for all workers: everybody who places calls waits here for a slot of their own.
 
 The quota of Amazon Connect is a token bucket per account, Region and API: `calls_per_second` flow in, `burst`
-fit in. The slots handed out here lie 1 / (0.995 × calls_per_second) apart, so AWS's bucket fills faster than
+fit in. The slots handed out here lie 1 / (0.999 × calls_per_second) apart, so AWS's bucket fills faster than
 we drain it; it is never short as long as our own burst and our lateness together stay below its burst.
 """
 
@@ -15,15 +15,14 @@ from redis import Redis, RedisError
 
 _SCRIPT = Path(__file__).with_name("pacer.lua").read_text(encoding="utf-8")
 
-# The share of the quota that is used: AWS's clock and Redis's may drift apart by half a percent.
-_USED = 0.995
-# Slots that may be taken at once after a pause, if the quota's burst has room for them. While callers queue,
-# as in a campaign, there is nothing to catch up with: the burst is worth more as room for lateness.
-_OWN_BURST = 2
-# What is left free of the quota's burst: for what the network does to the calls' distances.
-_SPARE = 1
+# The share of the quota that is used. Redis's clock may run ahead of AWS's: by 0.05 % while ntpd corrects it,
+# and by 0.01 % where nothing does. Then AWS's bucket still gains on us. chrony may make it run faster, but
+# only until it is right again; what is too much then, the burst holds, or a throttle tells.
+_USED = 0.999
+# As in pacer.lua.
+_REGAINED_PER_SECOND = 0.01
 # A busy machine wakes its threads tens of milliseconds late, all of them alike: that shifts the calls without
-# bunching them. At 200/s the burst would allow 10 ms only, and nearly every slot would be dropped.
+# bunching them. At 200/s a burst of 5 would allow 15 ms only, and slots would be dropped all along.
 _LEAST_LATENESS_SECONDS = 0.05
 # Later than this, something stood still, and what else has stood still is not known.
 _MOST_LATENESS_SECONDS = 1.0
@@ -53,8 +52,12 @@ class Rate:
 
     @property
     def own_burst(self) -> int:
-        """How many calls we start at once after a pause: 2, and 1 when the burst is small."""
-        return max(1, min(_OWN_BURST, self.burst - _SPARE - 1))
+        """How many calls we start at once after a pause: one, and another for each five of the burst.
+
+        So many slots are made up for that nobody was there to take. The rest of the burst is worth more as
+        room for lateness, and for what the network does to the calls' distances.
+        """
+        return 1 + self.burst // 5
 
     @property
     def lateness_seconds(self) -> float:
@@ -84,7 +87,10 @@ class _Seen:
     born: int
     next_slot: int
     """No slot before this one is given to anybody any more."""
+    clock: int
+    """What Redis's clock said."""
     at: float
+    """The same moment by the pacer's monotonic clock, or a little earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ class PacerState:
     """What a status display shows of a bucket."""
 
     calls_per_second: float
-    """The rate of new slots now: 0.995 of the quota, or less after throttling."""
+    """The rate of new slots now: 0.999 of the quota, or less after throttling."""
     next_slot_seconds: float
     """Until the next free slot; 0 when a call could start now."""
     share: float
@@ -125,13 +131,14 @@ class Pacer:
         monotonic: Callable[[], float] = time.monotonic,
         late_after_seconds: float | None = None,
     ) -> None:
+        self._redis = redis
         # Called by its SHA1; redis-py loads it again when a restart or SCRIPT FLUSH has forgotten it.
         self._script = redis.register_script(_SCRIPT)
         self._bucket = bucket
         self._interval = 1e6 / (_USED * rate.calls_per_second)
         self._burst = rate.own_burst
         self._quota_burst = rate.burst
-        self._seen = _Seen(0, 0, 0.0)
+        self._seen = _Seen(0, 0, 0, 0.0)
         self._late_after = rate.lateness_seconds if late_after_seconds is None else late_after_seconds
         self._sleep = sleep
         self._monotonic = monotonic
@@ -148,7 +155,7 @@ class Pacer:
             asked = self._monotonic()
             left = max(0.0, deadline - asked)
             granted, wait, time_of_slot, born = self._run("reserve", round(left * 1e6))
-            self._seen = _Seen(born, time_of_slot, asked)
+            self._seen = _Seen(born, time_of_slot + granted, time_of_slot - wait, asked)
             if not granted:
                 return None
             # Counted from before the question, so that answers that were long on their way are late as well.
@@ -157,7 +164,8 @@ class Pacer:
             seconds = wait / 1e6 - lead_seconds
             if seconds > 0:
                 self._sleep(seconds)
-            ours = self._still_ours(seconds, time_of_slot, born)
+            # The slots of a short sleep are fewer than what the quota's burst forgives.
+            ours = seconds <= self._late_after or self._still_ours(time_of_slot, born)
             if ours and self.usable(slot):
                 return slot
             # Late calls would pile onto the calls of others. The slot is given up, and a new one asked for.
@@ -174,29 +182,28 @@ class Pacer:
         """Whether a call may still leave on this slot. To be asked again right before it does."""
         return self._monotonic() <= slot.usable_until
 
-    def _still_ours(self, slept_seconds: float, slot: int, born: int) -> bool:
-        """Make sure after a long sleep: Redis may have restarted and given our time to others.
+    def _still_ours(self, slot: int, born: int) -> bool:
+        """Make sure after a long sleep: Redis may have forgotten our slot, and given its time to others.
 
-        The slots of a short time are fewer than what the quota's burst forgives. So neither a short sleep
-        nor one in which another thread has lately heard of a later slot is worth a second question.
+        A reservation moved `next` beyond its slot. When it is not beyond it any more (flush, restart from an
+        old snapshot, clock set back), or the slot is long past by Redis's clock (set ahead; this machine
+        stood still), somebody else may have that time. What another thread has just heard saves the question.
         """
-        if slept_seconds <= self._late_after:
-            return True
+        if self._monotonic() - self._seen.at > self._late_after:
+            asked = self._monotonic()
+            clock, heard_born, next_slot, _, _ = self._look()
+            self._seen = _Seen(int(heard_born), int(next_slot), int(clock), asked)
         seen = self._seen
-        if self._monotonic() - seen.at <= self._late_after:
-            return seen.born == born and seen.next_slot >= slot
-        asked = self._monotonic()
-        holds, next_slot = self._run("confirm", slot, born, round(self._late_after * 1e6))
-        if holds:
-            self._seen = _Seen(born, next_slot, asked)
-        return bool(holds)
+        in_time = seen.clock - slot <= self._late_after * 1e6
+        return seen.born == born and seen.next_slot > slot and in_time
 
     def throttled(self) -> None:
         """Tell everybody to slow down, because Connect said that we are too fast.
 
         After a first storm of throttles everybody rests until AWS's bucket is full again. A second one soon
         after it (10 s, or three times the quota's burst if that takes longer) cuts the rate to 70 %, not
-        below 5 % of the full one; 1 % of the full rate comes back every second. Further throttles count as
+        below 5 % of the full one; 1 % of the full rate comes back every second. At large rates storms of a
+        few throttles are rested for only, up to 1 % of the calls of those 10 s. Further throttles count as
         the same storm until the slots handed out before are used up, and for one second more. Raises
         PacerUnavailable.
         """
@@ -204,12 +211,29 @@ class Pacer:
 
     def current(self) -> PacerState:
         """Look at the bucket without changing it. Raises PacerUnavailable."""
-        interval, wait = self._run("look")
+        clock, _, next_slot, seen, share = self._look()
+        clock = max(clock, seen)  # it may have been set back since
+        share = min(1.0, share + (clock - seen) / 1e6 * _REGAINED_PER_SECOND)
         return PacerState(
-            calls_per_second=1e6 / float(interval),
-            next_slot_seconds=wait / 1e6,
-            share=self._interval / float(interval),
+            calls_per_second=1e6 * share / self._interval,
+            next_slot_seconds=max(0.0, next_slot - clock) / 1e6,
+            share=share,
         )
+
+    def _look(self) -> tuple[float, float, float, float, float]:
+        """Redis's clock, and the bucket's born, next, seen and share; a read, which keeps nobody waiting."""
+        try:
+            with self._redis.pipeline(transaction=False) as reads:
+                reads.time()
+                reads.hmget(self._bucket, "born", "next", "seen", "share")
+                (seconds, micro), bucket = reads.execute()
+        except RedisError as error:
+            raise PacerUnavailable from error
+        clock = seconds * 1e6 + micro
+        if bucket[0] is None:
+            return clock, clock, clock + self._interval, clock, 1.0  # as the script would make it
+        born, next_slot, seen, share = map(float, bucket)
+        return clock, born, next_slot, seen, share
 
     def _run(self, task: str, *arguments: int) -> Any:
         try:
