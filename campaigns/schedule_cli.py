@@ -1,6 +1,6 @@
 """`dialer schedule`: runs that begin by themselves.
 
-Heavy imports stand inside the commands, as in cli.py.
+Heavy imports stand inside the commands, as in command_line.py.
 """
 
 import json
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from campaigns.cli import AsJson, CampaignFile, Name, app, now, put, the_ledger
+from campaigns.command_line import AsJson, CampaignFile, Name, app, now, put, the_ledger
 from campaigns.mistake import Mistake
 
 if TYPE_CHECKING:

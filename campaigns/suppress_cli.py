@@ -1,22 +1,17 @@
 """`dialer suppress`: which numbers are never called.
 
-Heavy imports stand inside the commands, as in cli.py.
+Heavy imports stand inside the commands, as in command_line.py.
 """
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from campaigns.cli import AsJson, app, now, put, the_ledger
+from campaigns.command_line import AsJson, app, now, put, the_ledger
 from campaigns.mistake import Mistake
-
-if TYPE_CHECKING:
-    from campaigns.ledger import Ledger
-    from campaigns.number_list import NumberList, Options
-    from campaigns.suppress import Imported
 
 suppress_app = typer.Typer(
     help="Numbers that are never called: by no campaign, or, with --campaign, not by that one.",
@@ -174,48 +169,26 @@ def import_list(
     """
     from campaigns import suppress_view as view
     from campaigns.number_list import Options
-    from campaigns.suppress import region_of
+    from campaigns.progress_bar import progress_bar
+    from campaigns.suppress import import_file, region_of
 
     options = Options(column, region_of(default_region))
-    with the_ledger(create=True) as ledger:
-        imported = _with_progress(ledger, file, options, campaign, _plain(reason), rejects)
+    with the_ledger(create=True) as ledger, progress_bar("importing", file) as progress:
+        imported = import_file(
+            ledger,
+            file,
+            options,
+            campaign=campaign,
+            reason=_plain(reason),
+            now=now(),
+            rejects_path=rejects,
+            progress=progress,
+        )
     if as_json:
         put(json.dumps(view.imported_as_json(imported)))
         return
     for line in view.imported_in_words(imported):
         put(line)
-
-
-def _with_progress(
-    ledger: "Ledger",
-    file: Path,
-    options: "Options",
-    campaign: str | None,
-    reason: str | None,
-    rejects: Path | None,
-) -> "Imported":
-    """Import a file, with a progress bar where somebody is looking."""
-    from campaigns.suppress import import_file
-
-    these: dict[str, Any] = {"campaign": campaign, "reason": reason, "now": now(), "rejects_path": rejects}
-    if not sys.stderr.isatty():
-        return import_file(ledger, file, options, **these)
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns: list[Any] = [
-        TextColumn("importing {task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(file.name, total=file.stat().st_size if file.is_file() else None, rows=0)
-
-        def progress(listed: "NumberList") -> None:
-            bar.update(task, completed=listed.bytes_read, rows=listed.rows_read)
-
-        return import_file(ledger, file, options, **these, progress=progress)
 
 
 def _plain(reason: str | None) -> str | None:

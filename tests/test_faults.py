@@ -344,9 +344,10 @@ def test_two_schedulers_and_two_feeders_double_nothing(office: Office) -> None:
                 others.append(
                     subprocess.Popen(command, cwd=office.home, env=settings, stdout=log, stderr=log)
                 )
-        office.until(lambda: office.rang() >= 20, "20 rings")
-        everybody_rang_once(office, run, numbers)
+        office.until(lambda: office.rang() >= 100, "100 rings")
+        # At the end of the run their Redis goes, and Celery may or may not outlive that.
         assert [other.poll() for other in others] == [None, None]
+        everybody_rang_once(office, run, numbers)
     finally:
         for other in others:
             other.kill()

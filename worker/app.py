@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from celery import Celery
 from celery.signals import beat_init, worker_init, worker_ready, worker_shutting_down
 from celery.worker import state
+from kombu.exceptions import OperationalError as BrokerUnavailable
 
 from campaigns.mistake import Mistake
 from worker.children import stop_with_parent
@@ -25,6 +26,8 @@ from worker.events import listen
 from worker.health import report
 from worker.machine import machine, tcp_only
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
+
+log = logging.getLogger(__name__)
 
 _LEAVING_SECONDS = 4
 """How long a worker that has no call under way any more may take to stop."""
@@ -134,12 +137,19 @@ def _report_worker(sender: Any, **_: Any) -> None:
     role = "dial" if machine().settings.dial_queue in queues else "control"
     thread = report(machine(), role)
     atexit.register(_say_goodbye, thread)
-    if role == "control" and machine().settings.events_queue_url is not None:
+    if role == "control":
         # worker.tasks imports this module, so it cannot be imported above.
         from worker.tasks import feed_task
 
-        # Nobody waits for this thread at the end: what it had not recorded, the queue gives out once more.
-        listen(machine(), feed_task)
+        if machine().settings.events_queue_url is not None:
+            # Nobody waits for this thread at the end: what it had not recorded, the queue gives out again.
+            listen(machine(), feed_task)
+        # Whoever is due now need not wait for the scheduler, which first rings a second after its start.
+        # Last, because it fails when Redis is away at this moment; the scheduler rings when it is back.
+        try:
+            feed_task.delay()
+        except BrokerUnavailable as error:
+            log.warning("nobody is fed at the start: Redis is away (%s)", type(error).__name__)
 
 
 @beat_init.connect  # type: ignore[untyped-decorator] # Celery has no types

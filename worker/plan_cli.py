@@ -1,19 +1,16 @@
 """`dialer plan`: what would become of a list. It stands here because the rate is a setting of this side."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from campaigns.cli import AsJson, CampaignFile, ListFile, app, now, put
+from campaigns.command_line import AsJson, CampaignFile, ListFile, app, now, put
 
 if TYPE_CHECKING:
-    from campaigns.call_list import CallList
     from campaigns.ledger import Ledger
 
 _CALL_SECONDS = 60.0
@@ -50,6 +47,7 @@ def plan(
     from campaigns.campaign import read_campaign
     from campaigns.plan import pace
     from campaigns.plan import plan as plan_of
+    from campaigns.progress_bar import progress_bar
     from campaigns.settings import load_settings
     from worker.settings import DialerSettings
 
@@ -61,7 +59,7 @@ def plan(
         settings.max_active_calls,
         timedelta(seconds=call_seconds),
     )
-    with _looked_at(settings.ledger_url) as ledger, _progress(list_file) as progress:
+    with _looked_at(settings.ledger_url) as ledger, progress_bar("reading", list_file) as progress:
         found = plan_of(campaign, list_file, ledger, rate, now(), progress)
     if as_json:
         put(json.dumps(plan_view.as_json(found, call_seconds)))
@@ -84,27 +82,3 @@ def _looked_at(url: str) -> "Iterator[Ledger | str]":
         yield ledger
     finally:
         ledger.close()
-
-
-@contextmanager
-def _progress(list_file: Path) -> "Iterator[Any]":
-    """Shows how far the reading has come, where somebody is looking."""
-    if not sys.stderr.isatty() or not list_file.is_file():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns: list[Any] = [
-        TextColumn("reading {task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(list_file.name, total=list_file.stat().st_size, rows=0)
-
-        def progress(call_list: "CallList") -> None:
-            bar.update(task, completed=call_list.bytes_read, rows=call_list.rows_read)
-
-        yield progress

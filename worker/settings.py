@@ -5,13 +5,15 @@ import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from campaigns.ledger.in_progress import CallLimit
 from campaigns.settings import LedgerSettings
+
+if TYPE_CHECKING:
+    from campaigns.ledger.in_progress import CallLimit
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 
@@ -137,8 +139,11 @@ class DialerSettings(LedgerSettings):
         return CONNECT_TIMEOUT_SECONDS + self.read_timeout_seconds + self.replay_window_seconds + 5
 
     @property
-    def call_limit(self) -> CallLimit:
+    def call_limit(self) -> "CallLimit":
         """How many calls may be in progress, and how long those count of which nobody tells."""
+        # The embedded Redis and the sandbox read these settings too, and start without what the ledger needs.
+        from campaigns.ledger.in_progress import CallLimit
+
         return CallLimit(self.max_active_calls, timedelta(seconds=self.settle_seconds))
 
     @property

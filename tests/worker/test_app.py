@@ -7,11 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kombu.exceptions import OperationalError as BrokerUnavailable
+from redis import Redis
 
 from campaigns.ledger.health import alive
 
@@ -226,6 +229,37 @@ def test_process_reports_and_leaves(
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert alive(dial_ledger, now()) == []
+
+
+def test_control_worker_feeds_as_soon_as_it_is_ready(
+    celery: Callable[..., Any], desk_of: Callable[..., Any], dial_ledger: Any, valkey: Redis
+) -> None:
+    """Whoever is due at the start is released without a word from the scheduler."""
+    desk, now = desk_of(dial_ledger), datetime.now(UTC)
+    desk.load(desk.campaign(), desk.people(1), now=now)
+    desk.start(now=now)
+    celery("worker", "-Q", "control-sandbox", "-P", "threads", "--loglevel", "WARNING")
+    until(lambda: valkey.llen("dial-sandbox") == 1, "somebody is released")
+
+
+def test_redis_that_is_away_at_the_start_does_not_keep_it_from_listening(
+    program: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first feeding is lost and comes with the next round; contact events are taken in all the same."""
+
+    def away() -> None:
+        raise BrokerUnavailable("Error 111 connecting to 127.0.0.1:6379")
+
+    listening: list[object] = []
+    settings = program.machine().settings.model_copy(update={"events_queue_url": "https://sqs/events"})
+    monkeypatch.setitem(vars(program.machine()), "settings", settings)
+    monkeypatch.setattr(program.root, "report", lambda *_: threading.Thread())
+    monkeypatch.setattr(program.root, "listen", lambda _, call_over: listening.append(call_over))
+    monkeypatch.setattr(program.root.atexit, "register", lambda *_: None)
+    monkeypatch.setattr(program.tasks.feed_task, "delay", away)
+    consumes = SimpleNamespace(consume_from={settings.control_queue: None})
+    program.root._report_worker(SimpleNamespace(app=SimpleNamespace(amqp=SimpleNamespace(queues=consumes))))
+    assert listening == [program.tasks.feed_task]
 
 
 def test_control_worker_listens_for_contact_events(

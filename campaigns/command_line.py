@@ -1,0 +1,71 @@
+"""What the commands have in common: the app, the words for options that several have, and the ledger.
+
+Heavy imports stand inside the commands, so that `dialer --help` answers at once.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from campaigns.ledger import Ledger
+
+app = typer.Typer(
+    name="dialer",
+    help="A batch dialer for Amazon Connect: each call is placed once, at the account's rate, and followed.",
+    epilog="Settings are DIALER_* variables in the environment or in .env; see README.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.toml", help="The campaign's choices.")]
+ListFile = Annotated[Path, typer.Argument(metavar="LIST.csv", help="The people to call.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")]
+RunNumber = Annotated[
+    int | None, typer.Option("--run", metavar="N", min=1, help="One of its runs. Default: the latest.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
+Rejects = Annotated[
+    Path | None,
+    typer.Option("--rejects", metavar="FILE", help="Where rejected rows go. Default: LIST.rejects.csv."),
+]
+
+
+def say(text: str) -> None:
+    """A line for people, beside what a program may be reading from standard output."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 (a command line talks)
+
+
+def put(text: str) -> None:
+    """A line of the answer itself."""
+    print(text, flush=True)  # noqa: T201 (a command line talks)
+
+
+def now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)
+
+
+@contextmanager
+def the_ledger(*, create: bool = False) -> "Iterator[Ledger]":
+    """The ledger that the settings name."""
+    from campaigns.ledger import open_ledger
+    from campaigns.settings import LedgerSettings, load_settings
+
+    ledger = open_ledger(load_settings(LedgerSettings).ledger_url, create=create)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def recipients(count: int) -> str:
+    """So many recipients, in words."""
+    return f"{count:,} recipient{'' if count == 1 else 's'}"

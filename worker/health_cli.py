@@ -1,0 +1,37 @@
+"""`dialer health`: whether a process of this host works.
+
+Heavy imports stand inside the command, as in campaigns/command_line.py.
+"""
+
+from typing import Annotated
+
+import typer
+
+from campaigns.command_line import app, now, put, say, the_ledger
+from campaigns.mistake import Mistake
+
+
+@app.command(short_help="Whether a process of this host works.", epilog="Example: dialer health dial")
+def health(
+    role: Annotated[str, typer.Argument(metavar="dial|control|beat", help="Which process of this host.")],
+) -> None:
+    """Whether a process of this host lives and can do its work: exit code 0 or 1. For container checks."""
+    import socket
+
+    from campaigns.ledger.health import alive
+
+    if role not in ("dial", "control", "beat"):
+        raise Mistake(f"{role!r} is no process of the dialer; say dial, control or beat")
+    with the_ledger() as ledger:
+        mine = [p for p in alive(ledger, now()) if p.process.startswith(f"{role}@{socket.gethostname()}:")]
+    if not mine:
+        say(f"dialer: no {role} process of this host has reported lately")
+        raise typer.Exit(1)
+    # What Connect does not grant is no reason to restart a container; a Redis that is gone is not mended by
+    # one either, but it is what the check is asked to show.
+    granted = ("throttled", "no capacity", "calls", "unknown calls", "outcomes", "contact events")
+    broken = [p.problem for p in mine if p.problem and not p.problem.startswith(granted)]
+    if broken:
+        say(f"dialer: {broken[0]}")
+        raise typer.Exit(1)
+    put(f"{role}: alive")

@@ -1,0 +1,166 @@
+"""`dialer run`: a list loaded, started and dialed on this machine, to the end.
+
+Heavy imports stand inside the functions, as in campaigns/command_line.py.
+"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from campaigns.command_line import CampaignFile, ListFile, Rejects, app, now, put, say
+from campaigns.export_cli import export_file
+from campaigns.load_cli import load_with_progress, schedule_note
+from campaigns.mistake import Mistake
+from worker.until_stopped import INTERRUPTED, Sandbox, Speed, Stopped, Workers, the_stack, while_starting
+
+if TYPE_CHECKING:
+    from campaigns.ledger import Ledger
+    from campaigns.report import Status
+    from worker.local import Stack, Trial
+    from worker.settings import DialerSettings
+
+
+@app.command(
+    short_help="Load, start and dial on this machine, to the end.",
+    epilog="Example: dialer run clinic-reminders.toml clinic-reminders.csv --sandbox",
+)
+def run(
+    campaign_file: CampaignFile,
+    list_file: ListFile,
+    sandbox: Sandbox = False,
+    workers: Workers = 1,
+    speed: Speed = 10.0,
+    rejects: Rejects = None,
+) -> None:
+    """Load a list, start it, and dial it on this machine until nobody is waiting or in progress.
+
+    Ctrl-C stops cleanly: calls under way are recorded, and the same command goes on where it stopped.
+    """
+    from campaigns.settings import load_settings
+    from worker.local import Trial
+    from worker.settings import DialerSettings
+
+    settings = load_settings(DialerSettings)
+    trial = Trial(speed) if sandbox else None
+    try:
+        code = run_to_the_end(settings, campaign_file, list_file, trial, workers, rejects)
+    except Stopped as stopped:
+        say(f"dialer: stopped; {str(stopped) or 'the same command goes on where it stopped'}")
+        code = INTERRUPTED
+    raise typer.Exit(code)
+
+
+def run_to_the_end(
+    settings: "DialerSettings",
+    campaign_file: Path,
+    list_file: Path,
+    trial: "Trial | None",
+    workers: int,
+    rejects: Path | None,
+) -> int:
+    """Load, start, dial, and write the results. Returns the exit code. Raises Stopped."""
+    from campaigns.campaign import read_campaign
+    from campaigns.ledger import open_ledger, runs
+    from campaigns.load_view import in_words as load_in_words
+    from campaigns.report import start_workers, status
+    from campaigns.status_view import in_words
+
+    campaign = read_campaign(campaign_file)
+    ledger = open_ledger(settings.ledger_url)
+    try:
+        _refuse_other_exchange(ledger, campaign.name, "sandbox" if trial else "connect")
+        for line in load_in_words(load_with_progress(ledger, campaign, list_file, rejects)):
+            put(line)
+        with ledger.write() as db:
+            runs.start(db, runs.find(db, campaign.name), now())
+        latest = status(ledger, campaign.name, now())
+        if note := schedule_note(campaign, campaign_file, entered=latest.schedule is not None):
+            put(note)
+        over = latest.over
+        if over:
+            runs.finish(ledger, now())
+    finally:
+        ledger.close()
+    code = 0
+    if not over:
+        with the_stack(settings, workers, trial) as (ledger, stack):
+            try:
+                code = 1 if _watch(ledger, stack, campaign.name).fault else 0
+            except Stopped:
+                run = status(ledger, campaign.name, now()).run
+                if run.state != "cancelled":
+                    raise
+                goes_on = f"{run.name} was cancelled; its calls are followed by: {start_workers(run)}"
+                raise Stopped(goes_on) from None
+    ledger = open_ledger(settings.ledger_url)
+    try:
+        for line in in_words(status(ledger, campaign.name, now())):
+            put(line)
+        results = settings.data_dir / f"{campaign.name}.results.csv"
+        count = export_file(ledger, campaign.name, results)
+        put(f"results: {results} ({count:,} rows)")
+    finally:
+        ledger.close()
+    return code
+
+
+def _refuse_other_exchange(ledger: "Ledger", name: str, exchange: str) -> None:
+    """A campaign that was begun in the sandbox does not go on in earnest, nor the other way round."""
+    from campaigns.ledger import runs
+
+    with ledger.read() as db:
+        begun = {run.name: run.exchange for run in runs.latest_runs(db)}.get(name)
+    if begun not in (None, exchange):
+        where, flag = (
+            ("in the sandbox", "with") if begun == "sandbox" else ("through Amazon Connect", "without")
+        )
+        raise Mistake(
+            f"{name} was begun {where} and can only go on there: run it {flag} --sandbox, "
+            "or give the campaign file another name"
+        )
+
+
+def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
+    """Show how a campaign gets on until nobody is waiting or in progress, or until it has paused itself.
+
+    A campaign that is cancelled meanwhile is over when its calls in progress are.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from campaigns.ledger import LedgerUnavailable, runs
+    from campaigns.report import status
+    from campaigns.status_view import live, plain
+
+    console = Console(stderr=True)
+    began = time.monotonic()
+    said = 0.0
+    told: bool | None = None
+    with Live(console=console, refresh_per_second=4, transient=True) as view:
+        while True:
+            stack.watch()
+            asked = time.monotonic()
+            try:
+                latest = status(ledger, name, now())
+            except LedgerUnavailable as error:
+                say(f"dialer: {error}")
+                time.sleep(1)
+                continue
+            took = time.monotonic() - asked
+            if latest.over or latest.fault:
+                runs.finish(ledger, now())
+                return latest
+            if latest.run.state == "cancelled" and told != (latest.run.hang_up_at is not None):
+                # Somebody else has cancelled it. The results have all outcomes, so this waits for them.
+                told = latest.run.hang_up_at is not None
+                say(f"{name} was cancelled; {'hanging up' if told else 'waiting for'} its calls in progress")
+            latest = while_starting(latest, began)
+            if console.is_terminal:
+                view.update(live(latest, "Ctrl-C stops"))
+            elif time.monotonic() - said >= 5:
+                said = time.monotonic()
+                say(plain(latest))
+            # With a million waiting a look takes a while, and in SQLite it holds up the dialing.
+            time.sleep(max(0.5, 9 * took))

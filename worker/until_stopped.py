@@ -1,0 +1,104 @@
+"""What `dialer run` and `dialer up` have in common: the dialer's processes, until Ctrl-C.
+
+Heavy imports stand inside the functions, as in campaigns/command_line.py.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from campaigns.command_line import now, say
+
+if TYPE_CHECKING:
+    from campaigns.ledger import Ledger
+    from campaigns.report import Status
+    from worker.local import Stack, Trial
+    from worker.settings import DialerSettings
+
+_STARTING_SECONDS = 15.0
+"""For so long after their start it says nothing that no worker has reported yet."""
+
+Sandbox = Annotated[
+    bool, typer.Option("--sandbox", help="A trial: the calls go to a stand-in on this machine.")
+]
+Workers = Annotated[
+    int, typer.Option("--workers", metavar="N", min=1, max=64, help="Dial workers, a process each.")
+]
+Speed = Annotated[
+    float,
+    typer.Option("--speed", metavar="N", min=0.1, max=1000, help="In the sandbox: call seconds per second."),
+]
+
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+
+
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM. Its text says what goes on, where that is not the usual."""
+
+
+@contextmanager
+def the_stack(
+    settings: "DialerSettings", workers: int, trial: "Trial | None"
+) -> "Iterator[tuple[Ledger, Stack]]":
+    """The dialer's processes, and the ledger, until Ctrl-C or SIGTERM or the end of the block."""
+    from campaigns.ledger import open_ledger
+    from worker.local import Stack
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        # Once only: a second signal must not cut the stopping short half-way, unless it is meant to.
+        signal.signal(signal.SIGINT, hurry)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Stopped
+
+    def hurry(_number: int, _frame: FrameType | None) -> None:
+        say("stopping at once; what was under way is found by the next start")
+        stack.kill()
+
+    stack = Stack(settings, workers=workers, trial=trial)
+    ledger = open_ledger(settings.ledger_url)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        stack.start()
+        yield ledger, stack
+    except Stopped:
+        say("stopping: calls whose request has left are being recorded …")
+        raise
+    finally:
+        # From here on Ctrl-C hurries the stopping, and cannot cut it short.
+        signal.signal(signal.SIGINT, hurry)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stack.stop(say)
+        _give_back_queued(ledger, "sandbox" if trial else "connect")
+        ledger.close()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def while_starting(latest: "Status", began: float) -> "Status":
+    """In the first seconds not all processes have reported yet, which is nothing to complain of."""
+    from campaigns.report import NOT_REPORTED
+
+    starting = time.monotonic() - began < _STARTING_SECONDS
+    if starting and latest.run.state == "running" and NOT_REPORTED in (latest.reason or ""):
+        return replace(latest, reason="the workers are starting")
+    return latest
+
+
+def _give_back_queued(ledger: "Ledger", exchange: str) -> None:
+    """What was queued for workers that have stopped is due again at once, not when its lease has passed."""
+    from campaigns.ledger import LedgerUnavailable
+    from campaigns.ledger.claims import take_back_queued
+    from campaigns.ledger.health import alive
+
+    try:
+        if not any(p.role == "dial" and p.exchange == exchange for p in alive(ledger, now())):
+            take_back_queued(ledger, exchange)
+    except LedgerUnavailable as error:
+        say(f"dialer: {error}")

@@ -1,0 +1,58 @@
+"""`dialer up`: the whole dialer on this machine, until Ctrl-C.
+
+Heavy imports stand inside the functions, as in campaigns/command_line.py.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+from campaigns.command_line import app, now, put, say
+from worker.until_stopped import Sandbox, Speed, Stopped, Workers, the_stack, while_starting
+
+if TYPE_CHECKING:
+    from campaigns.ledger import Ledger
+    from campaigns.report import Status
+    from worker.local import Stack
+
+
+@app.command(short_help="Run the whole dialer until Ctrl-C.", epilog="Example: dialer up --workers 2")
+def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0) -> None:
+    """Run the whole dialer on this machine until Ctrl-C: workers, scheduler, and Redis if there is none."""
+    from campaigns.settings import load_settings
+    from worker.local import Trial
+    from worker.settings import DialerSettings
+
+    settings = load_settings(DialerSettings)
+    try:
+        with the_stack(settings, workers, Trial(speed) if sandbox else None) as (ledger, stack):
+            put(f"up: {workers} dial worker{'s' if workers > 1 else ''}, logs in {stack.logs}; Ctrl-C stops")
+            _look_on(ledger, stack)
+    except Stopped:
+        # Being stopped is how it ends; nothing has failed.
+        say("dialer: stopped")
+
+
+def _look_on(ledger: "Ledger", stack: "Stack") -> None:
+    """Say how the campaigns get on, until Ctrl-C."""
+    from campaigns.ledger import LedgerUnavailable
+    from campaigns.report import every_status
+    from campaigns.status_view import plain
+
+    began = time.monotonic()
+    seen: dict[str, Status] = {}
+    while True:
+        stack.watch()
+        try:
+            for latest in every_status(ledger, now()):
+                name = latest.run.name
+                before = seen.get(name)
+                # A running campaign is worth a line when it moves, any other when it has just become so.
+                moved = before is None or plain(before) != plain(latest)
+                turned = before is not None and before.run.state != latest.run.state
+                alarmed = latest.alarm is not None and (before is None or before.alarm != latest.alarm)
+                if turned or alarmed or (moved and latest.run.state == "running"):
+                    put(plain(while_starting(latest, began)))
+                seen[name] = latest
+        except LedgerUnavailable as error:
+            say(f"dialer: {error}")
+        time.sleep(5)
