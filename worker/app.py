@@ -8,9 +8,11 @@ celery -A worker.app beat
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
 import time
+from types import FrameType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -155,7 +157,22 @@ def _report_worker(sender: Any, **_: Any) -> None:
 @beat_init.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _report_beat(**_: Any) -> None:
     # Celery has no signal for a beat that stops.
-    atexit.register(_say_goodbye, report(machine(), "beat"))
+    thread = report(machine(), "beat")
+    atexit.register(_say_goodbye, thread)
+    end = signal.getsignal(signal.SIGTERM)
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        # In the middle of a message redis-py may make an error of this end, and Celery then goes on.
+        threading.Thread(target=_leave_for_good, args=(thread,), name="leaving", daemon=True).start()
+        if callable(end):
+            end(number, frame)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
+def _leave_for_good(reporting: threading.Thread) -> None:
+    _say_goodbye(reporting)
+    os._exit(0)
 
 
 def _say_goodbye(reporting: threading.Thread) -> None:

@@ -231,6 +231,23 @@ def test_process_reports_and_leaves(
     assert alive(dial_ledger, now()) == []
 
 
+def test_beat_that_is_in_the_middle_of_a_message_leaves(
+    celery: Callable[..., Any], dial_ledger: Any, program: SimpleNamespace, valkey: Redis
+) -> None:
+    """SIGTERM while Redis takes its time: it neither waits for an answer nor goes on as if untold."""
+    process = celery("beat", "--loglevel", "WARNING")
+    until(lambda: valkey.llen("control-sandbox") > 0, "it rings")
+    valkey.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+    try:
+        until(lambda: valkey.info("clients")["blocked_clients"] > 0, "a message hangs")
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=8)
+    finally:
+        valkey.execute_command("CLIENT", "UNPAUSE")
+    assert process.returncode == 0
+    assert alive(dial_ledger, program.parts.now()) == []
+
+
 def test_control_worker_feeds_as_soon_as_it_is_ready(
     celery: Callable[..., Any], desk_of: Callable[..., Any], dial_ledger: Any, valkey: Redis
 ) -> None:
