@@ -22,8 +22,9 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from _ground import postgresql
 from _office import markdown
-from load import folder, postgresql
+from load import folder
 from sqlalchemy import text
 
 from campaigns.attempt import Outcome

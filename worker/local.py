@@ -33,11 +33,19 @@ class Trial:
 class Stack:
     """The dialer's processes on this machine. Use it as a context manager: leaving it stops them."""
 
-    def __init__(self, settings: DialerSettings, *, workers: int, trial: Trial | None) -> None:
+    def __init__(
+        self,
+        settings: DialerSettings,
+        *,
+        workers: int,
+        trial: Trial | None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.settings = settings.model_copy(update={"exchange": "sandbox" if trial else "connect"})
         self.logs = settings.data_dir / "logs"
         self._trial = trial
         self._workers = workers
+        self._sleep = sleep
         self._environment = dict(os.environ)
         self._services: list[Child] = []
         self._feeding: list[Child] = []
@@ -136,7 +144,7 @@ class Stack:
                 service.watch()
             if time.monotonic() > until:
                 raise ChildFailed(f"{what} does not answer; see {self.logs}")
-            time.sleep(0.05)
+            self._sleep(0.05)
 
 
 @contextmanager

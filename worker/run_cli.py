@@ -13,7 +13,16 @@ from campaigns.command_line import CampaignFile, ListFile, Rejects, app, now, pu
 from campaigns.export_cli import export_file
 from campaigns.load_cli import load_with_progress, schedule_note
 from campaigns.mistake import Mistake
-from worker.until_stopped import INTERRUPTED, Sandbox, Speed, Stopped, Workers, the_stack, while_starting
+from worker.until_stopped import (
+    INTERRUPTED,
+    Sandbox,
+    Speed,
+    Stopped,
+    Wait,
+    Workers,
+    the_stack,
+    while_starting,
+)
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
@@ -85,9 +94,9 @@ def run_to_the_end(
         ledger.close()
     code = 0
     if not over:
-        with the_stack(settings, workers, trial) as (ledger, stack):
+        with the_stack(settings, workers, trial) as (ledger, stack, wait):
             try:
-                code = 1 if _watch(ledger, stack, campaign.name).fault else 0
+                code = 1 if _watch(ledger, stack, campaign.name, wait).fault else 0
             except Stopped:
                 run = status(ledger, campaign.name, now()).run
                 if run.state != "cancelled":
@@ -122,10 +131,10 @@ def _refuse_other_exchange(ledger: "Ledger", name: str, exchange: str) -> None:
         )
 
 
-def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
+def _watch(ledger: "Ledger", stack: "Stack", name: str, wait: Wait) -> "Status":
     """Show how a campaign gets on until nobody is waiting or in progress, or until it has paused itself.
 
-    A campaign that is cancelled meanwhile is over when its calls in progress are.
+    A campaign that is cancelled meanwhile is over when its calls in progress are. Raises Stopped.
     """
     from rich.console import Console
     from rich.live import Live
@@ -146,7 +155,7 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
                 latest = status(ledger, name, now())
             except LedgerUnavailable as error:
                 say(f"dialer: {error}")
-                time.sleep(1)
+                wait(1)
                 continue
             took = time.monotonic() - asked
             if latest.over or latest.fault:
@@ -163,4 +172,4 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str) -> "Status":
                 said = time.monotonic()
                 say(plain(latest))
             # With a million waiting a look takes a while, and in SQLite it holds up the dialing.
-            time.sleep(max(0.5, 9 * took))
+            wait(max(0.5, 9 * took))

@@ -5,7 +5,7 @@ Heavy imports stand inside the functions, as in campaigns/command_line.py.
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
@@ -42,31 +42,52 @@ class Stopped(BaseException):
     """Ctrl-C or SIGTERM. Its text says what goes on, where that is not the usual."""
 
 
+Wait = Callable[[float], None]
+"""Sleeps for so many seconds. Raises Stopped as soon as there has been Ctrl-C or SIGTERM."""
+
+
 @contextmanager
 def the_stack(
     settings: "DialerSettings", workers: int, trial: "Trial | None"
-) -> "Iterator[tuple[Ledger, Stack]]":
-    """The dialer's processes, and the ledger, until Ctrl-C or SIGTERM or the end of the block."""
+) -> "Iterator[tuple[Ledger, Stack, Wait]]":
+    """The dialer's processes, the ledger, and how to wait, until Stopped or the end of the block."""
     from campaigns.ledger import open_ledger
     from worker.local import Stack
 
+    asked = waiting = False
+
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
         # Once only: a second signal must not cut the stopping short half-way, unless it is meant to.
         signal.signal(signal.SIGINT, hurry)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Stopped
+        asked = True
+        # Not in the middle of a look at the ledger: its transaction could stay open, and in SQLite no worker
+        # could then record its calls until this process has ended.
+        if waiting:
+            raise Stopped
 
     def hurry(_number: int, _frame: FrameType | None) -> None:
         say("stopping at once; what was under way is found by the next start")
         stack.kill()
 
-    stack = Stack(settings, workers=workers, trial=trial)
+    def wait(seconds: float) -> None:
+        nonlocal waiting
+        waiting = True
+        try:
+            if asked:
+                raise Stopped
+            time.sleep(seconds)
+        finally:
+            waiting = False
+
+    stack = Stack(settings, workers=workers, trial=trial, sleep=wait)
     ledger = open_ledger(settings.ledger_url)
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
         stack.start()
-        yield ledger, stack
+        yield ledger, stack, wait
     except Stopped:
         say("stopping: calls whose request has left are being recorded …")
         raise

@@ -4,10 +4,10 @@ Heavy imports stand inside the functions, as in campaigns/command_line.py.
 """
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 from campaigns.command_line import app, now, put, say
-from worker.until_stopped import Sandbox, Speed, Stopped, Workers, the_stack, while_starting
+from worker.until_stopped import Sandbox, Speed, Stopped, Wait, Workers, the_stack, while_starting
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
@@ -24,16 +24,20 @@ def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0) -> N
 
     settings = load_settings(DialerSettings)
     try:
-        with the_stack(settings, workers, Trial(speed) if sandbox else None) as (ledger, stack):
+        with the_stack(settings, workers, Trial(speed) if sandbox else None) as (
+            ledger,
+            stack,
+            wait,
+        ):
             put(f"up: {workers} dial worker{'s' if workers > 1 else ''}, logs in {stack.logs}; Ctrl-C stops")
-            _look_on(ledger, stack)
+            _look_on(ledger, stack, wait)
     except Stopped:
         # Being stopped is how it ends; nothing has failed.
         say("dialer: stopped")
 
 
-def _look_on(ledger: "Ledger", stack: "Stack") -> None:
-    """Say how the campaigns get on, until Ctrl-C."""
+def _look_on(ledger: "Ledger", stack: "Stack", wait: Wait) -> Never:
+    """Say how the campaigns get on, until Ctrl-C, when it raises Stopped."""
     from campaigns.ledger import LedgerUnavailable
     from campaigns.report import every_status
     from campaigns.status_view import plain
@@ -55,4 +59,4 @@ def _look_on(ledger: "Ledger", stack: "Stack") -> None:
                 seen[name] = latest
         except LedgerUnavailable as error:
             say(f"dialer: {error}")
-        time.sleep(5)
+        wait(5)

