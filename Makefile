@@ -6,7 +6,7 @@ UV ?= uv
 ARGS ?=
 # Tests at the same time: one more than the two cores that they are made for. They wait more than they compute;
 # but some measure time, so no more than that.
-JOBS ?= 3
+JOBS ?= 4
 
 # "yes" if .venv was set up completely, in this folder, and its Python still starts. Anything else is made anew.
 READY := $(shell .venv/bin/python -c "" 2>/dev/null && [ "`cat .venv/.ready 2>/dev/null`" = "`pwd -P`" ] && echo yes)
@@ -38,7 +38,7 @@ demo: .venv/.ready
 	@.venv/bin/python -m worker.cli demo $(ARGS)
 
 test: .venv/.ready
-	@.venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	@.venv/bin/python -m pytest -n $(JOBS) --dist load --maxschedchunk 1 $(ARGS)
 
 lint: .venv/.ready
 	@.venv/bin/python -m ruff check $(ARGS) .

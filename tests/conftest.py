@@ -52,6 +52,12 @@ _TEMPLATE = "migrated"
 _numbers = count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The stories of whole processes first: they take the longest, and small tests fill the time beside them."""
+    folders = ["tests", "worker", "sandbox", "campaigns", "ledger"]
+    items.sort(key=lambda item: folders.index(item.path.parent.name))
+
+
 def _folder_that_others_may_enter() -> Path:
     """A new folder. As root, PostgreSQL runs as a user of its own, who must get to it."""
     for root in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):

@@ -193,11 +193,13 @@ def test_who_is_interrupted_while_waiting_keeps_nobody(
     with held_before_commit(file_ledger, "INSERT INTO suppressions") as (reached, go):
         leader = aside(lambda: file_ledger.make(barring(PHONES[0])))
         assert reached.wait(30)
+        interrupted = threading.get_ident()
 
         def interrupt() -> None:
             while not file_ledger._together._waiting:
                 threading.Event().wait(0.01)
-            signal.raise_signal(signal.SIGINT)
+            # To the thread that waits: a signal to this one would not wake it.
+            signal.pthread_kill(interrupted, signal.SIGINT)
 
         interrupting = aside(interrupt)
         with pytest.raises(KeyboardInterrupt):
