@@ -4,8 +4,8 @@
 PYTHON ?= python3
 UV ?= uv
 ARGS ?=
-# Tests at the same time: one more than the two cores that they are made for. They wait more than they compute;
-# but some measure time, so no more than that.
+# Tests at the same time: two for each of the two cores that they are made for. The long ones wait more than they
+# compute, and they come first (tests/conftest.py); but some measure time, so no more than that.
 JOBS ?= 4
 
 # "yes" if .venv was set up completely, in this folder, and its Python still starts. Anything else is made anew.

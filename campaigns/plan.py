@@ -15,7 +15,7 @@ from campaigns.forecast import Forecast, Group, forecast
 from campaigns.ledger import Ledger
 from campaigns.ledger.preflight import Candidate, Entered, Known, Seen, entered, look_up
 from campaigns.recipient import Recipient
-from campaigns.timing import Untimely, timed
+from campaigns.timing import Timing, Untimely
 from campaigns.waits import places
 
 _BATCH = 500  # rows a look into the ledger
@@ -144,6 +144,7 @@ class _Tally:
 
     def __init__(self, campaign: Campaign, ledger: Ledger | str, seen: Seen, now: datetime) -> None:
         self._campaign, self._ledger, self._seen, self._now = campaign, ledger, seen, now
+        self._timing = Timing(campaign, now)
         self._run: Entered | None = None if isinstance(ledger, str) else entered(ledger, campaign.name)
         self._accepted = self._twice = self._there = self._suppressed = self._limited = 0
         self._until: tuple[datetime, datetime] | None = None
@@ -158,7 +159,7 @@ class _Tally:
             if isinstance(row, RejectedRow):
                 self._reject(row.line, row.column, row.reason)
                 continue
-            calls = timed(self._campaign, row, self._now)
+            calls = self._timing.of(row)
             if isinstance(calls, Untimely):
                 self._reject(row.line, calls.column, calls.reason)
                 continue

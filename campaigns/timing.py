@@ -27,16 +27,8 @@ class Untimely:
     """The time that could be read all the same: no other one of that key holds any more."""
 
 
-def timed(campaign: Campaign, person: Recipient, now: datetime) -> Sequence[Recipient] | Untimely:
-    """One recipient for each time at which they are to be called; without reminders, this one.
-
-    Pure, but that `person` is told their zones.
-    """
-    return Timing(campaign, now).of(person)
-
-
 class Timing:
-    """The same for many people. What depends on their zones alone is found out once for each set of zones."""
+    """For many people: what depends on their zones alone is found out once for each set of zones."""
 
     def __init__(self, campaign: Campaign, now: datetime) -> None:
         self._campaign, self._now = campaign, now
@@ -44,7 +36,10 @@ class Timing:
         """Zones with calling hours."""
 
     def of(self, person: Recipient) -> Sequence[Recipient] | Untimely:
-        """As `timed`."""
+        """One recipient for each time at which they are to be called; without reminders, this one.
+
+        Pure, but that `person` is told their zones.
+        """
         zones = number_zones(person.phone)
         person.zones = _in_order(zones | {person.time_zone} if person.time_zone else zones)
         never = None

@@ -20,7 +20,7 @@ from phonenumbers.timezone import (
 from campaigns.calling_hours import windows
 from campaigns.campaign import Campaign
 from campaigns.recipient import Recipient
-from campaigns.timing import Untimely, timed
+from campaigns.timing import Timing, Untimely
 
 FIRST = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -84,7 +84,7 @@ def test_a_year_of_calls_rings_nobody_at_night() -> None:
     by_zones: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     nowhere = set()
     for phone in numbers():
-        found = timed(CAMPAIGN, Recipient(2, phone, phone, {}, None, {"phone": phone}), FIRST)
+        found = Timing(CAMPAIGN, FIRST).of(Recipient(2, phone, phone, {}, None, {"phone": phone}))
         if isinstance(found, Untimely):
             nowhere.add(phone)
         else:

@@ -4,7 +4,8 @@
     sqlite.py    what is special about a ledger in a file
     together.py  moves of several threads in one transaction
     tables.py    what it holds
-    runs.py      campaigns and their runs: put in, started, paused, cancelled, finished
+    runs.py      the runs of campaigns: begun, started, paused, cancelled, finished
+    choices.py   what a campaign's file says, and what a change of it may not do
     suppressions.py  numbers that are never called
     suppression_book.py  what the list of them says, and has said
     schedules.py  which campaigns begin runs by themselves, and the fires that did not become one

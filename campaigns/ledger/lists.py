@@ -11,6 +11,7 @@ from campaigns.attempt import RecipientState
 from campaigns.campaign import Campaign
 from campaigns.changes import Change, changes
 from campaigns.ledger import appointments, runs, schedules
+from campaigns.ledger.choices import put_campaign
 from campaigns.ledger.corrections import correct_zones
 from campaigns.ledger.engine import Errand, Ledger, begun
 from campaigns.ledger.rules import Judged, judge_again, rehearse
@@ -178,7 +179,7 @@ def put_schedule(ledger: Ledger, campaign: Campaign, folder: Path, now: datetime
         db.detach()  # as for a list: judging leaves a table behind
         with begun(db, "IMMEDIATE") as rehearsal:
             ledger.in_turn(db, Errand.LOAD)
-            campaign_id, was = runs.put_campaign(db, campaign, now)
+            campaign_id, was = put_campaign(db, campaign, now)
             unfinished = runs.ids_of(db, campaign_id)
             rehearsal.rollback()
         other_rules = was is not None and was.redial != campaign.redial
@@ -186,7 +187,7 @@ def put_schedule(ledger: Ledger, campaign: Campaign, folder: Path, now: datetime
             rehearse(db, each, campaign.redial)
         with begun(db, "IMMEDIATE"):
             ledger.in_turn(db, Errand.LOAD)
-            campaign_id, was = runs.put_campaign(db, campaign, now)
+            campaign_id, was = put_campaign(db, campaign, now)
             judged = Judged()
             if was is not None and was.redial != campaign.redial:
                 judged = judge_all(db, campaign_id, was, campaign)
@@ -212,7 +213,7 @@ def _put_run(
     """(the campaign's id, its choices until now if they may differ, the id of the run)."""
     if fire is not None:
         return fire.campaign_id, None, runs.put_fire(db, fire, now)
-    campaign_id, was = runs.put_campaign(db, campaign, now)
+    campaign_id, was = put_campaign(db, campaign, now)
     return campaign_id, was, runs.put_run(db, campaign_id, now)
 
 

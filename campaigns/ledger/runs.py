@@ -1,8 +1,8 @@
-"""Campaigns and their runs: put in, started, paused, cancelled, finished."""
+"""The runs of campaigns: begun, started, paused, cancelled, finished."""
 
 import difflib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import (
     ColumnElement,
@@ -19,10 +19,8 @@ from sqlalchemy import (
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
-from campaigns.changes import changes
 from campaigns.ledger import schedules
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.limits import not_limited
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 from campaigns.mistake import Mistake
 
@@ -49,53 +47,6 @@ class Run:
     exchange: str | None
     hang_up_at: datetime | None = None
     """Since when its calls in progress are to be hung up; it is cancelled then."""
-
-
-def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int, Campaign | None]:
-    """Enter a campaign, or what has changed in its file since it was entered.
-
-    Returns its id, and its choices until now if it is not new. Raises Mistake for a change that would make
-    other recipients of the same people, and so ring them again.
-    """
-    choices = campaign.model_dump(mode="json")
-    known = db.execute(select(campaigns).where(campaigns.c.name == campaign.name)).one_or_none()
-    if known is None:
-        row = insert(campaigns).values(name=campaign.name, choices=choices, version=1, created_at=now)
-        return int(db.execute(row.returning(campaigns.c.id)).scalar_one()), None
-    was = Campaign.model_validate(known.choices)
-    changed = {change.key for change in changes(was, campaign)}
-    # With a [reminder] people are told apart by their appointments, and those who are there have none.
-    same_people = changed & {"list.key", "list.phone", "list.default_region", "reminder"}
-    if same_people and _has_recipients(db, known.id):
-        named = sorted(each if "." in each else f"whether there is a [{each}]" for each in same_people)
-        raise Mistake(
-            f"{campaign.name}: {', '.join(named)} cannot change once people are loaded: "
-            "the same people would count as new and be called again; put it back, or use another name"
-        )
-    if "connect.instance_id" in changed and _has_open_calls(db, known.id):
-        raise Mistake(
-            f"{campaign.name}: connect.instance_id cannot change while calls of the campaign are open: what "
-            "becomes of them is asked for there; pause the campaign, and wait until nobody is in progress"
-        )
-    if changed:
-        db.execute(
-            update(campaigns)
-            .where(campaigns.c.id == known.id)
-            .values(choices=choices, version=known.version + 1)
-        )
-    if "connect.instance_id" in changed:
-        # Of calls that were given up the new instance knows nothing; nobody looks for their word any more.
-        of_campaign = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == known.id))
-        given_up = (attempts.c.state == AttemptState.ENDED) & attempts.c.follow_at.is_not(None)
-        db.execute(update(attempts).where(of_campaign, given_up).values(follow_at=None))
-    if (was.calls_per_day, was.calls_per_week) != (campaign.calls_per_day, campaign.calls_per_week):
-        # The runs before their people, as everywhere.
-        not_limited(db, ids_of(db, known.id, hold=True), now)
-    if changed & {"schedule", "schedule.cron", "schedule.time_zone"}:
-        schedules.changed(db, known.id, campaign.schedule, now)
-    if "pacing.calls_per_second" in changed and campaign.pacing.calls_per_second:
-        _use_up_one_call(db, known.id, now + timedelta(seconds=1 / campaign.pacing.calls_per_second))
-    return int(known.id), was
 
 
 def put_run(db: Connection, campaign_id: int, now: datetime) -> int:
@@ -431,32 +382,6 @@ def _first_turn(db: Connection) -> float:
     # Starting from zero it would take every slot until it had caught up with all that they ever dialed.
     lowest = select(func.min(runs.c.turn)).where(runs.c.state == RunState.RUNNING)
     return float(db.execute(lowest).scalar_one() or 0.0)
-
-
-def _use_up_one_call(db: Connection, campaign_id: int, until: datetime) -> None:
-    """Of its new rate, a campaign has used up one call's worth at most, which is over at `until`."""
-    # A call at an old rate of one in an hour would keep it from the next one for that hour.
-    longer = (runs.c.campaign_id == campaign_id) & (runs.c.released_until > until)
-    db.execute(update(runs).where(longer).values(released_until=until))
-
-
-def _has_open_calls(db: Connection, campaign_id: int) -> bool:
-    """Whether Connect is still to be asked about any of its calls, or may be asked to place one just now."""
-    # While a run is running, a worker may have looked up the instance just now; pausing waits for it.
-    dialed = select(runs.c.id).where(runs.c.campaign_id == campaign_id, runs.c.state == RunState.RUNNING)
-    if db.execute(dialed.limit(1)).first() is not None:
-        return True
-    of_campaign = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == campaign_id))
-    dialing = attempts.c.state == AttemptState.DIALING
-    followed = (attempts.c.state == AttemptState.PLACED) & attempts.c.follow_at.is_not(None)
-    searched = (attempts.c.state == AttemptState.UNKNOWN) & attempts.c.settle_at.is_not(None)
-    asked = select(attempts.c.id).where(of_campaign, dialing | followed | searched).limit(1)
-    return db.execute(asked).first() is not None
-
-
-def _has_recipients(db: Connection, campaign_id: int) -> bool:
-    anybody = select(recipients.c.id).join(runs).where(runs.c.campaign_id == campaign_id).limit(1)
-    return db.execute(anybody).first() is not None
 
 
 def _take_back_queued(db: Connection, run_id: int, becomes: RecipientState, reason: str) -> int:

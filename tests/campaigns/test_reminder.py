@@ -13,7 +13,7 @@ from campaigns.campaign import Campaign, read_campaign
 from campaigns.mistake import Mistake
 from campaigns.recipient import Recipient
 from campaigns.reminder import LONGEST_KEY, appointment, appointment_time, calls_before
-from campaigns.timing import Untimely, timed
+from campaigns.timing import Timing, Untimely
 
 MONDAY = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SAN_FRANCISCO, NEW_YORK, INDIANA, TOLL_FREE = "+14155550101", "+12125550103", "+12195550104", "+18005550105"
@@ -39,13 +39,13 @@ def person(cell: str, phone: str = SAN_FRANCISCO, time_zone: str | None = None) 
 
 def called(made_by: Campaign, who: Recipient, now: datetime = MONDAY) -> list[tuple[str, datetime, datetime]]:
     """(key, due, expires) of each recipient that the loader makes of a row."""
-    found = timed(made_by, who, now)
+    found = Timing(made_by, now).of(who)
     assert not isinstance(found, Untimely), found.reason
     return [(each.key, each.due_at, each.expires_at) for each in found if each.due_at and each.expires_at]
 
 
 def refused(made_by: Campaign, who: Recipient, now: datetime = MONDAY) -> Untimely:
-    found = timed(made_by, who, now)
+    found = Timing(made_by, now).of(who)
     assert isinstance(found, Untimely)
     return found
 
@@ -174,7 +174,7 @@ def test_a_day_before_is_24_hours_before() -> None:
 
 def test_several_reminders_are_several_recipients() -> None:
     """Each has a key of its own, and the earlier one is over when the later one is due."""
-    found = timed(campaign(["2h", "1d"]), person("2026-11-24T14:30"), MONDAY)
+    found = Timing(campaign(["2h", "1d"]), MONDAY).of(person("2026-11-24T14:30"))
     assert isinstance(found, list)
     appointment = there("America/Los_Angeles", 2026, 11, 24, 14, 30)
     day, hours = appointment - timedelta(hours=24), appointment - timedelta(hours=2)

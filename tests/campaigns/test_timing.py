@@ -9,7 +9,7 @@ import pytest
 
 from campaigns.campaign import Campaign
 from campaigns.recipient import Recipient
-from campaigns.timing import Timing, Untimely, timed
+from campaigns.timing import Timing, Untimely
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 GUID = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
@@ -40,7 +40,7 @@ def a_person(phone: str, zone: str | None = None) -> Recipient:
 )
 def test_zones_of_the_list_and_of_the_number(phone: str, zone: str | None, zones: str | None) -> None:
     """All that may apply count: what the list says does not undo what the number says."""
-    (person,) = timed(a_campaign(), a_person(phone, zone), NOON)  # type: ignore[misc]
+    (person,) = Timing(a_campaign(), NOON).of(a_person(phone, zone))  # type: ignore[misc]
     assert person.zones == zones
 
 
@@ -112,7 +112,7 @@ def test_whoever_can_never_be_called_is_told_apart(
     campaign: Campaign, person: Recipient, expected: Untimely | None
 ) -> None:
     """Unknown zones and hours that never meet fail closed, with the cell to correct and what to do."""
-    found = timed(campaign, person, NOON)
+    found = Timing(campaign, NOON).of(person)
     assert (found if isinstance(found, Untimely) else None) == expected
 
 
@@ -122,7 +122,7 @@ def test_a_long_list_asks_a_few_times() -> None:
     campaign = a_campaign(DAYTIME)
     people = [a_person(f"+1415{2_000_000 + number}") for number in range(10_000)]
     began = time.process_time()
-    assert all(isinstance(timed(campaign, person, NOON), list) for person in people)
+    assert all(isinstance(Timing(campaign, NOON).of(person), list) for person in people)
     assert time.process_time() - began < 2
 
 
@@ -133,15 +133,15 @@ def test_one_row_after_the_other_is_told_what_each_is_told_alone() -> None:
         campaign = a_campaign(hours, list={"time_zone": "tz"})
         timing = Timing(campaign, NOON)
         together = [timing.of(a_person(*row)) for row in rows * 2]
-        assert together == [timed(campaign, a_person(*row), NOON) for row in rows * 2]
+        assert together == [Timing(campaign, NOON).of(a_person(*row)) for row in rows * 2]
 
 
 def test_a_zone_that_this_machine_does_not_know_is_said_to_be_that() -> None:
     """Not that its hours never open, which is not so; also where an appointment stands by it."""
     why = "this machine does not know the time zone America/Newzone; pip install -U tzdata"
     campaign, person = a_campaign(DAYTIME, list={"time_zone": "tz"}), a_person(FREE, "America/Newzone")
-    assert timed(campaign, person, NOON) == Untimely("TZ", f"cannot be called: {why}")
+    assert Timing(campaign, NOON).of(person) == Untimely("TZ", f"cannot be called: {why}")
     reminder = {"at": "phone", "before": "2h", "time_zone": "America/Newzone"}
     at_two = replace(a_person(WEST), row={"Phone ": "2026-11-23T14:00"})
-    found = timed(a_campaign(reminder=reminder), at_two, NOON)
+    found = Timing(a_campaign(reminder=reminder), NOON).of(at_two)
     assert found == Untimely("Phone ", f"cannot be read: {why}")

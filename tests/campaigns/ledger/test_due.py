@@ -14,7 +14,7 @@ from campaigns.ledger.claims import bring_forward, somebody_is_due
 from campaigns.ledger.expiry import expire
 from campaigns.ledger.moves import NotNow, Order
 from campaigns.ledger.tables import recipients
-from campaigns.timing import timed
+from campaigns.timing import Timing
 
 if TYPE_CHECKING:
     from campaigns.recipient import Recipient
@@ -212,7 +212,7 @@ def test_the_new_time_of_a_reminder_is_no_clock_of_another_time(desk: "Desk") ->
 
     def row(when: str) -> "Iterable[Recipient]":
         (person,) = desk.people(1)
-        return timed(campaign, replace(person, row={**person.row, "when": when}), MIDNIGHT)
+        return Timing(campaign, MIDNIGHT).of(replace(person, row={**person.row, "when": when}))
 
     desk.load(campaign, row("2026-02-02T15:00"), now=MIDNIGHT)
     desk.start(now=MIDNIGHT)

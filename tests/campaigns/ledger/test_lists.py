@@ -15,6 +15,7 @@ from sqlalchemy import func, insert, select, text
 import campaigns
 from campaigns.attempt import AttemptState
 from campaigns.ledger import Ledger, runs
+from campaigns.ledger.choices import put_campaign
 from campaigns.ledger.engine import Errand
 from campaigns.ledger.figures import list_columns
 from campaigns.ledger.lists import Loaded, Rejections, put_list
@@ -235,7 +236,7 @@ def test_a_load_waits_for_another_that_enters_the_campaign(
     campaign = desk.campaign()
     with postgres_ledger.write() as db:
         postgres_ledger.in_turn(db, Errand.LOAD)
-        campaign_id, _ = runs.put_campaign(db, campaign, desk.noon)
+        campaign_id, _ = put_campaign(db, campaign, desk.noon)
         runs.put_run(db, campaign_id, desk.noon)
         other = aside(lambda: desk.load(campaign, desk.people(10)))
         until_over_or_blocked(postgres_ledger, other)
