@@ -171,6 +171,6 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str, wait: Wait) -> "Status":
             elif time.monotonic() - said >= 5:
                 said = time.monotonic()
                 say(plain(latest))
-            # A look that takes a while holds up the dialing in SQLite. But one that was itself held up says nothing
-            # of the next one, nor does anybody want to wait for that.
+            # A look that takes a while holds up the dialing in SQLite. But one that was itself held up says
+            # nothing of the next one.
             wait(min(max(0.5, 9 * took), 5.0))
