@@ -54,12 +54,16 @@ def stage(db: Connection, people: Iterable[Recipient], rejections: Rejections) -
         if db.dialect.name == "sqlite":
             db.exec_driver_sql(f"PRAGMA cache_size = -{_SQLITE_CACHE_KIB}")
     staged, line, stream = 0, 0, iter(people)
-    while batch := list(islice(stream, _BATCH)):
-        _put(db, [_row(person) for person in batch])
-        for person in batch:
+    while True:
+        rows = []
+        for person in islice(stream, _BATCH):
+            rows.append(_row(person))
             # Several reminders of one appointment are one row.
             staged += person.reminder is None or person.line != line
             line = person.line
+        if not rows:
+            break
+        _put(db, rows)
         _put_rejected(db, rejections)
     _put_rejected(db, rejections)
     if db.dialect.name == "sqlite":
