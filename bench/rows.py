@@ -30,9 +30,7 @@ from phonenumbers.timezone import time_zones_for_number
 
 from campaigns.call_list import open_call_list
 from campaigns.campaign import Campaign
-from campaigns.ledger.staging import Rejections
-from campaigns.load import _people
-from campaigns.rejects import RejectsFile
+from campaigns.reading import read_chunks
 
 GUID = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -111,13 +109,8 @@ def dialer(path: Path, region: str | None, hours: bool) -> int:
     connect = {"instance_id": GUID, "contact_flow_id": GUID, "queue_id": GUID}
     given = {"name": "bench", "connect": connect, "list": columns}
     campaign = Campaign.model_validate(given | ({"calling_hours": HOURS} if hours else {}))
-    with (
-        open_call_list(path, campaign.list) as call_list,
-        RejectsFile(path.with_suffix(".rejects.csv"), call_list) as rejects,
-    ):
-        found = sum(1 for _ in _people(call_list, campaign, rejects, Rejections(), lambda _: None, NOW))
-        rejects.discard()
-    return found
+    with open_call_list(path, campaign.list) as call_list:
+        return sum(chunk.batch.accepted for chunk in read_chunks(call_list, campaign, NOW))
 
 
 def main() -> None:

@@ -35,6 +35,8 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     number_zones.py        a number → every zone where its telephone may be
     reminder.py            an appointment → when its recipient is called
     timing.py              by whose clocks a recipient may be called, and when
+    progress_bar.py        how far the reading of a file has come
+    reading.py             a list's rows, checked and laid out for the ledger
     load.py                a list into the ledger, with progress and a rejects file
     outlook.py             when may one recipient be dialed? what each rule says
     time_words.py          instants and spans as people say them
@@ -55,7 +57,6 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     export.py              the results as CSV or JSON Lines
     settings.py            DIALER_* settings of this side
     schedule_view.py       the schedules, and what comes next, in words
-    progress_bar.py        how far the reading of a file has come
     command_line.py        what the commands have in common
     load_cli.py            `dialer load`
     start_cli.py           `dialer start`, `pause` and `resume`

@@ -1,20 +1,20 @@
 """A list into the ledger, with progress and a rejects file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from campaigns.call_list import CallList, RejectedRow, open_call_list
+from campaigns.call_list import open_call_list
 from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger
 from campaigns.ledger.lists import Loaded, put_list
 from campaigns.ledger.schedules import Fire
-from campaigns.ledger.staging import Rejections
+from campaigns.ledger.staging import Batch
 from campaigns.mistake import Mistake
-from campaigns.recipient import Recipient
+from campaigns.progress_bar import Reading
+from campaigns.reading import Chunk, read_chunks
 from campaigns.rejects import RejectsFile, default_rejects_path
-from campaigns.timing import Timing, Untimely
 
 AT_REST = timedelta(seconds=3)
 """A file that was written to within so long is taken for one that is still being written."""
@@ -39,29 +39,26 @@ def load(
     *,
     now: datetime,
     rejects_path: Path | None = None,
-    progress: Callable[[CallList], None] = lambda _: None,
+    progress: Callable[[Reading], None] = lambda _: None,
 ) -> LoadReport:
     """Enter everybody on the list who is not in the campaign yet. All of it, or, by an exception, nothing.
 
-    `progress` is called every few hundred rows. Raises Mistake for a file that cannot be read as a list and
+    `progress` is called every thousand rows. Raises Mistake for a file that cannot be read as a list and
     for a campaign that cannot take it; a bad row is no Mistake but goes to the rejects file.
     """
     with open_call_list(list_path, campaign.list, _appointment(campaign)) as call_list:
-        rejections = Rejections()
         with RejectsFile(rejects_path or default_rejects_path(list_path), call_list) as rejects:
             loaded = put_list(
                 ledger,
                 campaign,
-                _people(call_list, campaign, rejects, rejections, progress, now),
+                _batches(read_chunks(call_list, campaign, now), rejects, progress),
                 file_name=list_path.name,
                 columns=call_list.columns,
-                rejections=rejections,
                 now=now,
             )
-            progress(call_list)
         # The rejects file takes its place after the ledger has the rest: killed in between, the same
         # command writes it again and adds nobody.
-        return LoadReport(loaded, rejects.path if rejections.count else None)
+        return LoadReport(loaded, rejects.path if rejects.count else None)
 
 
 def load_fire(
@@ -72,7 +69,7 @@ def load_fire(
     *,
     now: datetime,
     rejects_path: Path,
-    progress: Callable[[CallList], None] = lambda _: None,
+    progress: Callable[[Reading], None] = lambda _: None,
 ) -> LoadReport:
     """Begin a run of a schedule with everybody on its list. All of it, or, by an exception, nothing.
 
@@ -83,14 +80,13 @@ def load_fire(
     if before is not None and abs(now.timestamp() - before[1] / 1e9) < AT_REST.total_seconds():
         raise StillWritten(f"{list_path}: is being written just now")
     with open_call_list(list_path, campaign.list, _appointment(campaign)) as call_list:
-        rejections = Rejections()
         with RejectsFile(rejects_path, call_list) as rejects:
 
-            def people() -> Iterator[Recipient]:
+            def batches() -> Iterator[Batch]:
                 anybody = False
-                for person in _people(call_list, campaign, rejects, rejections, progress, now):
-                    anybody = True
-                    yield person
+                for batch in _batches(read_chunks(call_list, campaign, now), rejects, progress):
+                    anybody |= batch.accepted > 0
+                    yield batch
                 if _as_it_stands(list_path) != before:
                     raise StillWritten(f"{list_path}: has changed while it was read")
                 if not anybody:
@@ -101,14 +97,13 @@ def load_fire(
             loaded = put_list(
                 ledger,
                 campaign,
-                people(),
+                batches(),
                 file_name=list_path.name,
                 columns=call_list.columns,
-                rejections=rejections,
                 now=now,
                 fire=fire,
             )
-        return LoadReport(loaded, rejects.path if rejections.count else None)
+        return LoadReport(loaded, rejects.path if rejects.count else None)
 
 
 def _as_it_stands(path: Path) -> tuple[int, int, int] | None:
@@ -131,28 +126,14 @@ def _nobody(rejects: RejectsFile) -> str:
     return f"{rows} {verb} be called; {where}: {first.reason}"
 
 
-def _people(
-    call_list: CallList,
-    campaign: Campaign,
-    rejects: RejectsFile,
-    rejections: Rejections,
-    progress: Callable[[CallList], None],
-    now: datetime,
-) -> Iterator[Recipient]:
-    timing = Timing(campaign, now)
-    for row in call_list:
-        if call_list.rows_read % 500 == 0:
-            progress(call_list)
-        if isinstance(row, Recipient):
-            found = timing.of(row)
-            if not isinstance(found, Untimely):
-                yield from found
-                continue
-            if found.appointment_at is not None:
-                rejections.appointments.append((row.line, row.key, found.appointment_at))
-            row = RejectedRow(row.line, found.column, found.reason, row.row)
-        rejects.write(row)
-        rejections.count += 1
+def _batches(
+    chunks: Iterable[Chunk], rejects: RejectsFile, progress: Callable[[Reading], None]
+) -> Iterator[Batch]:
+    for chunk in chunks:
+        for row in chunk.rejected:
+            rejects.write(row)
+        progress(chunk)
+        yield chunk.batch
 
 
 def _appointment(campaign: Campaign) -> str | None:

@@ -27,7 +27,7 @@ from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger, open_ledger, runs
 from campaigns.ledger.claims import Claim, claim, take_back_expired
 from campaigns.ledger.in_progress import CallLimit
-from campaigns.ledger.lists import Loaded, Rejections, put_list
+from campaigns.ledger.lists import Loaded, put_list
 from campaigns.ledger.moves import (
     Order,
     give_back,
@@ -40,6 +40,7 @@ from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, metadata, recipients, suppressions
 from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.recipient import Recipient
+from tests.batches import laid_out
 from worker.cli import main
 
 # Where a change is judged, the same examples for everybody; at the desk, new ones every time.
@@ -243,10 +244,9 @@ class Desk:
         return put_list(
             self.ledger,
             campaign,
-            people,
+            laid_out(people, rejected),
             file_name="people.csv",
             columns=("phone", "name"),
-            rejections=Rejections(rejected),
             now=now,
         )
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from campaigns.call_list import CallList
 from campaigns.ledger import Ledger
 from campaigns.ledger import schedules as book
 from campaigns.ledger.engine import LedgerUnavailable
 from campaigns.ledger.schedules import FAILED, FireGone, Scheduled
 from campaigns.load import LoadReport, StillWritten, load_fire
 from campaigns.mistake import Mistake
+from campaigns.progress_bar import Reading
 from campaigns.rejects import rejects_of_fire
 from campaigns.schedule import Decision, decide
 from campaigns.zone_data import is_known
@@ -213,7 +213,7 @@ class Firing:
             progress=self._unless_stopping,
         )
 
-    def _unless_stopping(self, _: CallList) -> None:
+    def _unless_stopping(self, _: Reading) -> None:
         if self.stopping():
             raise _Stopping
 

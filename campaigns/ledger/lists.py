@@ -16,9 +16,8 @@ from campaigns.ledger.corrections import correct_zones
 from campaigns.ledger.engine import Errand, Ledger, begun
 from campaigns.ledger.rules import Judged, judge_again, rehearse
 from campaigns.ledger.schedules import Fire
-from campaigns.ledger.staging import Rejections, stage
+from campaigns.ledger.staging import Batch, stage
 from campaigns.ledger.tables import loads
-from campaigns.recipient import Recipient
 
 _SUPPRESSED_OR_WAITING = """
     CASE WHEN EXISTS (
@@ -70,18 +69,17 @@ class Loaded:
 def put_list(
     ledger: Ledger,
     campaign: Campaign,
-    people: Iterable[Recipient],
+    batches: Iterable[Batch],
     *,
     file_name: str,
     columns: Sequence[str],
-    rejections: Rejections,
     now: datetime,
     fire: Fire | None = None,
 ) -> Loaded:
     """Enter a campaign and the recipients of its list who are not in it yet, in one transaction.
 
     Loading the same list again adds nobody, a longer one adds the new rows; who is there gets the time zone
-    that the list says now. `people` is consumed before the ledger is locked. Raises Mistake for a campaign
+    that the list says now. `batches` are read before the ledger is locked. Raises Mistake for a campaign
     that cannot take the list.
 
     `fire`: the list is a run of its own, which begins with this transaction; the campaign stays as it is in
@@ -95,7 +93,7 @@ def put_list(
             campaign_id, was, run_id = _put_run(db, campaign, fire, now)
             unfinished = runs.ids_of(db, campaign_id)
             rehearsal.rollback()
-        staged = stage(db, people, rejections)
+        staged, rejected = stage(db, batches)
         if was is not None and was.redial != campaign.redial:
             for each in unfinished:
                 rehearse(db, each, campaign.redial)
@@ -113,10 +111,10 @@ def put_list(
                 file_name=file_name,
                 columns=list(columns),
                 loaded_at=now,
-                rows=staged + rejections.count,
+                rows=staged + rejected,
                 accepted=0,
                 duplicates=0,
-                rejected=rejections.count,
+                rejected=rejected,
                 suppressed=0,
             )
             load_id = int(db.execute(row.returning(loads.c.id)).scalar_one())
@@ -148,10 +146,10 @@ def put_list(
                 runs.reopen(db, run_id, campaign.name)
         return Loaded(
             campaign=campaign.name,
-            rows=staged + rejections.count,
+            rows=staged + rejected,
             accepted=accepted,
             duplicates=staged - entered,
-            rejected=rejections.count,
+            rejected=rejected,
             suppressed=suppressed,
             changes=changes(was, campaign) if was is not None else (),
             judged=judged,

@@ -4,10 +4,9 @@ Only this connection can see the table, so that reading and checking a long file
 and a load that is killed leaves nothing behind: the database drops the table itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -16,8 +15,6 @@ from sqlalchemy import Connection, text
 from campaigns.ledger.engine import LedgerUnavailable, begun
 from campaigns.ledger.tables import AT_ONCE, microseconds
 from campaigns.recipient import Recipient
-
-_BATCH = 2_000  # rows that are held in memory at once
 
 _STAGING = """
     CREATE TEMPORARY TABLE staging (
@@ -35,42 +32,48 @@ _SQLITE_CACHE_KIB = 64_000
 _AT_ONCE = microseconds(AT_ONCE)
 
 
-@dataclass(slots=True)
-class Rejections:
-    """What is known of the rows that were not handed on; `stage` reads it along with the recipients."""
+Row = tuple[Any, ...]
+"""One recipient, in the order of the staging table's columns."""
 
-    count: int = 0
+
+@dataclass(slots=True)
+class Batch:
+    """Some rows of a list."""
+
+    rows: list[Row] = field(default_factory=list)
+    """Those who can be called: a row for each reminder of theirs."""
+    accepted: int = 0
+    """How many rows of the list that are."""
+    rejected: int = 0
     appointments: list[tuple[int, str, datetime]] = field(default_factory=list)
     """(line, key, time) of rejected rows with an appointment: nobody is called for another time of theirs."""
 
+    def accept(self, row: Sequence[Recipient]) -> None:
+        """Add a row of the list: the recipients that it makes."""
+        self.rows += map(_row, row)
+        self.accepted += 1
 
-def stage(db: Connection, people: Iterable[Recipient], rejections: Rejections) -> int:
-    """Write the recipients to a table `staging` of this connection. Returns how many rows of the list.
 
-    Between the batches, while `people` is read, no transaction is open. Raises LedgerUnavailable.
+def stage(db: Connection, batches: Iterable[Batch]) -> tuple[int, int]:
+    """Write a list to a table `staging` of this connection. Returns how many rows are accepted and rejected.
+
+    Between the batches no transaction is open. Raises LedgerUnavailable.
     """
     with begun(db, "DEFERRED"):
         db.execute(text(_STAGING))
         if db.dialect.name == "sqlite":
             db.exec_driver_sql(f"PRAGMA cache_size = -{_SQLITE_CACHE_KIB}")
-    staged, line, stream = 0, 0, iter(people)
-    while True:
-        rows = []
-        for person in islice(stream, _BATCH):
-            rows.append(_row(person))
-            # Several reminders of one appointment are one row.
-            staged += person.reminder is None or person.line != line
-            line = person.line
-        if not rows:
-            break
-        _put(db, rows)
-        _put_rejected(db, rejections)
-    _put_rejected(db, rejections)
+    accepted = rejected = 0
+    for batch in batches:
+        _put(db, batch.rows)
+        _put(db, [_row_of_nobody(*each) for each in batch.appointments])
+        accepted += batch.accepted
+        rejected += batch.rejected
     if db.dialect.name == "sqlite":
         with begun(db, "DEFERRED"):
             # Or a million rows would be sorted while everybody waits for the ledger's lock.
             db.execute(text("CREATE INDEX staging_line ON staging (line)"))
-    return staged
+    return accepted, rejected
 
 
 def as_json(cells: dict[str, str]) -> str:
@@ -79,8 +82,8 @@ def as_json(cells: dict[str, str]) -> str:
     return f"{{{', '.join(pairs)}}}"
 
 
-def _row(person: Recipient) -> tuple[Any, ...]:
-    """In the order of the table's columns."""
+def _row(person: Recipient) -> Row:
+    """A recipient laid out for `stage`."""
     at = person.appointment_at
     return (
         person.line,
@@ -106,21 +109,15 @@ def _list_key(person: Recipient) -> str:
     return person.key if person.reminder is None else person.key.removesuffix(f" {person.reminder}")
 
 
-def _put_rejected(db: Connection, rejections: Rejections) -> None:
-    """The times of rejected rows, which are entered as nobody: that the list has them is what counts."""
-    if not rejections.appointments:
+def _row_of_nobody(line: int, key: str, at: datetime) -> Row:
+    """The time of a rejected row: that the list has it is what counts."""
+    # Without a key of a recipient, or it would keep out a good row further down.
+    return (line, "", "", None, None, microseconds(at), None, 0, None, "{}", "{}", key, None, None)
+
+
+def _put(db: Connection, rows: list[Row]) -> None:
+    if not rows:
         return
-    # Without a key, or they would keep out a good row further down.
-    rows = [
-        (line, "", "", None, None, microseconds(at), None, 0, None, "{}", "{}", key, None, None)
-        for line, key, at in rejections.appointments
-    ]
-    rejections.appointments.clear()
-    for first in range(0, len(rows), _BATCH):
-        _put(db, rows[first : first + _BATCH])
-
-
-def _put(db: Connection, rows: list[tuple[Any, ...]]) -> None:
     with begun(db, "DEFERRED"):
         if db.dialect.name == "sqlite":
             db.exec_driver_sql(_PUT, rows)

@@ -11,10 +11,11 @@ import pytest
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.campaign import RedialOptions
 from campaigns.export import COLUMNS, Format, export, format_of
-from campaigns.ledger.lists import Rejections, put_list
+from campaigns.ledger.lists import put_list
 from campaigns.ledger.outcomes import mark_ended, mark_told_late
 from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.mistake import Mistake
+from tests.batches import laid_out
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -195,10 +196,9 @@ def test_lists_with_other_columns_stand_side_by_side(desk: "Desk") -> None:
         put_list(
             desk.ledger,
             desk.campaign(),
-            [person],
+            laid_out([person]),
             file_name="people.csv",
             columns=columns,
-            rejections=Rejections(),
             now=desk.noon,
         )
     header, first, second = exported(desk)

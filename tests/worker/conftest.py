@@ -29,9 +29,10 @@ import worker
 from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger, LedgerUnavailable, open_ledger, runs
 from campaigns.ledger.claims import Claim, claim
-from campaigns.ledger.lists import Rejections, put_list
+from campaigns.ledger.lists import put_list
 from campaigns.ledger.tables import attempts, recipients
 from campaigns.recipient import Recipient
+from tests.batches import laid_out
 from worker.connect import CallOrder, Connect
 from worker.dial import Dialer, Timing
 from worker.event_queue import EventQueue
@@ -117,10 +118,9 @@ class Book:
         put_list(
             self.ledger,
             campaign,
-            people,
+            laid_out(people),
             file_name="list.csv",
             columns=["phone"],
-            rejections=Rejections(),
             now=self.clock.utc(),
         )
         with self.ledger.write() as db:

@@ -19,8 +19,9 @@ from sqlalchemy import text
 from campaigns.campaign import Campaign
 from campaigns.ledger import open_ledger
 from campaigns.ledger.health import beat
-from campaigns.ledger.lists import Rejections, put_list
+from campaigns.ledger.lists import put_list
 from campaigns.recipient import Recipient
+from tests.batches import laid_out
 from worker.cli import app
 from worker.demo_cli import examples_dir
 
@@ -257,7 +258,7 @@ def test_a_trial_does_not_go_on_in_earnest(example: Dialer) -> None:
     person = Recipient(line=2, key="a", phone="+14155550101", attributes={}, time_zone=None, row={})
     with closing(open_ledger(LEDGER)) as ledger:
         now = datetime.now(UTC)
-        put_list(ledger, campaign, [person], file_name="l", columns=(), rejections=Rejections(0), now=now)
+        put_list(ledger, campaign, laid_out([person]), file_name="l", columns=(), now=now)
         with ledger.write() as db:
             db.execute(text("UPDATE runs SET exchange = 'sandbox'"))
     said = one_line(example("run", *EXAMPLE))

@@ -18,7 +18,7 @@ from campaigns.ledger import Ledger, runs
 from campaigns.ledger.choices import put_campaign
 from campaigns.ledger.engine import Errand
 from campaigns.ledger.figures import list_columns
-from campaigns.ledger.lists import Loaded, Rejections, put_list
+from campaigns.ledger.lists import Loaded, put_list
 from campaigns.ledger.runs import finish
 from campaigns.ledger.tables import AT_ONCE, loads, metadata, recipients
 from campaigns.mistake import Mistake
@@ -36,7 +36,8 @@ from datetime import UTC, datetime
 from sqlalchemy import event
 from campaigns.campaign import Campaign
 from campaigns.ledger import open_ledger
-from campaigns.ledger.lists import Rejections, put_list
+from campaigns.ledger.lists import put_list
+from campaigns.ledger.staging import Batch
 from campaigns.recipient import Recipient
 
 url, place, campaign = sys.argv[1:]
@@ -47,11 +48,14 @@ def stop():
     print("here", flush=True)
     signal.pause()
 
-def people():
+def batches():
     for i in range(1, 5001):
         if place == "while streaming" and i == 4500:
             stop()
-        yield Recipient(i + 1, f"key-{i}", f"+1415{i:07d}", {"Name": f"Ana {i}"}, None, {"phone": "1"})
+        batch = Batch()
+        name = {"Name": f"Ana {i}"}
+        batch.accept([Recipient(i + 1, f"key-{i}", f"+1415{i:07d}", name, None, {"phone": "1"})])
+        yield batch
 
 @event.listens_for(ledger._engine, "before_cursor_execute")
 def on_statement(connection, cursor, statement, *rest):
@@ -63,8 +67,8 @@ def on_commit(connection):
         stop()
 
 put_list(
-    ledger, Campaign.model_validate_json(campaign), people(), file_name="people.csv",
-    columns=("phone",), rejections=Rejections(), now=datetime(2026, 3, 2, 12, tzinfo=UTC),
+    ledger, Campaign.model_validate_json(campaign), batches(), file_name="people.csv",
+    columns=("phone",), now=datetime(2026, 3, 2, 12, tzinfo=UTC),
 )
 """
 
@@ -410,7 +414,6 @@ def test_columns_of_all_lists_in_the_order_of_their_appearance(desk: "Desk") -> 
             [],
             file_name="people.csv",
             columns=columns,
-            rejections=Rejections(),
             now=desk.noon,
         )
     assert list_columns(desk.ledger, desk.run().id) == ["phone", "name", "id", "zip"]

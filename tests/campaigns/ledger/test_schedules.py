@@ -1,7 +1,7 @@
 """Schedules in the ledger: entered, changed, paused, ended; and each fire one run, whoever begins it."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,12 @@ import pytest
 from campaigns.attempt import Outcome, RunState
 from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger, runs, schedules
-from campaigns.ledger.lists import Loaded, Rejections, put_list, put_schedule
+from campaigns.ledger.lists import Loaded, put_list, put_schedule
 from campaigns.ledger.moves import Order
 from campaigns.ledger.schedules import FireGone, Scheduled, Skipped, scheduled
+from campaigns.ledger.staging import Batch
 from campaigns.mistake import Mistake
+from tests.batches import laid_out
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -44,10 +46,9 @@ def begin(
     return put_list(
         ledger or desk.ledger,
         each.campaign,
-        desk.people(count),
+        laid_out(desk.people(count)),
         file_name="people.csv",
         columns=("phone", "name"),
-        rejections=Rejections(),
         now=at,
         fire=each.fire(at),
     )
@@ -235,18 +236,17 @@ def test_campaign_is_not_put_back_to_what_the_fire_has_read(
 ) -> None:
     """An edited file that is loaded while a fire reads its list stays in force."""
 
-    def people() -> Any:
-        yield from desk.people(2)
+    def batches() -> Iterator[Batch]:
+        yield from laid_out(desk.people(2))
         put_schedule(second_ledger, of(desk, pacing={"weight": 5}), FOLDER, desk.noon)
 
     with pytest.raises(FireGone):
         put_list(
             desk.ledger,
             daily.campaign,
-            people(),
+            batches(),
             file_name="l",
             columns=(),
-            rejections=Rejections(),
             now=ONE,
             fire=daily.fire(ONE),
         )

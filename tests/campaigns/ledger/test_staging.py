@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import JSON, select, text
 
 from campaigns.ledger import Ledger, LedgerUnavailable
-from campaigns.ledger.staging import Rejections, as_json, stage
+from campaigns.ledger.staging import Batch, as_json, stage
 from campaigns.ledger.tables import recipients
 from campaigns.recipient import Recipient
 
@@ -41,7 +41,10 @@ def test_everything_of_a_recipient_is_staged(desk: "Desk") -> None:
     dated = replace(plain, line=3, time_zone="Asia/Tokyo", zones="Asia/Tokyo", reminder="24h", **later)
     with desk.ledger.connection() as db:
         db.detach()
-        assert stage(db, [plain, dated], Rejections(1, [(4, odd, desk.noon)])) == 2
+        batch = Batch(rejected=1, appointments=[(4, odd, desk.noon)])
+        batch.accept([plain])
+        batch.accept([dated])
+        assert stage(db, [batch]) == (2, 1)
         with db.begin():
             query = text("SELECT * FROM staging ORDER BY line")
             rows = [dict(row._mapping) for row in db.execute(query.columns(attributes=JSON, row=JSON))]
