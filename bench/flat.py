@@ -128,14 +128,14 @@ def main() -> None:
 
 @contextmanager
 def opened(database: str) -> Iterator[Ledger]:
-    """An empty ledger in a folder of its own, which is gone afterwards."""
-    with folder() as home:
-        if database == "sqlite":
-            with closing(open_ledger(f"sqlite:///{home / 'ledger.sqlite'}")) as ledger:
-                yield ledger
-        else:
-            with postgresql(home) as url, closing(open_ledger(url)) as ledger:
-                yield ledger
+    """An empty ledger in a folder of its own, which is gone when the program ends."""
+    home = folder()
+    if database == "sqlite":
+        with closing(open_ledger(f"sqlite:///{home / 'ledger.sqlite'}")) as ledger:
+            yield ledger
+    else:
+        with postgresql(home) as url, closing(open_ledger(url)) as ledger:
+            yield ledger
 
 
 def fill(ledger: Ledger, count: int, shape: str, recently: int) -> None:
