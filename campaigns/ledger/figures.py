@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, literal_column, or_, select, union_all
+from sqlalchemy import Connection, and_, case, func, literal_column, or_, select, tuple_, union_all
 
 from campaigns.attempt import AttemptState, RecipientState
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import attempts, loads, recipients
 from campaigns.ledger.tallies import tallied
 
+_LAST_ID = 2**63 - 1
 _PAGE = 1_000  # recipients a transaction: a reader in SQLite holds up the writers
 
 
@@ -151,12 +152,15 @@ def page(ledger: Ledger, run_id: int, first: int, last: int) -> list[Line]:
 
 def first_and_last(db: Connection, run_id: int) -> tuple[int, int] | None:
     """The smallest and the largest id of a run's recipients; None if there is nobody."""
-    # One look into the index of the states for each of them. By the run alone, SQLite would go through all
-    # of it, and PostgreSQL through all the runs before.
-    looks = (
-        select(end(recipients.c.id)).where(recipients.c.run_id == run_id, recipients.c.state == state)
-        for state in RecipientState
-        for end in (func.min, func.max)
-    )
-    ids = [found for found in db.execute(union_all(*looks)).scalars() if found is not None]
+    # By whole places in the index of the states, up and down from each. By the run and the state, the plainer
+    # question, PostgreSQL may go through everybody by their ids, and whoever waits stands at the end.
+    place = (recipients.c.run_id, recipients.c.state, recipients.c.id)
+    looks = []
+    for state in RecipientState:
+        up = select(*place).where(tuple_(*place) >= tuple_(run_id, state, 0)).order_by(*place)
+        down = select(*place).where(tuple_(*place) <= tuple_(run_id, state, _LAST_ID))
+        down = down.order_by(*(column.desc() for column in place))
+        nearest = (up.limit(1).subquery(), down.limit(1).subquery())
+        looks += [select(each.c.id).where(each.c.run_id == run_id, each.c.state == state) for each in nearest]
+    ids = list(db.execute(union_all(*looks)).scalars())
     return (min(ids), max(ids)) if ids else None

@@ -209,17 +209,22 @@ def test_many_at_once_are_all_counted(
 
 def test_counting_goes_through_nobody(desk: "Desk", plans: Callable[..., list[str]]) -> None:
     """The counts of a run, and its first and last, are read without a walk through its people."""
-    run = desk.started(3)
+    run = desk.started(3_000)
+    with desk.ledger.write() as db:
+        db.execute(text("ANALYZE"))
 
     def read() -> None:
         with desk.ledger.read() as db:
             tallied(db, run.id)
             first_and_last(db, run.id)
 
-    tally, ends = [plan for plan in plans(desk.ledger, read) if "tallies" in plan or "min(" in plan]
+    tally, ends = [plan for plan in plans(desk.ledger, read) if "tallies" in plan or "UNION ALL" in plan]
     assert "recipients" not in tally
     if desk.ledger.is_sqlite:
-        assert ends.count("COVERING INDEX ix_recipients_run_state (run_id=? AND state=?)") == 14
+        assert ends.count("USING COVERING INDEX ix_recipients_run_state ((run_id,state)") == 14
+    else:
+        assert ends.count("using ix_recipients_run_state on recipients") == 14
+        assert ends.count("Index Cond: (ROW(run_id, state, id)") == 14
 
 
 def test_the_ends_of_a_run_are_found_in_any_state(desk: "Desk") -> None:
