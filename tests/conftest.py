@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -46,6 +47,10 @@ from worker.cli import main
 # Where a change is judged, the same examples for everybody; at the desk, new ones every time.
 settings.register_profile("judged", derandomize=True)
 settings.load_profile("judged" if os.environ.get("CI") else "default")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in what a script has started in the background; here Ctrl-C is tested, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=30)

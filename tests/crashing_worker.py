@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from ast import literal_eval
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -53,8 +54,12 @@ def put_up(point: str) -> None:
 
 def strike(name: str) -> None:
     """End, or stop, the whole process in this very line."""
-    # Sent to the process, it may reach another thread first, and this one would get a little further.
-    signal.pthread_kill(threading.get_ident(), signal.Signals[name])
+    # One that stands still in the middle of another thread's transaction would keep all others from an SQLite
+    # ledger, and they are to go on. One that is killed is to be killed anywhere.
+    outside = import_module("worker.machine").machine().ledger._turn() if name == "SIGSTOP" else nullcontext()
+    with outside:
+        # Sent to the process, it may reach another thread first, and this one would get a little further.
+        signal.pthread_kill(threading.get_ident(), signal.Signals[name])
 
 
 def main() -> None:

@@ -112,7 +112,7 @@ def test_a_page_costs_the_same_however_long_the_list(
     desk = desk_of(opened(sqlite_ledger_url))
     run = desk.started(3)
     found = plans(desk.ledger, lambda: list(lines(desk.ledger, run.id)))
-    pages = [plan for plan in found if "ORDER BY" in plan]
+    pages = [plan for plan in found if "ORDER BY" in plan and "UNION" not in plan]
     assert len(pages) == 3  # of recipients, of their attempts, and the empty one after them
     assert [plan for plan in pages if "TEMP B-TREE" in plan or "run_state" in plan] == []
 
