@@ -7,6 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+CAMPAIGN = """
+name = "bench"
+[connect]
+instance_id = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
+contact_flow_id = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
+source_phone_number = "+14155550199"
+"""
+
 
 @contextmanager
 def postgresql(home: Path) -> Iterator[str]:

@@ -13,17 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from _ground import CAMPAIGN
 from phonenumbers import PhoneNumber, is_valid_number
 
 from campaigns.ledger import Ledger, open_ledger
 
-_CAMPAIGN = """
-name = "bench"
-[connect]
-instance_id = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
-contact_flow_id = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
-source_phone_number = "+14155550199"
-"""
 ANSWERED = range(70)
 """Last two digits that a person answers in the sandbox, and that play no fault."""
 
@@ -50,7 +44,7 @@ class Office:
             "DIALER_DATA_DIR": str(self.data),
             **{name: str(value) for name, value in settings.items()},
         }
-        (home / "campaign.toml").write_text(_CAMPAIGN + campaign)
+        (home / "campaign.toml").write_text(CAMPAIGN + campaign)
         everybody = list(rows)
         with (home / "list.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(everybody[0]))

