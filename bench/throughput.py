@@ -56,7 +56,7 @@ class Round:
 class Ground:
     """A Valkey and a stand-in for Connect, both new, and the environment that leads to them."""
 
-    def __init__(self, home: Path, calls: int, end: ExitStack) -> None:
+    def __init__(self, home: Path, calls: int, latency: float, end: ExitStack) -> None:
         self.home = home
         self.journal = home / "journal.jsonl"
         self._roots: dict[str, int] = {}
@@ -70,10 +70,10 @@ class Ground:
         self.environment = strangers_environment() | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}"}
         self.calls = calls
         said = home / "stand-in.log"
-        quota = ["--calls-per-second", "100000", "--burst", "100000"]
+        connect = ["--calls-per-second", 100_000, "--burst", 100_000, "--latency", latency]
         end.enter_context(
             self.running(
-                "stand-in", "worker.cli", "sandbox", "--port", "0", *quota, "--journal", self.journal
+                "stand-in", "worker.cli", "sandbox", "--port", 0, *connect, "--journal", self.journal
             )
         )
         url = _until(lambda: next((word for word in said.read_text().split() if "http://" in word), None))
@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="our dial processes")
     parser.add_argument("--threads", type=int, default=16, help="in each of them")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds until the stand-in answers")
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="sqlite")
     parser.add_argument("--cpus", help="the processors to use, such as 0 or 0,1; by default all")
     parser.add_argument("--peer-loglevel", default="INFO", help="as in Celery's first steps")
@@ -213,7 +214,8 @@ def main() -> None:
     _print(rounds)
     print(
         f"\n{given.calls:,} calls each, {given.rounds} rounds in turns, {len(os.sched_getaffinity(0))} "
-        f"processors; {given.workers} dial processes of {given.threads} threads; stolen {stolen}"
+        f"processors; {given.workers} dial processes of {given.threads} threads; "
+        f"answers after {given.latency:g} s; stolen {stolen}"
     )
 
 
@@ -224,7 +226,7 @@ def _one(name: str, given: argparse.Namespace) -> Round:
         home.chmod(0o755)
         with (home / "list.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["phone"], *([number] for number in _numbers(given.calls))])
-        ground = Ground(home, given.calls, end)
+        ground = Ground(home, given.calls, given.latency, end)
         if name.startswith("peer"):
             return peer(ground, given, beforehand=name.endswith("beforehand"))
         url = f"sqlite:///{home / 'ledger.sqlite'}"

@@ -20,6 +20,8 @@ from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
+from celery.signals import task_postrun
+
 
 def owner_of(place: str) -> tuple[Any, str]:
     """`module:Class.name` → what has it, and the name."""
@@ -62,6 +64,11 @@ def strike(name: str) -> None:
         signal.pthread_kill(threading.get_ident(), signal.Signals[name])
 
 
+def say_that_it_is_over(sender: Any, **_: Any) -> None:
+    """One line for each task, for the test that waits for it."""
+    print(f"{sender.name} is over", flush=True)  # noqa: T201
+
+
 def main() -> None:
     """Put the points up, wait for the end of standard input, and be the program."""
     begin = sys.argv.index("--")
@@ -70,6 +77,7 @@ def main() -> None:
     start = import_module({"celery": "celery.__main__", "dialer": "worker.cli"}[program]).main
     for point in points:
         put_up(point)
+    task_postrun.connect(say_that_it_is_over)
     sys.stdin.read()
     sys.argv = [program, *arguments]
     start()

@@ -25,7 +25,6 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
-from kombu import Connection
 from sqlalchemy import select, update
 
 from campaigns.campaign import read_campaign
@@ -153,9 +152,9 @@ class Scene:
 
     def goes_on(self, process: Process) -> None:
         """Let one that stands still finish the task in its hands."""
-        done = self.said(process).count(" succeeded in ")
+        done = self.dials_over(process)
         process.send_signal(signal.SIGCONT)
-        self.until(lambda: self.said(process).count(" succeeded in ") > done, "the end of the old task")
+        self.until(lambda: self.dials_over(process) > done, "the end of the old task")
 
     def until(self, condition: Callable[[], object], what: str, *, ringing: Sequence[str] = ()) -> None:
         """Look again and again until it is so; meanwhile be the beat of these tasks."""
@@ -187,16 +186,19 @@ class Scene:
         with Celery("tests", broker=self.broker, set_as_current=False) as app:
             app.send_task(task, arguments, queue=queue, ignore_result=True)
 
-    def deliver_again(self) -> int:
-        """What nobody has acknowledged is handed out again, as after visibility_timeout. Returns how many."""
-        unacknowledged = int(self.redis.hlen("unacked"))
-        with Connection(self.broker, transport_options={"visibility_timeout": 0}) as connection:
-            connection.default_channel.qos.restore_visible(num=100)
-        return unacknowledged
+    def deliver_again(self, rows: "Sequence[Any]") -> int:
+        """The tasks of these attempts, as they were sent, once more. Returns how many.
 
-    def idle(self) -> bool:
-        """Whether nothing is queued, and nothing in anybody's hands."""
-        return not any((self.redis.llen(DIAL), self.redis.llen(CONTROL), self.redis.hlen("unacked")))
+        As when a connection is lost, and the worker gives back what it still has in its hands, or when Redis
+        comes back with an old memory.
+        """
+        for row in rows:
+            self.send("dialer.dial", (row.id, row.fence, row.client_token), DIAL)
+        return len(rows)
+
+    def dials_over(self, *processes: Process) -> int:
+        """How many tasks of dialing these have behind them; without any, all that were started."""
+        return sum(self.said(each).count("dialer.dial is over") for each in processes or self.started)
 
     # --- the ledger and the journal
 
@@ -256,9 +258,11 @@ class Scene:
         Of those nobody can tell from here, so they are `unknown`, and were not rung again.
         """
         self.until(self.over, "the last call", ringing=("feed", "rescue"))
-        # What a dead worker had in its hands may be delivered now.
-        self.deliver_again()
-        self.until(self.idle, "the end of all tasks")
+        # Whatever a dead worker had in its hands, and everything else, is delivered once more.
+        self.until(lambda: not self.redis.llen(DIAL), "the last task")
+        done = self.dials_over()
+        again = self.deliver_again(self.attempts())
+        self.until(lambda: self.dials_over() >= done + again, "the end of all tasks")
         rings = self.rings()
         assert max(rings.values()) == 1, rings
         rows = self.attempts()
@@ -414,7 +418,7 @@ def test_dial_worker_killed(scene: Scene, point: str, left: str, rang: int) -> N
     assert states == ["placed"] * (FIFTH - 1) + [left] + ["queued"] * (len(NUMBERS) - FIFTH)
     assert scene.rings().total() == FIFTH - 1 + rang
     if left != "queued":
-        assert scene.deliver_again() == 1
+        assert scene.deliver_again([row for row in scene.attempts() if row.state != "queued"]) == FIFTH
     scene.go(relief)
     scene.until(
         lambda: scene.rings().total() >= len(NUMBERS) - 1 + rang, "the others", ringing=("feed", "rescue")
@@ -452,13 +456,12 @@ def test_task_delivered_to_two_workers_at_once(scene: Scene) -> None:
         scene.stopped(worker)
     for worker in pair:
         worker.send_signal(signal.SIGCONT)
-    scene.until(scene.idle, "the end of all tasks")
-    assert sum(scene.said(worker).count(" succeeded in ") for worker in pair) == 2 * len(NUMBERS)
+    scene.until(lambda: scene.dials_over() == 2 * len(NUMBERS), "the end of all tasks")
     scene.dials_the_rest()
 
 
 def test_task_delivered_again_while_it_is_in_a_workers_hands(scene: Scene) -> None:
-    """What Redis delivers again after visibility_timeout is dialed by whoever is first, and by nobody else.
+    """What is delivered again meanwhile is dialed by whoever is first, and by nobody else.
 
     Fails without: the state in `locked`, as mark_dialing asks it.
     """
@@ -468,7 +471,7 @@ def test_task_delivered_again_while_it_is_in_a_workers_hands(scene: Scene) -> No
     scene.go(slow)
     scene.ring("feed")
     scene.stopped(slow)
-    assert scene.deliver_again() == 1
+    assert scene.deliver_again(scene.attempts()[FIFTH - 1 : FIFTH]) == 1
     scene.go(relief)
     scene.until(lambda: scene.rings().total() >= len(NUMBERS), "the last ring")
     scene.goes_on(slow)

@@ -60,8 +60,9 @@ def make_app(settings: DialerSettings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            # Unacknowledged tasks come again after this; the ledger refuses them (celery#2599).
-            "visibility_timeout": 3600,
+            # Redis keeps no copy of a task that somebody has taken: two more questions a task, for what the
+            # ledger knows anyway, and asks for again in a minute instead of an hour (celery#2599).
+            "ack_emulation": False,
             "socket_timeout": 10,
             "socket_connect_timeout": 3,
             "health_check_interval": 25,
@@ -122,8 +123,9 @@ app = _app_or_exit()
 def _open(**_: Any) -> None:
     """Say at once what is wrong with the ledger or the AWS settings, not with the first call."""
     stop_with_parent()
-    for chatty in ("botocore", "urllib3"):
-        # Below it they log whole requests, telephone numbers and all, whatever level was asked for.
+    # The first two have lines of their own for each task, taken and done, that say nothing of the call.
+    # The others log whole requests below it, telephone numbers and all, whatever level was asked for.
+    for chatty in ("celery.worker.strategy", "celery.app.trace", "botocore", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         machine().ledger  # noqa: B018
