@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, literal_column, or_, select, tuple_, union_all
+from sqlalchemy import Connection, case, func, literal_column, select, tuple_, union_all
 
 from campaigns.attempt import AttemptState, RecipientState
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import attempts, loads, recipients
-from campaigns.ledger.tallies import tallied
+from campaigns.ledger.tallies import Tallies, tallied
 
 _LAST_ID = 2**63 - 1
 _PAGE = 1_000  # recipients a transaction: a reader in SQLite holds up the writers
@@ -23,7 +23,7 @@ class Unknowns:
     searched: int = 0
     """Are searched for in Connect, while their recipients are in progress."""
     not_found: int = 0
-    """Were never found there, so that their recipients were, or will be, dialed again."""
+    """Were never found there, and hold nobody: whoever may be called was, or will be, dialed again."""
     next_search: datetime | None = None
     """When the first of those that are searched for is looked for again."""
 
@@ -80,25 +80,30 @@ def figures(db: Connection, run_id: int, now: datetime) -> Figures:
         dialed_lately=int(db.execute(lately).scalar_one()) if first is not None else 0,
         over=over,
         last_refusal=db.execute(refusal).scalar(),
-        # Most runs have none, and are not asked.
-        unknowns=_unknowns(db, run_id) if counted.attempts.get(AttemptState.UNKNOWN) else Unknowns(),
+        unknowns=_unknowns(db, run_id, counted),
     )
 
 
-def _unknowns(db: Connection, run_id: int) -> Unknowns:
-    searched = and_(attempts.c.settle_at.is_not(None), recipients.c.state == RecipientState.IN_PROGRESS)
-    followed = or_(attempts.c.number < recipients.c.attempts, recipients.c.state == RecipientState.WAITING)
+def _unknowns(db: Connection, run_id: int, counted: Tallies) -> Unknowns:
+    held = counted.recipients.get(RecipientState.HELD, 0)
+    if counted.attempts.get(AttemptState.UNKNOWN, 0) == counted.not_found:
+        return Unknowns(not_found=counted.not_found - held)
+    # Those that are searched for: as many as the last hours have left, however long the list.
+    searched, held_meanwhile = (
+        recipients.c.state == state for state in (RecipientState.IN_PROGRESS, RecipientState.HELD)
+    )
     row = db.execute(
         select(
-            func.count(case((searched, 1))),
-            func.count(case((and_(attempts.c.settle_at.is_(None), followed), 1))),
-            func.min(case((searched, attempts.c.settle_at))),
+            func.count(case((searched, 1))).label("searched"),
+            func.count(case((held_meanwhile, 1))).label("held"),
+            func.min(case((searched, attempts.c.settle_at))).label("next_search"),
         )
         .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
-        # As the partial index says it.
-        .where(attempts.c.run_id == run_id, attempts.c.state == literal_column("'unknown'"))
+        # As the partial index says it. The + 0 keeps to that: by run and state, all would be looked at.
+        .where((attempts.c.run_id + 0) == run_id, attempts.c.state == literal_column("'unknown'"))
+        .where(attempts.c.settle_at.is_not(None))
     ).one()
-    return Unknowns(*row)
+    return Unknowns(row.searched, counted.not_found - (held - row.held), row.next_search)
 
 
 def list_columns(ledger: Ledger, run_id: int) -> list[str]:

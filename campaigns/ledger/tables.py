@@ -289,7 +289,7 @@ attempts = Table(
 RELEASED = text("attempts.state IN ('queued', 'dialing')")
 """As `ix_attempts_lease` says it: SQLite sees that it fits only where its own words are in the query."""
 
-# How many are in which state, kept by triggers of the two tables above (r0005_tallies.py), and read through
+# How many are in which state, kept by triggers of the two tables above (r0005, r0006), and read through
 # tallies.py. In PostgreSQL there may be several rows for one count, which are to be summed up: each worker
 # adds its own. So there is no key; nor a foreign one, which would lock the run.
 tallies = Table(
@@ -298,7 +298,8 @@ tallies = Table(
     Column("run_id", BigInteger, nullable=False),
     Column("what", String(20), nullable=False),  # `recipients` or `attempts`
     Column("state", String(20), nullable=False),
-    Column("detail", Text, nullable=False),  # the zones of those who wait, or the outcome; else empty
+    # The zones of those who wait; the outcome; of the unknown ones `not_found` when nobody searches any more.
+    Column("detail", Text, nullable=False),
     Column("n", BigInteger, nullable=False),
     Index("ix_tallies_run_id", "run_id", "what", "state", "detail"),
 )

@@ -1,6 +1,6 @@
 """How many of a run are in which state. The database counts them itself, as they come and move.
 
-Triggers do it (migrations/versions/r0005_tallies.py), so that nobody who writes can forget to, and whoever
+Triggers do it (migrations/versions/r0005, r0006), so that nobody who writes can forget to, and whoever
 asks does not count ten million. A count and what it counts are committed together, or neither is.
 """
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, select, text
 
-from campaigns.attempt import RecipientState
+from campaigns.attempt import AttemptState, RecipientState
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.tables import tallies
 
@@ -28,7 +28,7 @@ _FOLD = text("""
 """)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tallies:
     """The numbers of one run at one moment; what there is none of is left out."""
 
@@ -40,6 +40,8 @@ class Tallies:
     """By state."""
     outcomes: dict[str, int] = field(default_factory=dict)
     """Attempts by outcome."""
+    not_found: int = 0
+    """Unknown attempts that nobody searches for any more."""
 
 
 def tallied(db: Connection, run_id: int) -> Tallies:
@@ -51,7 +53,9 @@ def tallied(db: Connection, run_id: int) -> Tallies:
     for what, state, detail, n in db.execute(mine.order_by(*kind)):
         by_state = found.recipients if what == "recipients" else found.attempts
         by_state[state] = by_state.get(state, 0) + int(n)
-        if what == "attempts" and detail:
+        if what == "attempts" and state == AttemptState.UNKNOWN:
+            found.not_found += int(n) if detail else 0
+        elif what == "attempts" and detail:
             found.outcomes[detail] = found.outcomes.get(detail, 0) + int(n)
         elif state == RecipientState.WAITING:
             found.waiting[detail or None] = int(n)

@@ -31,6 +31,7 @@ def counted(desk: "Desk", name: str = "reminders") -> Tallies:
         waiting=dict(Counter(person.zones for person in people if person.state == "waiting")),
         attempts=dict(Counter(row.state for row in rows)),
         outcomes=dict(Counter(row.outcome for row in rows if row.outcome)),
+        not_found=sum(row.state == AttemptState.UNKNOWN and row.settle_at is None for row in rows),
     )
 
 
@@ -132,6 +133,22 @@ def test_changes_are_folded_and_the_sums_stay(desk: "Desk") -> None:
     assert sorted(rows) == [("attempts", "ended", 20), ("recipients", "done", 20)]
 
 
+def test_what_nobody_searches_for_any_more_is_counted(desk: "Desk") -> None:
+    """Of the unknown ones, those that were never found; and no more when a late answer settles one."""
+    desk.started(3)
+    first, second, third = desk.claim()
+    for claimed in (first, second, third):
+        desk.bring(claimed, AttemptState.UNKNOWN)
+    assert (told(desk).attempts, told(desk).not_found) == ({"unknown": 3}, 0)
+    for claimed, redial in ((first, True), (second, False)):
+        assert desk.not_found(claimed, redial=redial)
+    assert told(desk) == counted(desk)
+    assert (told(desk).attempts, told(desk).not_found, told(desk).outcomes) == ({"unknown": 3}, 2, {})
+    desk.placed(second)
+    assert told(desk) == counted(desk)
+    assert told(desk).not_found == 1
+
+
 def test_an_old_ledger_is_counted_when_it_is_brought_up_to_date(
     desk: "Desk", ledger_url: str, opened: Callable[[str], Ledger]
 ) -> None:
@@ -139,9 +156,14 @@ def test_an_old_ledger_is_counted_when_it_is_brought_up_to_date(
     desk.started(9)
     for claimed, state in zip(desk.claim(7), AttemptState, strict=True):
         desk.bring(claimed, state)
+    for claimed in desk.claim(2):
+        desk.bring(claimed, AttemptState.UNKNOWN)
+        assert desk.not_found(claimed, redial=True)
+    before = counted(desk)
     make_old(desk.ledger)
     opened(ledger_url)
-    assert told(desk) == counted(desk)
+    assert told(desk) == before
+    assert before.not_found
     desk.claim()
     assert told(desk) == counted(desk)
 

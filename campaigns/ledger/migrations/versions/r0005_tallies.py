@@ -87,7 +87,7 @@ def upgrade() -> None:
     op.create_index("ix_tallies_run_id", "tallies", ["run_id", "what", "state", "detail"])
     for table, column in (("recipients", "zones"), ("attempts", "outcome")):
         detail = _DETAIL[table]
-        for statement in _triggers(table, column, detail):
+        for statement in triggers(table, column, detail):
             op.execute(statement)
         everybody = _EVERYBODY.format(table=table, column=column)
         op.execute(_CHANGED.format(table=table, these=everybody, detail=detail.format(row="changed")))
@@ -99,7 +99,8 @@ def upgrade() -> None:
     )
 
 
-def _triggers(table: str, column: str, detail: str) -> list[str]:
+def triggers(table: str, column: str, detail: str) -> list[str]:
+    """What makes the database count a table by `detail`, for which it looks at this column, or several."""
     if op.get_bind().dialect.name == "sqlite":
         old, new = detail.format(row="OLD"), detail.format(row="NEW")
         return [each.format(table=table, column=column, old=old, new=new) for each in _IN_SQLITE]
