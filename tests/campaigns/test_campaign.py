@@ -303,7 +303,7 @@ OPTIONS: Any = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(OPTIONS)
 def test_what_the_ledger_keeps_is_the_campaign(options: dict[str, Any]) -> None:
     """A campaign that went into the ledger as JSON comes out of it equal, and again."""

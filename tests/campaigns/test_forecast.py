@@ -80,7 +80,7 @@ def test_it_looks_no_further_than_a_year() -> None:
     assert found.left == 1_000_000 - round(370 * 86_400 * 0.0001)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     groups=st.lists(
         st.tuples(

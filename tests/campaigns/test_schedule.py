@@ -112,7 +112,7 @@ def changes_of(zone: str) -> list[int]:
 NIGHTS = [(zone, day - 1) for zone in ZONES for day in [*changes_of(zone), 150]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     night=st.sampled_from(NIGHTS),
     minute=st.sampled_from(["*/5", "*/7", "*", "0", "15", "0,30", "10-20/5"]),
@@ -209,7 +209,7 @@ def test_long_ago_is_counted_and_not_told() -> None:
     assert decision.earlier + len(decision.skipped) == 30 * 24
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     steps=st.lists(st.integers(1, 200), min_size=1, max_size=12),
     if_missed=st.sampled_from(["skip", "run"]),

@@ -187,7 +187,7 @@ def test_lateness_is_what_the_burst_forgives(calls_per_second: float, burst: int
     assert Rate(calls_per_second, burst).lateness_seconds == pytest.approx(seconds)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     calls_per_second=st.sampled_from([0.5, 2.0, 20.0, 333.0]),
     burst=st.integers(1, 20),
