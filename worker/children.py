@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,8 @@ class Child:
     log: Path
     grace_seconds: float
     """How long it may take to stop when asked."""
+    processor: int | None = None
+    """The only one that it may use, where the system can be told so; None: all of them."""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _started: float = field(default=0.0, init=False)
     _crashes: int = field(default=0, init=False)
@@ -51,6 +53,9 @@ class Child:
                 stderr=log,
                 start_new_session=True,
             )
+        if self.processor is not None and sys.platform == "linux":
+            with suppress(OSError):  # it is over already, or the processor is not there any more
+                os.sched_setaffinity(self._process.pid, {self.processor})
 
     def watch(self) -> None:
         """Start it again if it has crashed. Raises ChildFailed when that does not help."""

@@ -5,11 +5,14 @@ the same data directory share its Redis and its sandbox; the second takes over w
 """
 
 import os
+import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle, repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -82,9 +85,11 @@ class Stack:
         # Long enough for a request that has just left to be answered and recorded.
         calls = CONNECT_TIMEOUT_SECONDS + settings.read_timeout_seconds + 5
         pid = os.getpid()
-        for number in range(1, self._workers + 1):
+        for number, processor in zip(range(1, self._workers + 1), _processors(), strict=False):
             arguments = _worker(settings.dial_queue, f"dial{number}-{pid}", settings.dial_threads)
-            self._dialing.append(self._child(f"dial-{number}", arguments, grace=calls))
+            child = self._child(f"dial-{number}", arguments, grace=calls)
+            child.processor = processor
+            self._dialing.append(child)
         control = _worker(settings.control_queue, f"control-{pid}", 4)
         self._feeding.append(self._child("control", control, grace=calls))
         beat = ["celery", "-A", "worker.app", "beat", "--loglevel", "WARNING", "--pidfile", ""]
@@ -159,6 +164,19 @@ def only_one(directory: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             raise Mistake(f"{what} is running in {directory} already; wait for it, or stop it") from None
         yield
+
+
+def _processors() -> Iterator[int | None]:
+    """For one dial worker after the other, the processor that it keeps to.
+
+    Only one of its threads runs at a time. Where they run on several processors, Python's lock and all that
+    they share goes from one to the other with each request that is answered.
+    """
+    if sys.platform != "linux":
+        return repeat(None)
+    allowed = sorted(os.sched_getaffinity(0))
+    first = secrets.randbelow(len(allowed))  # several of us shall not all begin with the same
+    return cycle(allowed[first:] + allowed[:first])
 
 
 def _make_directory(path: Path) -> None:

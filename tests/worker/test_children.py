@@ -72,6 +72,35 @@ time.sleep(600)
     until(again, "the second start")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process can be told")
+def test_a_child_keeps_to_its_processor_and_so_do_its_threads(
+    child: Callable[..., Child], tmp_path: Path
+) -> None:
+    """Also after a crash; one that is not there leaves it all of them."""
+    allowed = os.sched_getaffinity(0)
+    said = tmp_path / "said"
+    source = f"""
+import os, threading, time
+time.sleep(0.5)  # as long as imports take at least; what is told after a start is told by then
+def say():
+    with open({str(said)!r}, "a") as file:
+        print(sorted(os.sched_getaffinity(0)), file=file)
+threading.Thread(target=say).start()
+"""
+    part = child(source)
+
+    def heard(processor: int | None) -> str:
+        said.unlink(missing_ok=True)
+        part.processor = processor
+        part.start()
+        until(lambda: said.exists() and said.read_text().endswith("\n"), "its word")
+        assert part.wait()
+        return said.read_text().strip()
+
+    assert heard(max(allowed)) == str([max(allowed)])
+    assert heard(10_000) == heard(None) == str(sorted(allowed))
+
+
 def test_a_child_whose_settings_are_wrong_is_reported_with_its_last_words(
     child: Callable[..., Child],
 ) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from worker.local import (
     _answers,
     _lasting_port,
     _make_directory,
+    _processors,
     _sandbox_environment,
     only_one,
 )
@@ -70,6 +72,17 @@ def test_the_sandbox_keeps_its_port(home: Path) -> None:
     assert 0 < port < 65536
     assert port == _lasting_port(home / "sandbox.port")
     assert sorted(os.listdir(home)) == ["sandbox.port"]
+
+
+def test_dial_workers_are_spread_over_the_processors() -> None:
+    """Each in its turn, as often as there are workers, and none that this process may not use."""
+    if sys.platform != "linux":
+        assert next(iter(_processors())) is None
+        return
+    allowed = os.sched_getaffinity(0)
+    twice = list(islice(_processors(), 2 * len(allowed)))
+    assert sorted(twice[: len(allowed)], key=str) == sorted(allowed, key=str)
+    assert twice[len(allowed) :] == twice[: len(allowed)]
 
 
 def test_a_port_answers_or_does_not() -> None:
