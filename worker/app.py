@@ -63,6 +63,8 @@ def make_app(settings: DialerSettings) -> Celery:
             # Redis keeps no copy of a task that somebody has taken: two more questions a task, for what the
             # ledger knows anyway, and asks for again in a minute instead of an hour (celery#2599).
             "ack_emulation": False,
+            # No task goes before another, so there is one list to look at, and not one for each priority.
+            "priority_steps": [0],
             "socket_timeout": 10,
             "socket_connect_timeout": 3,
             "health_check_interval": 25,
