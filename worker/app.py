@@ -20,6 +20,7 @@ from celery import Celery
 from celery.signals import beat_init, worker_init, worker_ready, worker_shutting_down
 from celery.worker import state
 from kombu.exceptions import OperationalError as BrokerUnavailable
+from kombu.transport.redis import Channel
 
 from campaigns.mistake import Mistake
 from worker.children import stop_with_parent
@@ -30,6 +31,10 @@ from worker.machine import machine, tcp_only
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 
 log = logging.getLogger(__name__)
+
+# Nor does a worker put back what it has in its hands when its connection breaks: it goes on with that. Where
+# Redis does not take it, kombu would leave it in a file of the temporary folder, each time.
+Channel.do_restore = False
 
 _LEAVING_SECONDS = 4
 """How long a worker that has no call under way any more may take to stop."""
@@ -61,7 +66,7 @@ def make_app(settings: DialerSettings) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={
             # Redis keeps no copy of a task that somebody has taken: two more questions a task, for what the
-            # ledger knows anyway, and asks for again in a minute instead of an hour (celery#2599).
+            # ledger knows anyway, and feeds again when its lease is over instead of in an hour (celery#2599).
             "ack_emulation": False,
             # No task goes before another, so there is one list to look at, and not one for each priority.
             "priority_steps": [0],
@@ -194,8 +199,8 @@ def _stop(**_: Any) -> None:
 def _leave_in_time() -> None:
     """When Redis does not answer, go as soon as the calls under way have been recorded.
 
-    Celery would wait its time-out for every message that it wants to hand back, minutes in all, and be killed
-    by whoever asked it to stop. The ledger has no need of those messages.
+    Celery would wait its time-out for every connection that it closes, and be killed by whoever asked it to
+    stop.
     """
     # The health thread has taken its leave of the ledger by then: it was told to stop with all the others.
     idle_seconds = 0

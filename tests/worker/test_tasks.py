@@ -161,6 +161,19 @@ def test_message_that_redis_repeats_rings_once(
     assert [len(exchange.requests(row.client_token)) for row in loaded.attempts()] == [1] * 5
 
 
+def test_what_is_in_a_workers_hands_is_not_put_back_when_its_connection_ends(
+    program: SimpleNamespace, valkey: Redis
+) -> None:
+    """The worker goes on with it; and nothing is written to a file where Redis is away."""
+    program.tasks.dial_task.apply_async((1, 1, "t"), queue="dial-sandbox")
+    taken: list[Any] = []
+    with program.app.connection_for_read() as connection:
+        queue = program.app.amqp.queues.new_missing("dial-sandbox")
+        with connection.Consumer(queue, on_message=taken.append):
+            connection.drain_events(timeout=10)
+    assert (len(taken), valkey.llen("dial-sandbox"), valkey.exists("unacked")) == (1, 0, 0)
+
+
 def test_redis_that_forgets_everything_loses_nobody(
     loaded: Any, program: SimpleNamespace, exchange: Any, valkey: Redis
 ) -> None:
