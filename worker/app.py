@@ -32,8 +32,8 @@ from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 
 log = logging.getLogger(__name__)
 
-# Nor does a worker put back what it has in its hands when its connection breaks: it goes on with that. Where
-# Redis does not take it, kombu would leave it in a file of the temporary folder, each time.
+# A worker whose connection breaks goes on with what it has in its hands, and does not put it back as well.
+# Where Redis does not take it, kombu would leave it in a file of the temporary folder, each time.
 Channel.do_restore = False
 
 _LEAVING_SECONDS = 4

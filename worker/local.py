@@ -87,9 +87,7 @@ class Stack:
         pid = os.getpid()
         for number, processor in zip(range(1, self._workers + 1), _processors(), strict=False):
             arguments = _worker(settings.dial_queue, f"dial{number}-{pid}", settings.dial_threads)
-            child = self._child(f"dial-{number}", arguments, grace=calls)
-            child.processor = processor
-            self._dialing.append(child)
+            self._dialing.append(self._child(f"dial-{number}", arguments, grace=calls, processor=processor))
         control = _worker(settings.control_queue, f"control-{pid}", 4)
         self._feeding.append(self._child("control", control, grace=calls))
         beat = ["celery", "-A", "worker.app", "beat", "--loglevel", "WARNING", "--pidfile", ""]
@@ -121,8 +119,9 @@ class Stack:
         for child in self._feeding + self._dialing + self._services:
             child.kill()
 
-    def _child(self, name: str, arguments: list[str], *, grace: float) -> Child:
-        return Child(name, arguments, self._environment, self.logs / f"{name}.log", grace)
+    def _child(self, name: str, arguments: list[str], *, grace: float, processor: int | None = None) -> Child:
+        log = self.logs / f"{name}.log"
+        return Child(name, arguments, self._environment, log, grace, processor)
 
     def _wait_for_redis(self) -> None:
         from redis import Redis
