@@ -87,7 +87,7 @@ def figures(db: Connection, run_id: int, now: datetime) -> Figures:
 def _unknowns(db: Connection, run_id: int, counted: Tallies) -> Unknowns:
     held = counted.recipients.get(RecipientState.HELD, 0)
     if counted.attempts.get(AttemptState.UNKNOWN, 0) == counted.not_found:
-        return Unknowns(not_found=counted.not_found - held)
+        return Unknowns(not_found=max(0, counted.not_found - held))
     # Those that are searched for: as many as the last hours have left, however long the list.
     searched, held_meanwhile = (
         recipients.c.state == state for state in (RecipientState.IN_PROGRESS, RecipientState.HELD)
@@ -103,7 +103,9 @@ def _unknowns(db: Connection, run_id: int, counted: Tallies) -> Unknowns:
         .where((attempts.c.run_id + 0) == run_id, attempts.c.state == literal_column("'unknown'"))
         .where(attempts.c.settle_at.is_not(None))
     ).one()
-    return Unknowns(row.searched, counted.not_found - (held - row.held), row.next_search)
+    # In PostgreSQL somebody may have been settled since the counts were read.
+    not_found = max(0, counted.not_found - (held - row.held))
+    return Unknowns(row.searched, not_found, row.next_search)
 
 
 def list_columns(ledger: Ledger, run_id: int) -> list[str]:
