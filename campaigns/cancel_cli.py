@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from campaigns.command_line import Name, app, now, put, recipients, the_ledger
+from campaigns.command_line import Name, app, put, recipients, the_ledger
 from campaigns.mistake import Mistake
 
 
@@ -42,10 +42,10 @@ def cancel(
             _confirm_cancelling(name, already=already, hang_up=hang_up)
         with ledger.write() as db:
             run = runs.find_to_come(db, name)
-            given_up = runs.cancel_all(db, run, now(), hang_up=hang_up)
+            given_up = runs.cancel_all(db, run, ledger.now(), hang_up=hang_up)
             theirs = runs.cancelled_of(db, run) if hang_up else []
-            calls = sum(count_calls_in_progress(db, each, now()) for each in theirs)
-        working = any(p.role == "control" and p.exchange == run.exchange for p in alive(ledger, now()))
+            calls = sum(count_calls_in_progress(db, each, ledger.now()) for each in theirs)
+        working = any(p.role == "control" and p.exchange == run.exchange for p in alive(ledger, ledger.now()))
     words = [f"{name} was cancelled already" if already else f"{name} is cancelled"]
     words += [] if already else [f"{recipients(given_up)} will not be called"]
     words += ["it begins no more runs by itself"] if scheduled else []

@@ -6,7 +6,6 @@ Heavy imports stand inside the commands, so that `dialer --help` answers at once
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,11 +45,6 @@ def say(text: str) -> None:
 def put(text: str) -> None:
     """A line of the answer itself."""
     print(text, flush=True)  # noqa: T201 (a command line talks)
-
-
-def now() -> datetime:
-    """The present, in UTC."""
-    return datetime.now(UTC)
 
 
 @contextmanager

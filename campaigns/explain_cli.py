@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from campaigns.command_line import AsJson, Name, RunNumber, app, now, put, the_ledger
+from campaigns.command_line import AsJson, Name, RunNumber, app, put, the_ledger
 from campaigns.mistake import Mistake
 
 
@@ -43,17 +43,17 @@ def explain(
 
     with the_ledger() as ledger:
         if number is None:
-            stories = explain_unknown(ledger, name, now(), number=run_number)
+            stories = explain_unknown(ledger, name, ledger.now(), number=run_number)
         else:
-            stories = stories_of(ledger, name, number, now(), number=run_number)
+            stories = stories_of(ledger, name, number, ledger.now(), number=run_number)
     if as_json:
         put(json.dumps({"name": name, "recipients": [each.as_json() for each in stories]}))
         return
     from campaigns.explain_view import in_doubt, told
 
     if number is None:
-        lines = in_doubt(name, stories, now())
+        lines = in_doubt(name, stories, ledger.now())
     else:
-        lines = [line for each in stories for line in told(each, now())]
+        lines = [line for each in stories for line in told(each, ledger.now())]
     for line in lines:
         put(line)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from campaigns.command_line import AsJson, CampaignFile, ListFile, Rejects, app, now, put, the_ledger
+from campaigns.command_line import AsJson, CampaignFile, ListFile, Rejects, app, put, the_ledger
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
@@ -34,7 +34,7 @@ def load(
     campaign = read_campaign(campaign_file)
     with the_ledger(create=True) as ledger:
         report = load_with_progress(ledger, campaign, list_file, rejects)
-        latest = status_of(ledger, campaign.name, now())
+        latest = status_of(ledger, campaign.name, ledger.now())
         startable = latest.run.state == RunState.LOADED and latest.waiting > 0
     if as_json:
         put(json.dumps(load_as_json(report)))
@@ -55,7 +55,9 @@ def load_with_progress(
     from campaigns.progress_bar import progress_bar
 
     with progress_bar("loading", list_file) as progress:
-        return load_list(ledger, campaign, list_file, now=now(), rejects_path=rejects, progress=progress)
+        return load_list(
+            ledger, campaign, list_file, now=ledger.now(), rejects_path=rejects, progress=progress
+        )
 
 
 def schedule_note(campaign: "Campaign", campaign_file: Path, *, entered: bool) -> str | None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from campaigns.command_line import AsJson, Name, app, now, put, recipients, say, the_ledger
+from campaigns.command_line import AsJson, Name, app, put, recipients, say, the_ledger
 
 
 @app.command(
@@ -54,9 +54,9 @@ def requeue(
     from campaigns.requeue import asked_for
     from campaigns.requeue import look as look_for
 
-    asked = asked_for(outcome, since, now())
     with the_ledger() as ledger:
-        seen = look_for(ledger, name, asked, now())
+        asked = asked_for(outcome, since, ledger.now())
+        seen = look_for(ledger, name, asked, ledger.now())
         ids, again = seen.found.attempt_ids, seen.found.allowed_again
         if not as_json and dry_run:
             for line in view.in_words(seen, people(ledger, ids, again), dry_run=True):
@@ -72,7 +72,7 @@ def requeue(
         if seen.count and not dry_run:
             if sys.stdin.isatty() and not yes:
                 typer.confirm(f"Call {recipients(seen.count)} again?", abort=True, err=True)
-            requeued = ask_for_another(ledger, seen.run, asked, ids, now(), again)
+            requeued = ask_for_another(ledger, seen.run, asked, ids, ledger.now(), again)
         if as_json:
             everybody = people(ledger, ids, again)
             sys.stdout.writelines(view.as_json(seen, everybody, requeued=requeued, dry_run=dry_run))
@@ -80,4 +80,4 @@ def requeue(
         elif dry_run:
             put("nothing was changed (--dry-run)")
         elif seen.count:
-            put(view.done(seen, requeued, status_of(ledger, name, now())))
+            put(view.done(seen, requeued, status_of(ledger, name, ledger.now())))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from campaigns.command_line import AsJson, CampaignFile, Name, app, now, put, the_ledger
+from campaigns.command_line import AsJson, CampaignFile, Name, app, put, the_ledger
 from campaigns.mistake import Mistake
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def add(campaign_file: CampaignFile) -> None:
     if campaign.schedule is None:
         raise Mistake(f"{campaign_file}: has no [schedule]; add one, with cron, time_zone and list")
     with the_ledger(create=True) as ledger:
-        entered = put_schedule(ledger, campaign, campaign_file.resolve().parent, now())
+        entered = put_schedule(ledger, campaign, campaign_file.resolve().parent, ledger.now())
         (each,) = [one for one in _upcoming(ledger) if one.scheduled.campaign.name == campaign.name]
     for line in changes_in_words(entered.changes) + judged_in_words(campaign.name, entered.judged):
         put(line)
@@ -93,6 +93,6 @@ def _upcoming(ledger: "Ledger") -> "list[Upcoming]":
     from campaigns.ledger.schedules import scheduled
     from campaigns.schedule_view import upcoming
 
-    present = now()
+    present = ledger.now()
     processes = alive(ledger, present)
     return [upcoming(each, processes, present) for each in scheduled(ledger)]

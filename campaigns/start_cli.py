@@ -3,7 +3,7 @@
 Heavy imports stand inside the commands, as in command_line.py.
 """
 
-from campaigns.command_line import Name, app, now, put, the_ledger
+from campaigns.command_line import Name, app, put, the_ledger
 from campaigns.mistake import Mistake
 
 
@@ -45,7 +45,7 @@ def _start(name: str, verb: str) -> None:
         was = run.state
         # Also without a run that goes on: what was paused then is its schedule.
         resumed = schedules.resume(db, run.campaign_id)
-        state = runs.start_all(db, run, now(), resumed=resumed)
+        state = runs.start_all(db, run, ledger.now(), resumed=resumed)
     if resumed and state in (RunState.FINISHED, RunState.CANCELLED, RunState.LOADED):
         put(f"{name} is resumed; what comes next: dialer schedule")
     elif run.number == 0:

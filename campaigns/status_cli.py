@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from campaigns.command_line import AsJson, RunNumber, app, now, put, the_ledger
+from campaigns.command_line import AsJson, RunNumber, app, put, the_ledger
 from campaigns.mistake import Mistake
 
 
@@ -31,7 +31,7 @@ def status(
         raise Mistake("--run is for one campaign; say which: dialer status NAME --run 1")
     with the_ledger() as ledger:
         if name is not None:
-            one = status_of(ledger, name, now(), number=run_number)
+            one = status_of(ledger, name, ledger.now(), number=run_number)
             if as_json:
                 put(json.dumps(one.as_json()))
                 return
@@ -40,7 +40,7 @@ def status(
             for line in in_words(one):
                 put(line)
             return
-        every = every_status(ledger, now())
+        every = every_status(ledger, ledger.now())
     if as_json:
         put(json.dumps({"campaigns": [each.as_json() for each in every]}))
         return

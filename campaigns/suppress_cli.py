@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from campaigns.command_line import AsJson, app, now, put, the_ledger
+from campaigns.command_line import AsJson, app, put, the_ledger
 from campaigns.mistake import Mistake
 
 suppress_app = typer.Typer(
@@ -58,7 +58,7 @@ def add(
 
     phones = numbers_of(numbers, default_region)
     with the_ledger(create=True) as ledger:
-        added = add_numbers(ledger, phones, campaign=campaign, reason=_plain(reason), now=now())
+        added = add_numbers(ledger, phones, campaign=campaign, reason=_plain(reason), now=ledger.now())
     if as_json:
         put(json.dumps(view.added_as_json(added)))
         return
@@ -88,7 +88,7 @@ def remove(
 
     phones = numbers_of(numbers, default_region)
     with the_ledger() as ledger:
-        removed = remove_numbers(ledger, phones, campaign=campaign, reason=_plain(reason), now=now())
+        removed = remove_numbers(ledger, phones, campaign=campaign, reason=_plain(reason), now=ledger.now())
     if as_json:
         put(json.dumps(view.removed_as_json(removed, phones, campaign)))
         return
@@ -180,7 +180,7 @@ def import_list(
             options,
             campaign=campaign,
             reason=_plain(reason),
-            now=now(),
+            now=ledger.now(),
             rejects_path=rejects,
             progress=progress,
         )

@@ -6,7 +6,7 @@ import socket
 import threading
 
 from campaigns.ledger.health import BEAT, beat, leave
-from worker.machine import Machine, now
+from worker.machine import Machine
 from worker.pacer import PacerUnavailable
 
 log = logging.getLogger(__name__)
@@ -24,13 +24,15 @@ def _keep_reporting(machine: Machine, role: str) -> None:
     exchange = machine.settings.exchange
     while not machine.stopping.is_set():
         try:
-            beat(machine.ledger, process, role, exchange, _problem(machine), now())
+            ledger = machine.ledger
+            ledger.set_clock()
+            beat(ledger, process, role, exchange, _problem(machine), ledger.now())
         except Exception as error:
             # Whatever it is, a process that lives must not be taken for dead as soon as it is over.
             log.error("cannot report to the ledger: %s", error)
         machine.stopping.wait(BEAT.total_seconds())
     try:
-        leave(machine.ledger, process, now())
+        leave(machine.ledger, process, machine.ledger.now())
     except Exception as error:
         log.error("cannot take leave of the ledger: %s", error)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from campaigns.command_line import app, now, put, say, the_ledger
+from campaigns.command_line import app, put, say, the_ledger
 from campaigns.mistake import Mistake
 
 
@@ -23,7 +23,9 @@ def health(
     if role not in ("dial", "control", "beat"):
         raise Mistake(f"{role!r} is no process of the dialer; say dial, control or beat")
     with the_ledger() as ledger:
-        mine = [p for p in alive(ledger, now()) if p.process.startswith(f"{role}@{socket.gethostname()}:")]
+        mine = [
+            p for p in alive(ledger, ledger.now()) if p.process.startswith(f"{role}@{socket.gethostname()}:")
+        ]
     if not mine:
         say(f"dialer: no {role} process of this host has reported lately")
         raise typer.Exit(1)

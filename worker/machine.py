@@ -1,11 +1,10 @@
 """One process's parts, each made when it is first needed, and all of them put together here."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -14,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from campaigns.ledger import Ledger, open_ledger
+from campaigns.ledger.clock import monotonic
 from campaigns.settings import load_settings
 from worker.connect import Connect
 from worker.dial import Dialer, Timing
@@ -24,18 +24,6 @@ from worker.hang_up import HangingUp
 from worker.pacer import Pacer, Rate, bucket_name
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.settle import FIRST_SEARCH, Settling
-
-
-def monotonic() -> float:
-    """Seconds that also pass while the machine sleeps: a lease does not wait for a suspended worker."""
-    if sys.platform == "linux":
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
-
-
-def now() -> datetime:
-    """The present, in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -51,6 +39,10 @@ class Machine:
     def ledger(self) -> Ledger:
         """The ledger."""
         return open_ledger(self.settings.ledger_url)
+
+    def now(self) -> datetime:
+        """The present by the ledger's clock, in UTC: the same on all machines."""
+        return self.ledger.now()
 
     @cached_property
     def redis(self) -> Redis:
@@ -114,7 +106,7 @@ class Machine:
             exchange=self.settings.exchange,
             patience=timedelta(seconds=self.settings.settle_seconds),
             follow=self.settings.follow_seconds > 0,
-            clock=now,
+            clock=self.now,
             stopping=self.stopping.is_set,
             report_problem=lambda problem: self.note("settle", problem),
         )
@@ -129,7 +121,7 @@ class Machine:
             # Calls that were placed while outcomes were asked for are followed to their ends all the same.
             first=timedelta(seconds=self.settings.follow_seconds or 65.0),
             limit=self.settings.call_limit,
-            clock=now,
+            clock=self.now,
             stopping=self.stopping.is_set,
             call_over=call_over,
             report_problem=lambda problem: self.note("follow", problem),
@@ -144,7 +136,7 @@ class Machine:
             pacer=self.stop_pacer,
             exchange=self.settings.exchange,
             longest=self.settings.call_limit.longest,
-            clock=now,
+            clock=self.now,
             stopping=self.stopping.is_set,
             report_problem=lambda problem: self.note("hang_up", problem),
         )
@@ -155,7 +147,7 @@ class Machine:
         return Firing(
             ledger=self.ledger,
             rejects=self.settings.data_dir / "rejects",
-            clock=now,
+            clock=self.now,
             stopping=self.stopping.is_set,
         )
 
@@ -188,7 +180,7 @@ class Machine:
                 follow_after=timedelta(seconds=follow) if follow else None,
                 search_after=self.search_after,
             ),
-            clock=now,
+            clock=self.now,
             monotonic=monotonic,
             # Not the sleep that ends with the process: what has been answered must still be written down.
             sleep=time.sleep,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from campaigns.command_line import AsJson, CampaignFile, ListFile, app, now, put
+from campaigns.command_line import AsJson, CampaignFile, ListFile, app, put
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
@@ -45,6 +45,7 @@ def plan(
     """
     from campaigns import plan_view
     from campaigns.campaign import read_campaign
+    from campaigns.ledger.clock import wall_clock
     from campaigns.plan import pace
     from campaigns.plan import plan as plan_of
     from campaigns.progress_bar import progress_bar
@@ -60,7 +61,8 @@ def plan(
         timedelta(seconds=call_seconds),
     )
     with _looked_at(settings.ledger_url) as ledger, progress_bar("reading", list_file) as progress:
-        found = plan_of(campaign, list_file, ledger, rate, now(), progress)
+        present = wall_clock() if isinstance(ledger, str) else ledger.now()
+        found = plan_of(campaign, list_file, ledger, rate, present, progress)
     if as_json:
         put(json.dumps(plan_view.as_json(found, call_seconds)))
         return

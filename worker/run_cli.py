@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from campaigns.command_line import CampaignFile, ListFile, Rejects, app, now, put, say
+from campaigns.command_line import CampaignFile, ListFile, Rejects, app, put, say
 from campaigns.export_cli import export_file
 from campaigns.load_cli import load_with_progress, schedule_note
 from campaigns.mistake import Mistake
@@ -83,13 +83,13 @@ def run_to_the_end(
         for line in load_in_words(load_with_progress(ledger, campaign, list_file, rejects)):
             put(line)
         with ledger.write() as db:
-            runs.start(db, runs.find(db, campaign.name), now())
-        latest = status(ledger, campaign.name, now())
+            runs.start(db, runs.find(db, campaign.name), ledger.now())
+        latest = status(ledger, campaign.name, ledger.now())
         if note := schedule_note(campaign, campaign_file, entered=latest.schedule is not None):
             put(note)
         over = latest.over
         if over:
-            runs.finish(ledger, now())
+            runs.finish(ledger, ledger.now())
     finally:
         ledger.close()
     code = 0
@@ -98,14 +98,14 @@ def run_to_the_end(
             try:
                 code = 1 if _watch(ledger, stack, campaign.name, wait).fault else 0
             except Stopped:
-                run = status(ledger, campaign.name, now()).run
+                run = status(ledger, campaign.name, ledger.now()).run
                 if run.state != "cancelled":
                     raise
                 goes_on = f"{run.name} was cancelled; its calls are followed by: {start_workers(run)}"
                 raise Stopped(goes_on) from None
     ledger = open_ledger(settings.ledger_url)
     try:
-        for line in in_words(status(ledger, campaign.name, now())):
+        for line in in_words(status(ledger, campaign.name, ledger.now())):
             put(line)
         results = settings.data_dir / f"{campaign.name}.results.csv"
         count = export_file(ledger, campaign.name, results)
@@ -152,14 +152,14 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str, wait: Wait) -> "Status":
             stack.watch()
             asked = time.monotonic()
             try:
-                latest = status(ledger, name, now())
+                latest = status(ledger, name, ledger.now())
             except LedgerUnavailable as error:
                 say(f"dialer: {error}")
                 wait(1)
                 continue
             took = time.monotonic() - asked
             if latest.over or latest.fault:
-                runs.finish(ledger, now())
+                runs.finish(ledger, ledger.now())
                 return latest
             if latest.run.state == "cancelled" and told != (latest.run.hang_up_at is not None):
                 # Somebody else has cancelled it. The results have all outcomes, so this waits for them.

@@ -17,7 +17,7 @@ from campaigns.ledger.tallies import fold
 from worker import feed as feeding
 from worker.app import app
 from worker.feed import QueueUnavailable
-from worker.machine import machine, now
+from worker.machine import machine
 from worker.rescue import rescue
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def feed_task() -> None:
             exchange=settings.exchange,
             lease=settings.lease,
             limit=settings.call_limit,
-            clock=now,
+            clock=machine().now,
             report_problem=lambda problem: machine().note("feed", problem),
         )
     )
@@ -121,9 +121,9 @@ def rescue_task() -> None:
 
     def tidy() -> None:
         here = machine()
-        rescue(here.ledger, now(), lease=here.settings.lease, search_after=here.search_after)
-        expire(here.ledger, now())
-        finish(here.ledger, now())
+        rescue(here.ledger, here.now(), lease=here.settings.lease, search_after=here.search_after)
+        expire(here.ledger, here.now())
+        finish(here.ledger, here.now())
         fold(here.ledger)
 
     _unless_ledger_is_away(tidy)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from campaigns.command_line import now, say
+from campaigns.command_line import say
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
@@ -119,7 +119,7 @@ def _give_back_queued(ledger: "Ledger", exchange: str) -> None:
     from campaigns.ledger.health import alive
 
     try:
-        if not any(p.role == "dial" and p.exchange == exchange for p in alive(ledger, now())):
+        if not any(p.role == "dial" and p.exchange == exchange for p in alive(ledger, ledger.now())):
             take_back_queued(ledger, exchange)
     except LedgerUnavailable as error:
         say(f"dialer: {error}")

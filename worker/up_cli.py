@@ -6,7 +6,7 @@ Heavy imports stand inside the functions, as in campaigns/command_line.py.
 import time
 from typing import TYPE_CHECKING, Never
 
-from campaigns.command_line import app, now, put, say
+from campaigns.command_line import app, put, say
 from worker.until_stopped import Sandbox, Speed, Stopped, Wait, Workers, the_stack, while_starting
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _look_on(ledger: "Ledger", stack: "Stack", wait: Wait) -> Never:
     while True:
         stack.watch()
         try:
-            for latest in every_status(ledger, now()):
+            for latest in every_status(ledger, ledger.now()):
                 name = latest.run.name
                 before = seen.get(name)
                 # A running campaign is worth a line when it moves, any other when it has just become so.

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -20,11 +21,12 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from campaigns.campaign import Campaign
+from campaigns.ledger.clock import DatabaseClock, wall_clock
 from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engine, sqlite_engine
 from campaigns.ledger.together import Together
 from campaigns.mistake import Mistake
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration that this program knows; tests compare it with Alembic's own answer."""
 
 _Result = TypeVar("_Result")
@@ -59,6 +61,25 @@ class Ledger:
         self._together = Together(lambda: self.write())
         self.campaigns: dict[tuple[int, int], Campaign] = {}
         """Choices already read, by campaign and version: one entry each, for as long as the process lives."""
+        self._clock = DatabaseClock(self._ask_for_the_time, away=LedgerUnavailable)
+
+    def now(self) -> datetime:
+        """The present by the ledger's clock, in UTC: the one clock of all processes that share the ledger.
+
+        Asks the database only the first time, and when its last answer is a minute old. Raises
+        LedgerUnavailable the first time.
+        """
+        return wall_clock() if self.is_sqlite else self._clock.now()
+
+    def set_clock(self) -> None:
+        """Compare the ledger's clock with this machine's once more. Costs one question."""
+        if not self.is_sqlite:
+            self._clock.refresh()
+
+    def _ask_for_the_time(self) -> datetime:
+        with self.read() as db:
+            shown: datetime = db.execute(text("SELECT clock_timestamp()")).scalar_one()
+            return shown
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

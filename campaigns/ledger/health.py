@@ -25,6 +25,8 @@ class Heartbeat:
     exchange: str
     seen_at: datetime
     problem: str | None
+    endpoint: str | None = None
+    """Where its calls go, if that is not AWS's own address."""
 
 
 def beat(ledger: Ledger, process: str, role: str, exchange: str, problem: str | None, now: datetime) -> None:

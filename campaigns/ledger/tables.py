@@ -82,6 +82,11 @@ campaigns = Table(
     Column("folder", Text),  # where the campaign's file was: its schedule's list is found from there
     Column("schedule_from", Instant),  # fires after this are still to come; NULL: nothing fires
     Column("schedule_paused", Text),  # why nothing fires for now, or NULL
+    # `connect`, or `sandbox` for a trial: decided by the command that started it or added its schedule.
+    # NULL: not decided yet, and nothing is dialed.
+    Column("exchange", String(20)),
+    # Another random value with each change of `choices`: `version` may count the same again after a restore.
+    Column("revision", String(32), nullable=False, server_default=text("''")),
 )
 
 runs = Table(
@@ -93,9 +98,10 @@ runs = Table(
     Column("state", String(20), nullable=False),
     Column("reason", Text),  # why it is paused, in words for people
     Column("reason_code", String(40)),  # who paused it: `operator` or an error's code
-    # Set by the first claim: `connect`, or `sandbox` for a trial. Neither side ever dials what the other has
-    # begun, or a trial's leftovers would ring for real (and a real list would "be called" by the stand-in).
+    # The campaign's, from the moment in which it is decided. Neither side ever dials what is the other's, or
+    # a trial would ring for real (and a real list would "be called" by the stand-in). NULL: it is not dialed.
     Column("exchange", String(20)),
+    Column("endpoint", Text),  # where its calls go, if that is not AWS's own address
     Column("turn", Float, nullable=False, server_default="0"),  # fair share: lowest goes next
     Column("released_until", Instant),  # this campaign's own cap is used up to here
     Column("loaded_at", Instant, nullable=False),
@@ -237,6 +243,8 @@ attempts = Table(
     Column("evidence", Text),  # what the last search has shown
     Column("stopped_at", Instant),  # StopContact was asked to hang it up
     Column("requeued_at", Instant),  # an operator asked for another attempt after this one
+    # How often its request was sent again with its token: each sending may have become a call of its own.
+    Column("replays", Integer, nullable=False, server_default="0"),
     UniqueConstraint("recipient_id", "number"),
     Index(
         "ix_attempts_lease",
@@ -336,4 +344,29 @@ heartbeats = Table(
     Column("exchange", String(20), nullable=False),
     Column("seen_at", Instant, nullable=False),
     Column("problem", Text),  # what keeps this process from its work, or NULL
+    Column("endpoint", Text),  # where its calls go, if that is not AWS's own address
+)
+
+# One row: which ledger this is, and whether dialing from it is stopped as a whole.
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", Integer, primary_key=True),  # 1
+    Column("ledger_id", String(32), nullable=False),  # random, for ever
+    Column("epoch", Integer, nullable=False),  # counts how often an operator has let it go on, from 1
+    Column("stopped_at", Instant),  # nothing is dialed since then; NULL: nothing stops it
+    Column("stopped_code", String(40)),
+    Column("stopped_reason", Text),
+)
+
+SLOTS = 64
+"""Rows of `positions`: several, so that calls that are dialed at the same time do not wait for one row."""
+
+# How far the ledger has come: each move to `dialing` counts one of these up. What was counted is also kept
+# outside (Redis, each worker), so that a ledger that has lost commits is found out.
+positions = Table(
+    "positions",
+    metadata,
+    Column("slot", Integer, primary_key=True, autoincrement=False),  # 0 to SLOTS - 1
+    Column("n", BigInteger, nullable=False),
 )

@@ -16,6 +16,7 @@ import pytest
 from kombu.exceptions import OperationalError as BrokerUnavailable
 from redis import Redis
 
+from campaigns.ledger.clock import wall_clock
 from campaigns.ledger.health import alive
 
 ROOT = Path(__file__).parents[2]
@@ -223,7 +224,7 @@ def test_process_reports_and_leaves(
     """A real process says that it lives, stops at SIGTERM by itself, and takes itself off the list."""
     arguments = ("beat",) if role == "beat" else ("worker", "-Q", "dial-sandbox", "-P", "threads")
     process = celery(*arguments, "--loglevel", "WARNING")
-    now = program.parts.now
+    now = wall_clock
     until(lambda: [found.role for found in alive(dial_ledger, now())] == [role], "it reports")
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
@@ -246,7 +247,7 @@ def test_beat_that_is_in_the_middle_of_a_message_leaves(
     finally:
         valkey.execute_command("CLIENT", "UNPAUSE")
     assert process.returncode == 0
-    assert alive(dial_ledger, program.parts.now()) == []
+    assert alive(dial_ledger, wall_clock()) == []
 
 
 def test_control_worker_feeds_as_soon_as_it_is_ready(
@@ -292,7 +293,7 @@ def test_control_worker_listens_for_contact_events(
     mail.put('{"source": "aws.connect", "detail-type": "Amazon Connect Contact Event", "detail": {}}')
     process = celery("worker", "-Q", "control-sandbox", "-P", "threads", "--loglevel", "WARNING")
     until(lambda: bool(mail.count() == 0), "the message is taken")
-    (reported,) = alive(dial_ledger, program.parts.now())
+    (reported,) = alive(dial_ledger, wall_clock())
     assert (reported.role, reported.problem) == ("control", None)
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from campaigns.ledger.clock import wall_clock
 from campaigns.ledger.health import alive
 from worker import health
 from worker.health import report
@@ -44,7 +45,7 @@ def machine(dial_ledger: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespac
 @pytest.fixture
 def now(program: SimpleNamespace) -> Callable[[], Any]:
     """The program's wall clock."""
-    clock: Callable[[], Any] = program.parts.now
+    clock: Callable[[], Any] = wall_clock
     return clock
 
 

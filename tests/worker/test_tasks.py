@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.claims import Claim, Rescued
+from campaigns.ledger.clock import wall_clock
 from campaigns.ledger.tables import attempts
 from worker.feed import QueueUnavailable
 from worker.rescue import rescue
@@ -180,7 +181,7 @@ def test_redis_that_forgets_everything_loses_nobody(
     """FLUSHALL between feeding and dialing: after the lease everybody is fed again, and rung once."""
     program.tasks.feed_task()
     valkey.flushall()
-    later = program.parts.now() + timedelta(seconds=31)
+    later = wall_clock() + timedelta(seconds=31)
     with working(program, "dial-sandbox"):
         program.tasks.feed_task()
         assert states(loaded) == ["queued"] * 5
