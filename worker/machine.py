@@ -12,6 +12,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from campaigns.client_token import Tokens
 from campaigns.ledger import Ledger, open_ledger
 from campaigns.ledger.clock import monotonic
 from campaigns.settings import load_settings
@@ -89,6 +90,12 @@ class Machine:
         """The account's rate of SearchContacts."""
         per_second = self.settings.search_per_second
         return self._pacer("SearchContacts", Rate(per_second, max(1, int(per_second * 2))))
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """What names the attempts for Connect."""
+        secret = self.settings.token_secret
+        return Tokens(secret.get_secret_value().encode() if secret else None)
 
     @property
     def search_after(self) -> timedelta:

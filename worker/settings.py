@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from campaigns.settings import LedgerSettings
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from campaigns.ledger.in_progress import CallLimit
 
 CONNECT_TIMEOUT_SECONDS = 3.0
+SHORTEST_SECRET = 16
+"""Characters of DIALER_TOKEN_SECRET: a shorter one could be found by trying."""
 
 
 class DialerSettings(LedgerSettings):
@@ -94,6 +96,10 @@ class DialerSettings(LedgerSettings):
     dial_threads: int = Field(
         default=16, ge=1, le=200, description="how many calls one dial worker places at the same time"
     )
+    token_secret: SecretStr | None = Field(
+        default=None,
+        description="the secret from which client tokens are made, so that no number can be recovered from one",
+    )
     exchange: Literal["connect", "sandbox"] = Field(
         default="connect",
         description="what answers the calls: Amazon Connect, or the sandbox (set by --sandbox)",
@@ -105,6 +111,21 @@ class DialerSettings(LedgerSettings):
         if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("expected redis://…, rediss://… (TLS) or unix:///path/to/socket")
         return url
+
+    @field_validator("token_secret")
+    @classmethod
+    def _is_a_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is None:
+            return None
+        # A secret that is read from a file often ends in a line break; on all machines it is the same one.
+        text = secret.get_secret_value().strip()
+        if len(text) < SHORTEST_SECRET:
+            raise ValueError(f"it has fewer than {SHORTEST_SECRET} characters, and could be found by trying")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("it is not UTF-8") from None
+        return SecretStr(text)
 
     @field_validator("events_queue_url")
     @classmethod

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, case, func, insert, literal_column, or_
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
-from campaigns.client_token import client_token
+from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.ledger.due import anybody_due, due_people
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.in_progress import CallLimit, in_progress
@@ -67,13 +67,14 @@ def claim(
     lease: timedelta,
     ahead: timedelta,
     limit: CallLimit | None = None,
+    tokens: Tokens = WITHOUT_SECRET,
 ) -> list[Claim]:
     """Claim due recipients until `keep_queued` attempts are queued, in fair shares between the running runs.
 
     Only one process claims at a time; another that asks meanwhile gets nothing, so two schedulers release no
     more than one. A returned attempt is claimed again under its number and its token. `ahead` is how much of
     a campaign's own rate may be released at once. `limit`: the calls that an instance may have in progress;
-    what is released counts among them.
+    what is released counts among them. `tokens` names the new attempts; those that exist keep their tokens.
     """
     with ledger.write() as db:
         if not ledger.alone(db, Errand.FEED):
@@ -99,7 +100,7 @@ def claim(
         claims: list[Claim] = []
         for run, part in zip(running, share(room, contenders, rooms), strict=True):
             _note_share(db, run, part, exchange, now, ahead)
-            claims += _queue(db, run, due[run.id][: part.sends], now, lease)
+            claims += _queue(db, run, due[run.id][: part.sends], now, lease, tokens)
         return claims
 
 
@@ -298,7 +299,9 @@ def _note_share(
         db.execute(update(runs).where(runs.c.id == run.id).values(values))
 
 
-def _queue(db: Connection, run: Any, people: Sequence[Any], now: datetime, lease: timedelta) -> list[Claim]:
+def _queue(
+    db: Connection, run: Any, people: Sequence[Any], now: datetime, lease: timedelta, tokens: Tokens
+) -> list[Claim]:
     """recipients waiting → in progress; a returned attempt is queued again, else a new one is made."""
     claims: list[Claim] = []
     for first in range(0, len(people), _PIECE):
@@ -337,7 +340,7 @@ def _queue(db: Connection, run: Any, people: Sequence[Any], now: datetime, lease
                     "run_id": run.id,
                     "recipient_id": person.id,
                     "number": person.attempts + 1,
-                    "client_token": client_token(run.name, run.number, person.key, person.attempts + 1),
+                    "client_token": tokens.of(run.name, run.number, person.key, person.attempts + 1),
                     "state": AttemptState.QUEUED,
                     "fence": 1,
                     "queued_at": now,

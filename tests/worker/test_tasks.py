@@ -17,9 +17,11 @@ from celery.signals import task_postrun
 from redis import Redis
 from sqlalchemy import select
 
+from campaigns.client_token import Tokens
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.claims import Claim, Rescued
 from campaigns.ledger.clock import wall_clock
+from campaigns.ledger.runs import latest_runs
 from campaigns.ledger.tables import attempts
 from worker.feed import QueueUnavailable
 from worker.rescue import rescue
@@ -100,6 +102,24 @@ def test_messages_hold_no_number_and_no_attribute(
         for secret in ("4155550", "Zo", "FirstName"):
             assert secret not in everything
     assert found == expected
+
+
+@pytest.fixture
+def secret(settings_environment: pytest.MonkeyPatch) -> str:
+    """DIALER_TOKEN_SECRET. Ask for it before `program`, which reads its settings when it is imported."""
+    value = "correct horse battery staple"
+    settings_environment.setenv("DIALER_TOKEN_SECRET", value)
+    return value
+
+
+def test_secret_of_the_settings_makes_the_tokens(secret: str, program: SimpleNamespace, loaded: Any) -> None:
+    """Feeding under DIALER_TOKEN_SECRET names every attempt with it."""
+    program.tasks.feed_task()
+    with loaded.ledger.read() as db:
+        (name,) = (run.name for run in latest_runs(db))
+    keys = [person.key for person in loaded.recipients()]
+    expected = [Tokens(secret.encode()).of(name, 1, key, 1) for key in keys]
+    assert sorted(row.client_token for row in loaded.attempts()) == sorted(expected)
 
 
 def test_batch_takes_few_round_trips(program: SimpleNamespace, valkey: Redis) -> None:

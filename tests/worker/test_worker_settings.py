@@ -3,13 +3,16 @@
 import os
 import stat
 import tempfile
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.mistake import Mistake
 from campaigns.settings import load_settings
+from worker.machine import Machine
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 
 
@@ -83,6 +86,42 @@ def test_password_of_a_wrong_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(Mistake) as mistake:
         load_settings(DialerSettings)
     assert "hunter2" not in str(mistake.value)
+
+
+SECRET = "correct horse battery staple"
+
+
+def test_secret_is_read_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine names attempts with it; no representation of the settings or the machine repeats it."""
+    monkeypatch.setenv("DIALER_TOKEN_SECRET", f"  {SECRET}\n")
+    settings = load_settings(DialerSettings)
+    machine = Machine(settings, threading.Event())
+    assert machine.tokens.of("c", 1, "+14155550100", 1) == Tokens(SECRET.encode()).of(
+        "c", 1, "+14155550100", 1
+    )
+    shown = f"{settings!r} {settings} {machine!r} {machine.tokens!r} {settings.model_dump_json()}"
+    assert "horse" not in shown
+
+
+def test_without_a_secret_tokens_are_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unset or empty: the unkeyed hash."""
+    monkeypatch.setenv("DIALER_TOKEN_SECRET", "")
+    machine = Machine(load_settings(DialerSettings), threading.Event())
+    assert machine.tokens == WITHOUT_SECRET
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "  hunter2 hunter2  ", "hunter2-hunter2-hunter2-\udcff"])
+def test_wrong_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    """Too short, or no text: named by its variable, with a way to make one, in one line, without its value."""
+    monkeypatch.setenv("DIALER_TOKEN_SECRET", secret)
+    with pytest.raises(Mistake) as mistake:
+        load_settings(DialerSettings)
+    text = str(mistake.value)
+    assert text.startswith("DIALER_TOKEN_SECRET: ")
+    assert "secrets.token_hex(32)" in text
+    assert "hunter2" not in text
+    assert "\n" not in text
+    assert "would do" not in text  # a secret that is shown here would be used as it stands
 
 
 def test_settings_cannot_change() -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, text, update
 
 from campaigns.attempt import AttemptState, Outcome
-from campaigns.client_token import client_token
+from campaigns.client_token import WITHOUT_SECRET, Tokens, client_token
 from campaigns.ledger import Ledger
 from campaigns.ledger.claims import (
     Rescued,
@@ -120,6 +120,24 @@ def test_a_redial_is_a_new_attempt_with_a_new_token(desk: "Desk") -> None:
     key = desk.recipients()[0].key
     assert tokens == [client_token("reminders", 1, key, number) for number in (1, 2, 3)]
     assert len(set(tokens)) == 3
+
+
+def test_tokens_are_made_with_the_secret_and_kept(desk: "Desk") -> None:
+    """New attempts are named with the secret; one that exists keeps its token, whatever the secret is then."""
+    desk.started(1)
+    secret, other = Tokens(b"the first secret, of two"), Tokens(b"the other secret, of two")
+    key = desk.recipients()[0].key
+    (first,) = desk.claim(tokens=WITHOUT_SECRET)
+    assert first.client_token == client_token("reminders", 1, key, 1)
+    desk.bring(first, AttemptState.RETURNED)
+    (again,) = desk.claim(tokens=secret)
+    assert (again.attempt_id, again.client_token) == (first.attempt_id, first.client_token)
+    desk.bring(again, AttemptState.PLACED)
+    assert desk.ended(again, Outcome.BUSY, redial_at=desk.noon)
+    (second,) = desk.claim(tokens=secret)
+    assert second.client_token == secret.of("reminders", 1, key, 2) != client_token("reminders", 1, key, 2)
+    desk.bring(second, AttemptState.RETURNED)
+    assert [claimed.client_token for claimed in desk.claim(tokens=other)] == [second.client_token]
 
 
 def test_only_running_campaigns_are_fed(desk: "Desk") -> None:
