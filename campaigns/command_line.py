@@ -31,6 +31,9 @@ RunNumber = Annotated[
     int | None, typer.Option("--run", metavar="N", min=1, help="One of its runs. Default: the latest.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="CSV cells as they are, also those that a spreadsheet would run.")
+]
 Rejects = Annotated[
     Path | None,
     typer.Option("--rejects", metavar="FILE", help="Where rejected rows go. Default: LIST.rejects.csv."),

@@ -98,7 +98,7 @@ class DialerSettings(LedgerSettings):
     )
     token_secret: SecretStr | None = Field(
         default=None,
-        description="the secret from which client tokens are made, so that no number can be recovered from one",
+        description="the secret that keys the client tokens, so that no number can be recovered from one",
     )
     exchange: Literal["connect", "sandbox"] = Field(
         default="connect",

@@ -112,7 +112,7 @@ def test_without_a_secret_tokens_are_what_they_were(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("secret", ["hunter2", "  hunter2 hunter2  ", "hunter2-hunter2-hunter2-\udcff"])
 def test_wrong_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
-    """Too short, or no text: named by its variable, with a way to make one, in one line, without its value."""
+    """Too short, or no text: one line names the variable and how to make one, without the value."""
     monkeypatch.setenv("DIALER_TOKEN_SECRET", secret)
     with pytest.raises(Mistake) as mistake:
         load_settings(DialerSettings)
