@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from campaigns.plain_text import print_line
+
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
 
@@ -41,13 +43,13 @@ Rejects = Annotated[
 
 
 def say(text: str) -> None:
-    """A line for people, beside what a program may be reading from standard output."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 (a command line talks)
+    """Print a line for people, beside what a program may be reading from standard output."""
+    print_line(text, sys.stderr)
 
 
 def put(text: str) -> None:
-    """A line of the answer itself."""
-    print(text, flush=True)  # noqa: T201 (a command line talks)
+    """Print a line of the answer itself. A line break in a value is shown, and does not begin another."""
+    print_line(text, sys.stdout)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.formulas import defused
@@ -14,6 +14,7 @@ from campaigns.ledger import Ledger
 from campaigns.ledger.figures import Line, lines, list_columns
 from campaigns.ledger.runs import find
 from campaigns.mistake import Mistake
+from campaigns.plain_text import Writable
 
 COLUMNS = (
     "line",
@@ -56,7 +57,7 @@ def format_of(asked: str | None, file: Path | None) -> Format:
 def export(
     ledger: Ledger,
     name: str,
-    out: TextIO,
+    out: Writable,
     written_as: Format = Format.CSV,
     *,
     number: int | None = None,
@@ -79,7 +80,7 @@ def export(
     return _as_json_lines(names, rows, out)
 
 
-def _as_csv(names: Sequence[str], rows: Iterator[list[Any]], out: TextIO, *, raw: bool) -> int:
+def _as_csv(names: Sequence[str], rows: Iterator[list[Any]], out: Writable, *, raw: bool) -> int:
     writer = csv.writer(out)
     text = str if raw else defused
     writer.writerow(map(text, names))
@@ -91,7 +92,7 @@ def _as_csv(names: Sequence[str], rows: Iterator[list[Any]], out: TextIO, *, raw
     return count
 
 
-def _as_json_lines(names: Sequence[str], rows: Iterator[list[Any]], out: TextIO) -> int:
+def _as_json_lines(names: Sequence[str], rows: Iterator[list[Any]], out: Writable) -> int:
     encode = json.JSONEncoder(ensure_ascii=False).encode
     count = 0
     for row in rows:

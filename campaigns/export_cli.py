@@ -13,6 +13,7 @@ import typer
 
 from campaigns.command_line import Name, Raw, RunNumber, app, put, the_ledger
 from campaigns.mistake import Mistake
+from campaigns.plain_text import Rows
 
 if TYPE_CHECKING:
     from campaigns.export import Format
@@ -52,7 +53,7 @@ def export(
     with the_ledger() as ledger:
         if output is None:
             sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr] # a real stream
-            export_to(ledger, name, sys.stdout, chosen, number=run_number, raw=raw)
+            export_to(ledger, name, Rows(sys.stdout), chosen, number=run_number, raw=raw)
             # Not at the exit: a reader who has gone would be found there by nobody but Python.
             sys.stdout.flush()
             return

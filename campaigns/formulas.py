@@ -33,7 +33,7 @@ _PASSED_OVER = "".join(
 # The full-width and the small forms count in East Asian versions of Excel.
 _SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b"
 _FORMULA = re.compile(f"'*(?:[\t\r\n]|[{_PASSED_OVER}]*[{_SIGNS}])")
-# Without letters and operators there is neither a function nor a reference: telephone numbers, amounts, a dash.
+# Telephone numbers, amounts, a dash: without letters and operators there is no function and no reference.
 _NUMBER = re.compile("'*[ \u00a0]*[+-][0-9 \u00a0.,()-]*")
 _MAY_BEGIN_ONE = re.compile(f"['{_PASSED_OVER}{_SIGNS}]")
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from campaigns.command_line import AsJson, Name, app, put, recipients, say, the_ledger
+from campaigns.plain_text import visible_json
 
 
 @app.command(
@@ -65,7 +66,8 @@ def requeue(
             # A reader who has gone after the first line shall not keep it from being done.
             with suppress(BrokenPipeError):
                 first = islice(people(ledger, ids[: view.FIRST], again[: view.FIRST]), view.FIRST)
-                put("\n".join(view.in_words(seen, first, dry_run=False)))
+                for line in view.in_words(seen, first, dry_run=False):
+                    put(line)
         for line in view.doubts(seen):
             say(line)
         requeued = 0
@@ -75,7 +77,8 @@ def requeue(
             requeued = ask_for_another(ledger, seen.run, asked, ids, ledger.now(), again)
         if as_json:
             everybody = people(ledger, ids, again)
-            sys.stdout.writelines(view.as_json(seen, everybody, requeued=requeued, dry_run=dry_run))
+            pieces = view.as_json(seen, everybody, requeued=requeued, dry_run=dry_run)
+            sys.stdout.writelines(visible_json(pieces))
             sys.stdout.flush()
         elif dry_run:
             put("nothing was changed (--dry-run)")

@@ -6,9 +6,11 @@ from datetime import datetime
 
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from campaigns import waits_view
 from campaigns.attempt import RecipientState, RunState
+from campaigns.plain_text import visible
 from campaigns.report import Status, held, searched
 from campaigns.schedule_view import left_over
 
@@ -101,20 +103,20 @@ def counted(numbers: dict[str, int]) -> str:
 
 
 def table(every: Sequence[Status]) -> list[str]:
-    """All campaigns, a row each, under a header."""
+    """All campaigns, a row each, under a header. On a terminal they hold its codes for colours, too."""
     view = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("campaign", "state", "settled", "waiting", "in progress", "pace", "reason"):
         view.add_column(title, justify="left" if title in ("campaign", "state", "reason") else "right")
     for each in every:
         settled = each.total - each.waiting - each.in_progress
         view.add_row(
-            each.run.name,
-            standing(each),
+            _cell(each.run.name),
+            _cell(standing(each)),
             f"{settled:,}/{each.total:,}",
             f"{each.waiting:,}",
             f"{each.in_progress:,}",
             f"{each.calls_per_second:.2f}/s" if each.run.state == RunState.RUNNING else "",
-            "; ".join(part for part in (each.reason, each.alarm and f"alarm: {each.alarm}") if part),
+            _cell("; ".join(part for part in (each.reason, each.alarm and f"alarm: {each.alarm}") if part)),
         )
     # Where nobody looks, a table is not folded to a terminal's width.
     console = Console() if sys.stdout.isatty() else Console(width=1000)
@@ -127,31 +129,35 @@ def live(status: Status, note: str) -> RenderableType:
     """What `dialer run` shows while it dials."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
-    from rich.text import Text
 
     numbers = status.figures
     settled = status.total - status.waiting - status.in_progress
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
-        Text(status.run.name, style="bold"),
+        _cell(status.run.name, "bold"),
         ProgressBar(total=max(status.total, 1), completed=settled, width=32),
         f"{settled:,}/{status.total:,}",
     )
     parts: list[RenderableType] = [
         bar,
-        Text(f"  {status.waiting:,} waiting, {status.in_progress:,} in progress"),
-        Text(f"  {pace(status)}"),
+        _cell(f"  {status.waiting:,} waiting, {status.in_progress:,} in progress"),
+        _cell(f"  {pace(status)}"),
     ]
     if numbers.outcomes or numbers.attempts.get("refused"):
         shown = dict(numbers.outcomes)
         if numbers.attempts.get("refused"):
             shown["refused"] = numbers.attempts["refused"]
-        parts.append(Text(f"  {counted(shown)}"))
+        parts.append(_cell(f"  {counted(shown)}"))
     if status.reason:
-        parts.append(Text(f"  {status.reason}", style="yellow"))
+        parts.append(_cell(f"  {status.reason}", "yellow"))
     if note:
-        parts.append(Text(f"  {note}", style="dim"))
+        parts.append(_cell(f"  {note}", "dim"))
     return Group(*parts)
+
+
+def _cell(text: str, style: str = "") -> Text:
+    """Text for rich: not read as markup, which `[connect]` would be, and without codes of its own."""
+    return Text(visible(text), style=style)
 
 
 def plain(status: Status) -> str:

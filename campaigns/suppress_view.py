@@ -4,13 +4,14 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any
 
 from campaigns.explain_view import at, suppression
 from campaigns.formulas import defused
 from campaigns.ledger.readmissions import Removed
 from campaigns.ledger.suppression_book import Entry, NumberStory
 from campaigns.ledger.suppressions import Put
+from campaigns.plain_text import Writable
 from campaigns.suppress import Added, Imported
 
 SHOWN = 20
@@ -126,7 +127,7 @@ def story_in_words(phone: str, story: NumberStory, campaign: str | None) -> list
     return [head, *(f"  {line}" for line in lines)]
 
 
-def write_csv(entries: Iterable[Entry], out: TextIO, *, history: bool, raw: bool = False) -> int:
+def write_csv(entries: Iterable[Entry], out: Writable, *, history: bool, raw: bool = False) -> int:
     """One row for each, which `suppress import` takes again. Returns how many.
 
     A reason that a spreadsheet would take for a formula is written as text, unless `raw`.

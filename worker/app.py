@@ -9,7 +9,6 @@ import atexit
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from types import FrameType
@@ -17,12 +16,22 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
-from celery.signals import beat_init, worker_init, worker_ready, worker_shutting_down
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    beat_init,
+    worker_init,
+    worker_ready,
+    worker_shutting_down,
+)
+from celery.utils.log import get_multiprocessing_logger
 from celery.worker import state
 from kombu.exceptions import OperationalError as BrokerUnavailable
 from kombu.transport.redis import Channel
 
 from campaigns.mistake import Mistake
+from campaigns.plain_logs import make_plain, plain_errors
+from campaigns.plain_text import complain
 from worker.children import stop_with_parent
 from worker.connect_errors import Misconfigured
 from worker.events import listen
@@ -87,6 +96,8 @@ def make_app(settings: DialerSettings) -> Celery:
         # A second signal still waits for the calls whose request has left.
         worker_soft_shutdown_timeout=CONNECT_TIMEOUT_SECONDS + settings.read_timeout_seconds,
         worker_redirect_stdouts=False,
+        # Its codes for colours would be shown as text, as are all others (campaigns/plain_logs.py).
+        worker_log_color=False,
         worker_send_task_events=False,
         task_default_queue=control,
         task_create_missing_queues=True,
@@ -118,11 +129,19 @@ def _app_or_exit() -> Celery:
         return make_app(machine().settings)
     except Mistake as mistake:
         # `celery -A worker.app …` imports this module, and shows a traceback for anything else.
-        print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
+        complain(mistake)
         raise SystemExit(2) from None
 
 
 app = _app_or_exit()
+
+
+@after_setup_logger.connect  # type: ignore[untyped-decorator] # Celery has no types
+@after_setup_task_logger.connect  # type: ignore[untyped-decorator] # Celery has no types
+def _plain_logs(logger: logging.Logger, **_: Any) -> None:
+    """Keys, reasons and what AWS says are text in the log, and begin no line of it."""
+    plain_errors()
+    make_plain([logger, logging.getLogger(), get_multiprocessing_logger()])
 
 
 @worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
@@ -138,7 +157,7 @@ def _open(**_: Any) -> None:
         machine().ledger  # noqa: B018
         machine().connect.region  # noqa: B018
     except (Mistake, Misconfigured) as mistake:
-        print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
+        complain(mistake)
         raise SystemExit(2) from None
 
 

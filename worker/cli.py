@@ -8,6 +8,7 @@ import typer
 
 from campaigns.command_line import say
 from campaigns.mistake import Mistake
+from campaigns.plain_logs import plain_errors
 from worker.until_stopped import INTERRUPTED, Stopped
 
 # In the order in which `dialer --help` lists them.
@@ -19,6 +20,7 @@ from worker import plan_cli, run_cli, demo_cli, up_cli, sandbox_cli, health_cli 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done; 1 failed; 2 the input or the usage is wrong."""
+    plain_errors()
     sys.exit(_outcome(list(sys.argv[1:] if arguments is None else arguments)))
 
 

@@ -25,6 +25,7 @@ from botocore.awsrequest import (
 from botocore.config import Config
 
 from campaigns.campaign import ConnectOptions
+from campaigns.plain_text import visible
 from worker.connect_errors import Ambiguous, ConnectError, Misconfigured, Refused, Stage, Withheld, judged
 
 # --- what goes in and comes out ---------------------------------------------------------------------------
@@ -184,7 +185,7 @@ class Connect:
             raise Ambiguous(
                 "NoContactId", "the answer names no contact; something between us and AWS changed it"
             )
-        return contact_id
+        return _plain(contact_id)
 
     def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
         """What became of a call; None when Connect knows no such contact.
@@ -273,7 +274,7 @@ class Connect:
             )
         return SearchPage(
             [
-                Listed(contact["Id"], contact["InitiationTimestamp"].astimezone(UTC))
+                Listed(_plain(contact["Id"]), contact["InitiationTimestamp"].astimezone(UTC))
                 for contact in contacts
                 if contact.get("Id") and contact.get("InitiationTimestamp")
             ],
@@ -323,6 +324,15 @@ def _followed(departure: _Departure, phone: str = "") -> Iterator[None]:
 
 
 # --- the request ------------------------------------------------------------------------------------------
+
+_LONGEST_NAME = 256
+"""Characters of a contact id, by the API reference."""
+
+
+def _plain(name: str) -> str:
+    """Return an id or a code as it is kept: visible, and no longer than the API has it."""
+    return visible(name)[:_LONGEST_NAME]
+
 
 # From the API reference of StartOutboundVoiceContact. botocore checks types only, and would send "abc".
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
@@ -396,7 +406,7 @@ def _report(contact: Mapping[str, Any]) -> CallReport:
         initiated_at=_moment(contact.get("InitiationTimestamp")),
         answered_at=_moment(contact.get("ConnectedToSystemTimestamp")),
         ended_at=_moment(contact.get("DisconnectTimestamp")),
-        disconnect_reason=contact.get("DisconnectReason") or None,
+        disconnect_reason=_plain(contact.get("DisconnectReason") or "") or None,
         answering_machine_status=contact.get("AnsweringMachineDetectionStatus") or None,
         phone=endpoint.get("Address") or None,
         attributes=dict(contact.get("Attributes") or {}),

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from traceback import format_tb
 from typing import Literal
 
 from tenacity import Retrying, retry_if_exception_type, wait_exponential
@@ -45,6 +44,10 @@ LEAD_SECONDS = 0.1
 """How long before its slot an attempt is marked `dialing`."""
 
 Dialed = Literal["placed", "refused", "unknown", "returned", "stale"]
+
+
+class _Unforeseen(Exception):
+    """Stands in the log for an exception whose text may hold the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,8 @@ class Dialer:
             if not isinstance(error, Exception):
                 raise
             # The places without the texts, which may hold the number as well.
-            log.error("attempt %d: %s\n%s", order.attempt_id, reason, "".join(format_tb(error.__traceback__)))
+            where = _Unforeseen(reason).with_traceback(error.__traceback__)
+            log.error("attempt %d: %s", order.attempt_id, reason, exc_info=where)
             return "unknown"
         return self._record_placed(order, contact_id)
 

@@ -147,7 +147,8 @@ def cells_of(path: str) -> list[list[str]]:
 
 
 def runs(cell: str) -> bool:
-    return cell.lstrip(" \t\r\n")[:1] in tuple("=@\uff1d") or cell[:1] in "\t\r-" and not cell[1:2].isdigit()
+    first = cell.lstrip(" \t\r\n")[:1]
+    return first in tuple("=@\uff1d") or (cell[:1] in "\t\r-" and not cell[1:2].isdigit())
 
 
 def test_corrected_rejects_give_the_same_people(dialer: Callable[..., Any]) -> None:
@@ -173,7 +174,7 @@ def test_corrected_rejects_give_the_same_people(dialer: Callable[..., Any]) -> N
 
 
 def test_export_runs_nothing_and_raw_changes_nothing(dialer: Callable[..., Any]) -> None:
-    """By default no cell is a formula, header cells included; --raw and JSON Lines give the list's own cells."""
+    """By default no cell is a formula, header cells included; --raw gives the list's own cells."""
     Path("good.toml").write_text(CAMPAIGN.format(name="good"))
     written("good.csv", [HEADER, *ROWS])
     dialer("load", "good.toml", "good.csv")

@@ -123,7 +123,7 @@ def test_a_redial_is_a_new_attempt_with_a_new_token(desk: "Desk") -> None:
 
 
 def test_tokens_are_made_with_the_secret_and_kept(desk: "Desk") -> None:
-    """New attempts are named with the secret; one that exists keeps its token, whatever the secret is then."""
+    """New attempts are named with the secret; one that exists keeps its token, whatever the secret."""
     desk.started(1)
     secret, other = Tokens(b"the first secret, of two"), Tokens(b"the other secret, of two")
     key = desk.recipients()[0].key
