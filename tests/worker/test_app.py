@@ -1,11 +1,13 @@
 """The composition root: what Celery is told, how Redis is reached, and a start that fails in one line."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -301,3 +303,36 @@ def test_control_worker_listens_for_contact_events(
     # Its request to SQS would wait for up to 20 s for a message.
     assert (process.returncode, time.monotonic() - began < 15) == (0, True), output
     assert "Traceback" not in output
+
+
+def test_logs_of_every_process_show_text(settings_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What Celery sets up for workers and for beat: a value cannot begin a line, nor act on a terminal."""
+    program = """
+import logging
+from celery.utils.log import get_multiprocessing_logger, get_task_logger
+from worker.app import app
+app.log.setup(loglevel="INFO", colorize=True)
+hostile = "\x1b[2J\\nforged \x9b"
+for log in (logging.getLogger("worker.dial"), get_task_logger("t"), get_multiprocessing_logger()):
+    log.error("contact %s", hostile)
+    try:
+        raise ValueError(hostile)
+    except ValueError:
+        log.exception("failed")
+raise ValueError(hostile)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    text = ended.stderr.decode()
+    assert [c for c in text if c != "\n" and unicodedata.category(c) == "Cc"] == []
+    assert [line for line in text.split("\n") if line.startswith("forged")] == []
+    assert (
+        len(re.findall(r"ERROR/MainProcess\].* contact \\x1b\[2J\\nforged \\x9b$", text, re.MULTILINE)) == 3
+    )
+    assert text.count("Traceback (most recent call last):\n  File") == 4
+    assert len(re.findall(r"^ValueError: \\x1b\[2J\\nforged", text, re.MULTILINE)) == 4
