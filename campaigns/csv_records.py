@@ -90,7 +90,7 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
         try:
             # A new reader after each broken record: the old one may still be inside of the quotes.
             for cells in csv.reader(lines(), delimiter=delimiter, strict=True):
-                if any("'" in line for line in taken):
+                if "'" in "".join(taken):
                     cells = [restored(cell) for cell in cells]
                 if cells:
                     yield Record(first, cells)

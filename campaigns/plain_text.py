@@ -7,7 +7,6 @@ that the dialer never said. `\x1b` instead of the character itself does nothing.
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
 from typing import Protocol, TextIO
 
 _UNSEEN = re.compile(
@@ -22,8 +21,7 @@ _UNSEEN = re.compile(
     # Joiners belong to Persian, to Indian scripts and to emoji; after a Latin letter they only hide.
     "|(?:(?<=[\x00-\x7f])|^)[\u200c\u200d]"
 )
-_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x7f": "\\u007f"}
-"""DEL as JSON has it: the one control character that json.dumps leaves as it is."""
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def visible(text: str) -> str:
@@ -56,11 +54,6 @@ def print_drawn(text: str, out: TextIO) -> None:
 def complain(problem: object) -> None:
     """Say what is wrong, in one line on standard error."""
     print_line(f"dialer: {problem}", sys.stderr)
-
-
-def visible_json(pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the pieces of what json.dumps has written in ASCII, still JSON, and all visible."""
-    return (piece.replace("\x7f", _NAMED["\x7f"]) for piece in pieces)
 
 
 class Writable(Protocol):

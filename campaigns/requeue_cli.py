@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from campaigns.command_line import AsJson, Name, app, put, recipients, say, the_ledger
-from campaigns.plain_text import visible_json
 
 
 @app.command(
@@ -77,8 +76,7 @@ def requeue(
             requeued = ask_for_another(ledger, seen.run, asked, ids, ledger.now(), again)
         if as_json:
             everybody = people(ledger, ids, again)
-            pieces = view.as_json(seen, everybody, requeued=requeued, dry_run=dry_run)
-            sys.stdout.writelines(visible_json(pieces))
+            sys.stdout.writelines(view.as_json(seen, everybody, requeued=requeued, dry_run=dry_run))
             sys.stdout.flush()
         elif dry_run:
             put("nothing was changed (--dry-run)")

@@ -12,7 +12,7 @@ import typer
 
 from campaigns.command_line import AsJson, Raw, app, put, the_ledger
 from campaigns.mistake import Mistake
-from campaigns.plain_text import Rows, visible_json
+from campaigns.plain_text import Rows
 
 suppress_app = typer.Typer(
     help="Numbers that are never called: by no campaign, or, with --campaign, not by that one.",
@@ -136,7 +136,7 @@ def show(
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr] # a real stream
         found = (book.history if history else book.entries)(ledger, campaign_id=scope, phone=phone)
         if as_json:
-            sys.stdout.writelines(visible_json(view.as_json(found, history=history)))
+            sys.stdout.writelines(view.as_json(found, history=history))
         else:
             view.write_csv(found, Rows(sys.stdout), history=history, raw=raw)
         sys.stdout.flush()

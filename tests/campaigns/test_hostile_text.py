@@ -187,7 +187,7 @@ def trial(dialer: Run, migrated_sqlite: Path, monkeypatch: pytest.MonkeyPatch, t
     return run
 
 
-@settings(max_examples=10, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=5, suppress_health_check=list(HealthCheck), deadline=None)
 @given(text=texts)
 @example(text=WORST)
 @example(text="\x1b")
@@ -278,3 +278,20 @@ def test_an_export_to_a_terminal_is_text(trial: Run) -> None:
             assert len(seen.getvalue().splitlines()) == rows + (kind == Format.CSV)
             assert "\x9b" in exact.getvalue()
     assert json.loads(exact.getvalue().splitlines()[0])["key"].startswith(WORST.strip()[:10])
+
+
+@pytest.mark.parametrize(
+    "arguments", [("export", NAME), ("suppress", "list"), ("suppress", "list", "--history")]
+)
+def test_commands_know_a_terminal(
+    trial: Run, dialer: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """`export` and `suppress list` show text where a person looks, and give data to a pipe."""
+    trial(WORST)
+    piped = dialer(*arguments).out
+    assert "\x9b" in piped
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    assert dialer(*arguments).code == 0
+    assert acts(terminal.getvalue().replace("\n", "")) == set()
+    assert r"\x1b]0;owned" in terminal.getvalue()

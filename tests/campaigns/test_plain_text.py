@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaigns.plain_text import Rows, complain, print_line, visible, visible_json
+from campaigns.plain_text import Rows, complain, print_line, visible
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
@@ -27,7 +27,7 @@ def acts(text: str) -> set[str]:
         ("\x1b[31mred", r"\x1b[31mred"),
         ("a\nb\r\tc", r"a\nb\r\tc"),
         ("\x9b31m\x07\x00", r"\x9b31m\x07\x00"),
-        ("\x7f", r"\u007f"),
+        ("\x7f", r"\x7f"),
         ("user\u202egnp.exe", r"user\u202egnp.exe"),
         ("\u2066\u2069\u200e\u200f\u061c", r"\u2066\u2069\u200e\u200f\u061c"),
         ("a\u2028b\u2029c\x85d", r"a\u2028b\u2029c\x85d"),
@@ -73,10 +73,9 @@ def test_any_text_is_one_line_that_does_nothing(text: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=[])))
 def test_json_stays_json(text: str) -> None:
-    """What json.dumps has written reads back the same after it was made visible."""
-    for line in (visible(json.dumps({text: text})), "".join(visible_json([json.dumps({text: text})]))):
-        assert json.loads(line) == {text: text}
-        assert acts(line) == set()
+    """What json.dumps has written is visible already, so that a net around it changes nothing."""
+    line = json.dumps({text: text})
+    assert (visible(line), acts(line)) == (line, set())
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
@@ -100,6 +99,9 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+    def reconfigure(self, **_: object) -> None:
+        """As the real one; it takes everything already."""
 
 
 def test_rows_are_data_in_a_pipe_and_text_on_a_terminal() -> None:

@@ -765,6 +765,31 @@ def test_reason_can_be_written_down(message: str) -> None:
     assert len(reason) < 400
 
 
+def test_what_aws_or_a_proxy_says_is_kept_as_text() -> None:
+    """Error texts and error codes hold no control characters, and are no longer than they may be."""
+    error = judged_answer(400, "Invalid\x1b[2J" + "x" * 500, "\x1b]0;owned\x07 \u202e" + "\x9b" * 500, PHONE)
+    assert error.code.startswith(r"Invalid\x1b[2Jxxx")
+    assert r"\x1b]0;owned\x07 \u202e\x9b" in error.reason
+    assert (len(error.code), len(error.reason) < 400) == (100, True)
+    assert judged_answer(400, "InvalidParameterException", "x").code == "InvalidParameterException"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("10a4c4eb-f57e-4d4c-b602-bf39176ced07", "10a4c4eb-f57e-4d4c-b602-bf39176ced07"),
+        ("\x1b[2Jc", r"\x1b[2Jc"),
+        ("x" * 500, "x" * 256),
+    ],
+)
+def test_a_contact_id_is_kept_as_text(
+    serve: Callable[..., Wire], connect: Connect, said: str, kept: str
+) -> None:
+    """Whatever answered, its id may be shown; Connect's own are not changed."""
+    serve(http(200, {"ContactId": said}))
+    assert connect.place(ORDER) == kept
+
+
 def test_traceback_keeps_the_number_to_itself(serve: Callable[..., Wire], connect: Connect) -> None:
     """AWS's own text, which may repeat the number, is not chained to the error that gets logged."""
     serve(http(400, {"message": f"bad {PHONE}"}, "InvalidParameterException"))
