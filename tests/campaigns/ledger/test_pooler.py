@@ -194,8 +194,7 @@ def test_what_others_have_set_in_a_session_does_not_matter(pooler: Pooler, poole
     """
     with closing(psycopg.connect(pooler.url, autocommit=True)) as other:
         for _ in range(SESSIONS):
-            other.execute("SET synchronous_commit TO off")
-            other.execute("SET default_transaction_isolation TO serializable")
+            other.execute("SET synchronous_commit TO off; SET default_transaction_isolation TO serializable")
     for _ in range(SESSIONS):
         with pooled.write() as db:
             assert db.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
