@@ -38,6 +38,7 @@ from worker.events import listen
 from worker.health import report
 from worker.machine import machine, tcp_only
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
+from worker.worker_options import check_options
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,16 @@ def _plain_logs(logger: logging.Logger, **_: Any) -> None:
     """Keys, reasons and what AWS says are text in the log, and begin no line of it."""
     plain_errors()
     make_plain([logger, logging.getLogger(), get_multiprocessing_logger()])
+
+
+@worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
+def _check_options(sender: Any, **_: Any) -> None:
+    """Refuse a worker that must not run, before `_open`: Celery calls them in this order."""
+    try:
+        check_options(sender, machine().settings)
+    except Mistake as mistake:
+        print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
 
 
 @worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types

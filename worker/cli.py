@@ -53,9 +53,10 @@ def _outcome(arguments: list[str]) -> int:
         return 0
     except Exception as error:
         from campaigns.ledger import LedgerUnavailable
+        from campaigns.ledger.staging import Miscounted
         from worker.children import ChildFailed
 
-        if isinstance(error, LedgerUnavailable | ChildFailed):
+        if isinstance(error, LedgerUnavailable | ChildFailed | Miscounted):
             say(f"dialer: {error}")
             return 1
         raise

@@ -219,6 +219,64 @@ def test_wrong_setting_stops_the_start_in_one_line(
     assert "hunter2" not in output
 
 
+POOL = "dialer: a worker's pool must be threads (or solo), because its tasks share one process's connections"
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "said", "queues"),
+    [
+        (["-Q", "dial-sandbox"], {}, POOL, "dial-sandbox"),
+        (["-Q", "dial-sandbox", "-P", "prefork"], {}, POOL, "dial-sandbox"),
+        (["-Q", "control-sandbox", "-P", "processes"], {}, POOL, "control-sandbox"),
+        (
+            ["-Q", "dial-sandbox,control-sandbox", "-P", "custom"],
+            {"CELERY_CUSTOM_WORKER_POOL": "celery.concurrency.base:BasePool"},
+            POOL,
+            "dial-sandbox,control-sandbox",
+        ),
+        (["-P", "threads", "-B"], {}, "dialer: beat is a process of its own", "control-sandbox"),
+        (
+            ["-Q", "dial-sandbox", "-P", "threads", "--autoscale", "10,1"],
+            {},
+            "dialer: threads are not scaled with --autoscale; set DIALER_DIAL_THREADS, or -c",
+            "dial-sandbox",
+        ),
+        (
+            ["-Q", "dail", "-P", "threads"],
+            {},
+            "dialer: -Q dail is no queue of this dialer, which has dial-sandbox and control-sandbox",
+            "dial-sandbox",
+        ),
+        (
+            ["-Q", "control-sandbox,dial", "-P", "threads"],
+            {},
+            "dialer: -Q dial is no queue of this dialer, which has dial-sandbox and control-sandbox",
+            "control-sandbox",
+        ),
+    ],
+)
+def test_worker_that_must_not_run_is_refused_at_once(
+    settings_environment: pytest.MonkeyPatch,
+    celery: Callable[..., Any],
+    tmp_path: Path,
+    options: list[str],
+    environment: dict[str, str],
+    said: str,
+    queues: str,
+) -> None:
+    """Exit 2 in one line with the right command, before there is a ledger or a task is taken."""
+    settings_environment.setenv("DIALER_DATABASE_URL", f"sqlite:///{tmp_path / 'untouched.sqlite'}")
+    for name, value in environment.items():
+        settings_environment.setenv(name, value)
+    process = celery("worker", *options, "--loglevel", "WARNING")
+    output, _ = process.communicate(timeout=120)
+    lines = [line for line in output.splitlines() if line.strip()]
+    assert (process.returncode, len(lines)) == (2, 1), output
+    assert lines[0].startswith(said)
+    assert lines[0].endswith(f": celery -A worker.app worker -Q {queues} -P threads")
+    assert not (tmp_path / "untouched.sqlite").exists()
+
+
 @pytest.mark.parametrize("role", ["dial", "beat"])
 def test_process_reports_and_leaves(
     celery: Callable[..., Any], dial_ledger: Any, program: SimpleNamespace, role: str
