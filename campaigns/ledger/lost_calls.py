@@ -75,6 +75,12 @@ class _Candidate:
         return unknown or self.latest.state == AttemptState.DIALING
 
     @property
+    def held_for_doubt(self) -> bool:
+        """Whether the latest attempt may have rung, and nothing more is found out by itself."""
+        unknown = self.latest is not None and self.latest.state == AttemptState.UNKNOWN
+        return unknown and self.latest.settle_at is None
+
+    @property
     def number(self) -> int:
         """The number of the attempt that was lost: the latest if that was not dialed, else the next."""
         undialed = self.latest is not None and self.latest.state in _UNDIALED
@@ -96,9 +102,10 @@ class _Candidate:
         """Whether the call may be that of an attempt that the ledger has lost."""
         if self.person.state not in _MAY_HAVE_BEEN_CALLED:
             return False
+        if self.latest is None or self.latest.dialing_at is None or self.held_for_doubt:
+            return True
         # What was lost came after all that is there.
-        later = self.latest is None or self.latest.dialing_at is None
-        return later or bool(call.initiated_at > self.latest.dialing_at)
+        return bool(call.initiated_at > self.latest.dialing_at)
 
 
 def instances_of(ledger: Ledger, exchange: str) -> list[str]:
@@ -147,13 +154,18 @@ def enter(
         if by_token is not None:
             who, number = by_token
         else:
-            open_to_it = [who for who in _without_tokens(call, candidates) if who.may_have_lost(call)]
-            if any(who.may_be_in_doubt(call) for who in open_to_it):
+            by_number = _without_tokens(call, candidates)
+            if _named_before(db, by_number, call):
+                return Entered.KNOWN
+            if any(who.may_be_in_doubt(call) for who in by_number):
                 return Entered.SEARCHED
+            open_to_it = [who for who in by_number if who.may_have_lost(call)]
             if not open_to_it:
                 return Entered.UNMATCHED
             if len(open_to_it) > 1:
-                return Entered.KNOWN if not _hold_all(db, open_to_it, call, now, dry_run) else Entered.HELD
+                if not dry_run:
+                    _hold_all(db, open_to_it, call, now)
+                return Entered.HELD
             (who,) = open_to_it
             number = who.number
         if not dry_run:
@@ -255,18 +267,23 @@ def _place(
     _bind(db, who, exchange)
 
 
-def _hold_all(
-    db: Connection, these: Sequence[_Candidate], call: LostCall, now: datetime, dry_run: bool
-) -> bool:
-    """Each has an unknown attempt and is held. Returns False if that was so for this call before."""
-    if any(call.contact_id in (who.latest.evidence or "") for who in these if who.latest is not None):
-        return False
-    if dry_run:
-        return True
+def _named_before(db: Connection, these: Sequence[_Candidate], call: LostCall) -> bool:
+    """Whether `_hold_all` has held any of these for this call before, whatever has become of them since."""
+    mine = attempts.c.recipient_id.in_([who.person.id for who in these])
+    named = attempts.c.evidence.contains(_told(call), autoescape=True)
+    return db.execute(select(attempts.c.id).where(mine, named).limit(1)).first() is not None
+
+
+def _told(call: LostCall) -> str:
+    return f"may be contact {call.contact_id},"
+
+
+def _hold_all(db: Connection, these: Sequence[_Candidate], call: LostCall, now: datetime) -> None:
+    """Each has an unknown attempt and is held."""
     for who in these:
-        told = f"may be contact {call.contact_id}, which may be one of {len(these)} recipients' call"
+        told = f"{_told(call)} which may be one of {len(these)} recipients' call"
         latest = who.latest
-        if latest is not None and latest.state == AttemptState.UNKNOWN and latest.settle_at is None:
+        if who.held_for_doubt and who.person.state == RecipientState.HELD:
             # One attempt in doubt holds them; the other calls to that number are named beside it.
             both = f"{latest.evidence}; {told}" if latest.evidence else told
             db.execute(update(attempts).where(attempts.c.id == latest.id).values(evidence=both))
@@ -281,7 +298,6 @@ def _hold_all(
             "evidence": told,
         }
         _enter(db, who, who.number, values, RecipientState.HELD, call)
-    return True
 
 
 def _enter(

@@ -216,7 +216,7 @@ def edited(desk: "Desk") -> Callable[..., None]:
 def test_choices_of_a_version_that_is_counted_again_are_read_again(
     desk: "Desk", second_desk: "Desk", edited: Callable[..., None]
 ) -> None:
-    """A worker has cached hours that lost commits allowed; the ledger's own version of that number forbids."""
+    """A worker has cached the hours of lost commits; the ledger has others under that version now."""
     desk.started(2)
     first, second = desk.claim()
     then = saved(desk.ledger)
