@@ -13,7 +13,8 @@ from campaigns.forecast import Group, forecast
 from campaigns.ledger import Ledger
 from campaigns.ledger.figures import Figures, figures
 from campaigns.ledger.health import Heartbeat, alive
-from campaigns.ledger.runs import OPERATOR, Run, campaign_of, find_to_come, latest_runs
+from campaigns.ledger.identity import Identity, identity_of
+from campaigns.ledger.runs import OPERATOR, OPERATOR_ALL, Run, campaign_of, find_to_come, latest_runs
 from campaigns.ledger.schedules import Leftover, leftovers, schedule_of
 from campaigns.ledger.waiting import waiting
 from campaigns.schedule_view import Upcoming, upcoming
@@ -22,6 +23,9 @@ from campaigns.waits import Wait, Waiting, places, waits
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+
+BY_HAND = (OPERATOR, OPERATOR_ALL)
+"""The reason codes of a pause that is no fault."""
 
 NOT_REPORTED = "has reported lately"
 """What the reason says of a process that is not there, or has only just been started."""
@@ -46,6 +50,8 @@ class Status:
     """What comes next, if it begins runs by itself."""
     older: tuple[Leftover, ...] = ()
     """Runs before this one that are not over."""
+    stopped: Identity | None = None
+    """The ledger's identity, where dialing from it is stopped as a whole."""
 
     @property
     def alarm(self) -> str | None:
@@ -79,8 +85,10 @@ class Status:
 
     @property
     def fault(self) -> bool:
-        """Whether the campaign paused itself, and somebody has to mend something."""
-        return self.run.state == RunState.PAUSED and self.run.reason_code not in (None, OPERATOR)
+        """Whether it paused itself or the ledger is stopped, and an operator has to mend something."""
+        if self.run.state == RunState.RUNNING:
+            return self.stopped is not None
+        return self.run.state == RunState.PAUSED and self.run.reason_code not in (None, *BY_HAND)
 
     def as_json(self) -> dict[str, Any]:
         """The same for machines."""
@@ -99,6 +107,12 @@ class Status:
                 }
                 for wait in self.waits
             ],
+            "stopped": {
+                "code": self.stopped.stopped_code,
+                "at": self.stopped.stopped_at.isoformat(timespec="seconds"),
+            }
+            if self.stopped and self.stopped.stopped_at
+            else None,
             "exchange": self.run.exchange,
             "recipients": {
                 "total": self.total,
@@ -153,6 +167,8 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], waits: s
         case RunState.LOADED:
             return f"not started; start it with: dialer start {run.name}"
         case RunState.PAUSED:
+            if run.reason_code == OPERATOR_ALL:
+                return f"paused {run.reason}; go on with: dialer resume --all, or dialer resume {run.name}"
             if run.reason_code == OPERATOR:
                 return f"paused {run.reason}; go on with: dialer resume {run.name}"
             return f"paused: {run.reason}; when that is mended: dialer resume {run.name}"
@@ -222,6 +238,11 @@ def held(run: Run, numbers: Figures) -> str | None:
     )
 
 
+def _stopped(db: "Connection") -> Identity | None:
+    who = identity_of(db)
+    return who if who.stopped else None
+
+
 def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: datetime) -> Status:
     numbers = figures(db, run.id, now)
     campaign, groups = None, list[Waiting]()
@@ -239,6 +260,9 @@ def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: dat
     nobody_for_ever = not any(wait.until is None for wait in kept)
     all_wait = waits_view.reason(kept, now) if kept and not could_be_dialed else None
     reason = why_not(run, numbers, processes, all_wait)
+    stopped = _stopped(db)
+    if stopped and run.state == RunState.RUNNING:
+        reason = stopped.stopped_reason
     each = schedule_of(db, run.campaign_id)
     schedule = upcoming(each, processes, now) if each else None
     if schedule and (run.number == 0 or (run.state == RunState.FINISHED and reason is None)):
@@ -253,6 +277,7 @@ def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: dat
         waits=kept,
         schedule=schedule,
         older=tuple(leftovers(db, run.campaign_id, run.number)),
+        stopped=stopped,
     )
 
 

@@ -29,6 +29,9 @@ from celery.worker import state
 from kombu.exceptions import OperationalError as BrokerUnavailable
 from kombu.transport.redis import Channel
 
+from campaigns.ledger import LedgerUnavailable
+from campaigns.ledger.identity import read_identity
+from campaigns.ledger.positions import check
 from campaigns.mistake import Mistake
 from campaigns.plain_logs import make_plain, plain_errors
 from campaigns.plain_text import complain
@@ -37,6 +40,7 @@ from worker.connect_errors import Misconfigured
 from worker.events import listen
 from worker.health import report
 from worker.machine import machine, tcp_only
+from worker.positions import PositionNotNoted
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.worker_options import check_options
 
@@ -151,8 +155,13 @@ def _check_options(sender: Any, **_: Any) -> None:
     try:
         check_options(sender, machine().settings)
     except Mistake as mistake:
-        print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
+        complain(mistake)
         raise SystemExit(2) from None
+
+
+def keep_to_own_ledger(app: Celery, prefix: str) -> None:
+    """Give all names in Redis this prefix. Before the first connection, which goes by what is set then."""
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "global_keyprefix": prefix}
 
 
 @worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
@@ -165,17 +174,30 @@ def _open(**_: Any) -> None:
     for chatty in ("celery.worker.strategy", "celery.app.trace", "botocore", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        machine().ledger  # noqa: B018
+        keep_to_own_ledger(app, _prefix())
         machine().connect.region  # noqa: B018
     except (Mistake, Misconfigured) as mistake:
         complain(mistake)
         raise SystemExit(2) from None
 
 
+def _prefix() -> str:
+    """The prefix of the ledger's names in Redis, as soon as the ledger answers."""
+    # Without it this process does not know which queue is its own. A signal ends the waiting as it would end
+    # the start.
+    while True:
+        try:
+            return machine().prefix
+        except LedgerUnavailable as error:
+            log.error("waiting for the ledger: %s", error)
+            time.sleep(1)
+
+
 @worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _report_worker(sender: Any, **_: Any) -> None:
     queues = sender.app.amqp.queues.consume_from
     role = "dial" if machine().settings.dial_queue in queues else "control"
+    _compare_positions()
     thread = report(machine(), role)
     atexit.register(_say_goodbye, thread)
     if role == "control":
@@ -191,6 +213,16 @@ def _report_worker(sender: Any, **_: Any) -> None:
             feed_task.delay()
         except BrokerUnavailable as error:
             log.warning("nobody is fed at the start: Redis is away (%s)", type(error).__name__)
+
+
+def _compare_positions() -> None:
+    """Stop a ledger that has gone back before this process dials from it, or feeds."""
+    try:
+        if not check(machine().ledger, machine().positions.noted()):
+            log.error("nothing is dialed: %s", read_identity(machine().ledger).stopped_reason)
+    except (LedgerUnavailable, PositionNotNoted) as error:
+        # The next feeding compares them; nothing is fed before.
+        log.warning("how far the ledger has come is not compared at the start: %s", error)
 
 
 @beat_init.connect  # type: ignore[untyped-decorator] # Celery has no types

@@ -14,7 +14,7 @@ from worker.until_stopped import INTERRUPTED, Stopped
 # In the order in which `dialer --help` lists them.
 # isort: off
 from campaigns.cli import app
-from worker import plan_cli, run_cli, demo_cli, up_cli, sandbox_cli, health_cli  # noqa: F401
+from worker import plan_cli, run_cli, demo_cli, up_cli, sandbox_cli, health_cli, reconcile_cli  # noqa: F401
 # isort: on
 
 

@@ -11,6 +11,7 @@ from tenacity import Retrying, retry_if_exception_type, wait_exponential
 from campaigns.ledger import Ledger, LedgerUnavailable
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.moves import (
+    OTHER_LEDGER,
     NotNow,
     Order,
     give_back,
@@ -20,6 +21,8 @@ from campaigns.ledger.moves import (
     mark_returned,
     mark_unknown,
 )
+from campaigns.ledger.positions import WENT_BACK
+from campaigns.ledger.reached import Position
 from campaigns.ledger.runs import pause, pause_if_all_refused
 from campaigns.recipient import masked
 from worker.connect import CallOrder, Connect
@@ -34,6 +37,7 @@ from worker.connect_errors import (
 )
 from worker.pacer import Pacer, PacerUnavailable
 from worker.placing import Placing
+from worker.positions import PositionNotNoted
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +86,8 @@ class Dialer:
     """Whether this process has been told to stop: then what has not left is given back."""
     report_problem: Callable[[str | None], None] = lambda _: None
     """Told what keeps calls from being placed though nothing is wrong with them, or None."""
+    note_position: Callable[[Position], None] = lambda _: None
+    """Notes outside the ledger how far it has come. Raises PositionNotNoted: the request may not leave."""
 
     def dial(self, claim: Claim) -> Dialed:
         """Place one claimed attempt's call, at most once, and record what came of it.
@@ -107,10 +113,15 @@ class Dialer:
             exchange=self.exchange,
             now=self.clock(),
             lease=self.timing.lease,
+            client_token=claim.client_token,
         )
         if isinstance(order, NotNow):
-            log.info("attempt %d is not dialed: %s", claim.attempt_id, order.reason)
-            return "stale"
+            return self._not_now(claim, order)
+        try:
+            # A ledger that loses this commit is found out by it: no call may be known to the ledger alone.
+            self.note_position(order.position)
+        except PositionNotNoted as error:
+            return self._take_back(order, str(error), seconds=1)
         placing = Placing(
             connect=self.connect,
             pacer=self.pacer,
@@ -138,6 +149,18 @@ class Dialer:
             log.error("attempt %d: %s", order.attempt_id, reason, exc_info=where)
             return "unknown"
         return self._record_placed(order, contact_id)
+
+    def _not_now(self, claim: Claim, found: NotNow) -> Dialed:
+        if found.code not in (WENT_BACK, OTHER_LEDGER):
+            log.info("attempt %d is not dialed: %s", claim.attempt_id, found.reason)
+            return "stale"
+        log.error("attempt %d is not dialed: %s", claim.attempt_id, found.reason)
+        if found.code == OTHER_LEDGER:
+            self.report_problem(
+                "tasks of another ledger arrive, and are not dialed: another dialer that uses a copy of this "
+                "ledger sends them to the same Redis; give each a Redis, or a database number, of its own"
+            )
+        return "stale"
 
     def _send_within(self, order: Order, began: float) -> float:
         """Seconds from now until the request must have left."""

@@ -2,14 +2,17 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from math import ceil
 
 from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.ledger import Ledger
 from campaigns.ledger.claims import Claim, claim, hand_back, somebody_is_due
+from campaigns.ledger.identity import read_identity
 from campaigns.ledger.in_progress import CallLimit, full_instances
 from campaigns.ledger.runs import finish
+from worker.positions import PositionNotNoted, Positions
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ def feed(
     clock: Callable[[], datetime],
     tokens: Tokens = WITHOUT_SECRET,
     report_problem: Callable[[str | None], None] = lambda _: None,
+    positions: Positions | None = None,
 ) -> int:
     """Top the queue up from the ledger, and close the runs that are over. Returns how many were released.
 
@@ -52,28 +56,39 @@ def feed(
 
     `tokens` makes the client tokens of new attempts.
 
-    `report_problem` is told that calls wait for others to end, or None.
+    `report_problem` is told that calls wait for others to end, or that the ledger is stopped, or None.
+
+    `positions`: how far the ledger had come as Redis knows it. A ledger that is behind is stopped.
     """
     keep = keep_queued(calls_per_second)
     try:
         nobody_dials = undelivered() >= 2 * keep
-    except QueueUnavailable as error:
+        noted = positions.noted() if positions else None
+    except (QueueUnavailable, PositionNotNoted) as error:
         log.warning("nothing is released: %s", error)
         return 0
     if nobody_dials:
         return 0
+    began = clock()
     released = claim(
         ledger,
         keep_queued=keep,
         exchange=exchange,
-        now=clock(),
+        now=began,
         lease=lease,
         ahead=AHEAD,
         limit=limit,
         tokens=tokens,
+        noted=noted,
     )
-    if limit is not None:
-        report_problem(_held_up(ledger, exchange, limit, clock()))
+    if not released and (stopped := _stopped(ledger, began)):
+        report_problem(stopped)
+        return 0
+    if positions and noted is not None:
+        # Where Redis has lost it. If it cannot be noted now, it is in the next round.
+        with suppress(PositionNotNoted):
+            positions.fill(noted)
+    report_problem(_held_up(ledger, exchange, limit, clock()) if limit is not None else None)
     if not released:
         finish(ledger, clock())
         return 0
@@ -85,6 +100,16 @@ def feed(
         log.warning("%d attempts go back to the ledger: %s", len(released), error)
         return 0
     return len(released)
+
+
+def _stopped(ledger: Ledger, since: datetime) -> str | None:
+    """Why nothing is dialed from this ledger until an operator says so; None if nothing stops it."""
+    who = read_identity(ledger)
+    if who.stopped_at is None:
+        return None
+    if who.stopped_at >= since:
+        log.error("nothing is dialed any longer: %s", who.stopped_reason)
+    return who.stopped_reason
 
 
 def _held_up(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> str | None:

@@ -15,6 +15,7 @@ from redis.retry import Retry
 from campaigns.client_token import Tokens
 from campaigns.ledger import Ledger, open_ledger
 from campaigns.ledger.clock import monotonic
+from campaigns.ledger.identity import read_identity
 from campaigns.settings import load_settings
 from worker.connect import Connect
 from worker.dial import Dialer, Timing
@@ -23,6 +24,7 @@ from worker.fire import Firing
 from worker.follow import Following
 from worker.hang_up import HangingUp
 from worker.pacer import Pacer, Rate, bucket_name
+from worker.positions import Positions
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.settle import FIRST_SEARCH, Settling
 
@@ -47,7 +49,7 @@ class Machine:
 
     @cached_property
     def redis(self) -> Redis:
-        """Redis, for the pacer."""
+        """Redis, for the pacer and the ledger's position."""
         return Redis.from_url(
             self.settings.redis,
             socket_timeout=5,
@@ -57,6 +59,20 @@ class Machine:
             retry=Retry(NoBackoff(), 1),
             **tcp_only(self.settings.redis),
         )
+
+    @cached_property
+    def prefix(self) -> str:
+        """What the names of the queues and of all keys in Redis begin with: the ledger's own.
+
+        Two ledgers on one Redis database would take each other's tasks. Only the pace is shared: the quota is
+        the account's.
+        """
+        return f"dialer:{read_identity(self.ledger).ledger_id}:"
+
+    @cached_property
+    def positions(self) -> Positions:
+        """How far the ledger has come, as it is noted in Redis."""
+        return Positions(self.redis, self.prefix, self.ledger.reached)
 
     @cached_property
     def connect(self) -> Connect:
@@ -193,6 +209,7 @@ class Machine:
             sleep=time.sleep,
             stopping=self.stopping.is_set,
             report_problem=lambda problem: self.note("dial", problem),
+            note_position=self.positions.note,
         )
 
     def sleep(self, seconds: float) -> None:

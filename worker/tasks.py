@@ -51,6 +51,7 @@ def feed_task() -> None:
             clock=machine().now,
             tokens=machine().tokens,
             report_problem=lambda problem: machine().note("feed", problem),
+            positions=machine().positions,
         )
     )
 
@@ -150,7 +151,7 @@ def send(claims: Sequence[Claim]) -> None:
 def undelivered() -> int:
     """How many dial tasks no worker has taken yet. Raises QueueUnavailable."""
     try:
-        return int(machine().redis.llen(machine().settings.dial_queue))
+        return int(machine().redis.llen(machine().prefix + machine().settings.dial_queue))
     except RedisError as error:
         raise QueueUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 

@@ -4,6 +4,10 @@
     sqlite.py    what is special about a ledger in a file
     together.py  moves of several threads in one transaction
     tables.py    what it holds
+    identity.py  which ledger this is, and whether dialing from it is stopped as a whole
+    reached.py   what a process remembers of how far its ledger has come
+    positions.py how far the ledger has come, and whether it has gone back
+    lost_calls.py  calls that a ledger which has gone back does not know, entered again
     runs.py      the runs of campaigns: begun, started, paused, cancelled, finished
     choices.py   what a campaign's file says, and what a change of it may not do
     suppressions.py  numbers that are never called

@@ -15,8 +15,18 @@ from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.in_progress import CallLimit, in_progress
 from campaigns.ledger.limits import LIMIT, limited
 from campaigns.ledger.moves import give_back
+from campaigns.ledger.positions import known_of, may_be_dialed_from
+from campaigns.ledger.reached import Reached
 from campaigns.ledger.standing import campaign_of
-from campaigns.ledger.tables import CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import (
+    CHOICES_VERSION,
+    CLOCKS_DIFFER_BY,
+    RELEASED,
+    attempts,
+    campaigns,
+    recipients,
+    runs,
+)
 from campaigns.limits import WEEK
 from campaigns.turns import Contender, Share, share
 
@@ -34,7 +44,7 @@ _RUNNING = (
         runs.c.campaign_id,
         campaigns.c.name,
         campaigns.c.choices,
-        campaigns.c.version,
+        CHOICES_VERSION,
     )
     .join(campaigns)
     .where(runs.c.state == RunState.RUNNING)
@@ -68,6 +78,7 @@ def claim(
     ahead: timedelta,
     limit: CallLimit | None = None,
     tokens: Tokens = WITHOUT_SECRET,
+    noted: Reached | None = None,
 ) -> list[Claim]:
     """Claim due recipients until `keep_queued` attempts are queued, in fair shares between the running runs.
 
@@ -75,9 +86,12 @@ def claim(
     more than one. A returned attempt is claimed again under its number and its token. `ahead` is how much of
     a campaign's own rate may be released at once. `limit`: the calls that an instance may have in progress;
     what is released counts among them. `tokens` names the new attempts; those that exist keep their tokens.
+    `noted`: how far the ledger has come as was noted outside, read before
+    this call; a ledger that is behind it is stopped, and nothing is claimed from one that is.
     """
+    known = known_of(ledger, noted)
     with ledger.write() as db:
-        if not ledger.alone(db, Errand.FEED):
+        if not ledger.alone(db, Errand.FEED) or not may_be_dialed_from(ledger, db, known, now):
             return []
         room = keep_queued - _queued(db, exchange)
         if room <= 0:

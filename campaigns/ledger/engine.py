@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from campaigns.campaign import Campaign
 from campaigns.ledger.clock import DatabaseClock, wall_clock
 from campaigns.ledger.postgresql import postgresql_engine
+from campaigns.ledger.reached import Memory
 from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engine, sqlite_engine
 from campaigns.ledger.together import Together
 from campaigns.mistake import Mistake
@@ -59,8 +60,10 @@ class Ledger:
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._writer = threading.Lock()
         self._together = Together(lambda: self.write())
-        self.campaigns: dict[tuple[int, int], Campaign] = {}
+        self.campaigns: dict[tuple[int, str], Campaign] = {}
         """Choices already read, by campaign and version: one entry each, for as long as the process lives."""
+        self.reached = Memory()
+        """How far this process has seen the ledger come."""
         self._clock = DatabaseClock(self._ask_for_the_time, away=LedgerUnavailable)
 
     def now(self) -> datetime:

@@ -21,7 +21,7 @@ from campaigns.ledger.standing import (
     still_on,
 )
 from campaigns.ledger.suppressions import WAITS_IF_ALLOWED, Number, put_one, withdraw
-from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import CHOICES_VERSION, EVERY_CAMPAIGN, attempts, campaigns, recipients, runs
 from campaigns.redial import Ring, counts
 
 # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
@@ -303,7 +303,7 @@ def _rules(ledger: Ledger, db: Connection, run_id: int) -> RedialOptions:
 
 
 def _choices(ledger: Ledger, db: Connection, run_id: int) -> Campaign:
-    query = select(campaigns.c.id, campaigns.c.version).join(runs).where(runs.c.id == run_id)
+    query = select(campaigns.c.id, CHOICES_VERSION).join(runs).where(runs.c.id == run_id)
     row = db.execute(query).one()
     return campaign_of(ledger, db, row.id, row.version)
 
@@ -355,7 +355,7 @@ def _placed(ledger: Ledger, db: Connection, *these: Any) -> list[Placed]:
             attempts.c.follows,
             attempts.c.unknown_at,
             runs.c.campaign_id,
-            campaigns.c.version,
+            CHOICES_VERSION,
         )
         .select_from(attempts.join(runs, runs.c.id == attempts.c.run_id).join(campaigns))
         .where(*these)

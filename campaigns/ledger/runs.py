@@ -27,6 +27,12 @@ from campaigns.mistake import Mistake
 OPERATOR = "operator"
 """The reason code of a pause that a person asked for; any other code is a fault that dialing ran into."""
 
+OPERATOR_ALL = "operator_all"
+"""The reason code of a pause by `pause --all`: `resume --all` resumes what has it, and nothing else."""
+
+PAUSED_WITH_ALL = "by an operator, with all others"
+"""The reason of the same, also of a schedule, which has no code."""
+
 REFUSED_IN_A_ROW = 25
 """So many refusals with one code, and nothing else between them, pause a run."""
 
@@ -185,13 +191,24 @@ def cancelled_of(db: Connection, latest: Run) -> list[int]:
     return list(db.execute(select(runs.c.id).where(cancelled).order_by(runs.c.id)).scalars())
 
 
-def pause_all(db: Connection, latest: Run, reason: str) -> bool:
+def pause_all(db: Connection, latest: Run, reason: str, code: str = OPERATOR) -> bool:
     """Stop dialing a campaign: all its running runs, and its schedule. Returns whether any was going on."""
     every = _held(db, latest)
     paused = schedules.pause(db, latest.campaign_id, reason)
     for run in every:
-        paused |= pause(db, run.id, reason)
+        paused |= pause(db, run.id, reason, code)
     return paused
+
+
+def resume_paused_with_all(db: Connection, latest: Run, now: datetime) -> bool:
+    """Go on with what `pause --all` has paused of a campaign, and only that. Returns whether it was any."""
+    every = _held(db, latest)
+    resumed = schedules.resume(db, latest.campaign_id, PAUSED_WITH_ALL)
+    for run in every:
+        if run.state == RunState.PAUSED and run.reason_code == OPERATOR_ALL:
+            start(db, run, now)
+            resumed = True
+    return resumed
 
 
 def cancel_all(db: Connection, latest: Run, now: datetime, *, hang_up: bool = False) -> int:

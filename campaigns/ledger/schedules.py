@@ -176,9 +176,11 @@ def pause(db: Connection, campaign_id: int, reason: str) -> bool:
     return bool(db.execute(update(campaigns).where(going).values(schedule_paused=reason)).rowcount)
 
 
-def resume(db: Connection, campaign_id: int) -> bool:
-    """Let it fire again. Returns whether it was paused."""
+def resume(db: Connection, campaign_id: int, reason: str | None = None) -> bool:
+    """Let it fire again. Returns whether it was paused; for this reason, if one is given."""
     paused = (campaigns.c.id == campaign_id) & campaigns.c.schedule_paused.is_not(None)
+    if reason is not None:
+        paused &= campaigns.c.schedule_paused == reason
     return bool(db.execute(update(campaigns).where(paused).values(schedule_paused=None)).rowcount)
 
 

@@ -22,7 +22,7 @@ from campaigns.ledger.standing import (
     never_found,
     still_on,
 )
-from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
 
 # As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
 _UNKNOWN = attempts.c.state == literal_column("'unknown'")
@@ -107,7 +107,7 @@ def calls_known_between(
     """The contact_ids of the calls that were dialed then: a search that is worth believing shows them."""
     with ledger.read() as db:
         rows = db.execute(
-            select(attempts.c.contact_id, runs.c.campaign_id, campaigns.c.version)
+            select(attempts.c.contact_id, runs.c.campaign_id, CHOICES_VERSION)
             .select_from(attempts.join(runs, runs.c.id == attempts.c.run_id).join(campaigns))
             .where(runs.c.exchange == exchange, attempts.c.contact_id.is_not(None))
             .where(attempts.c.dialing_at.between(since, until))
@@ -219,7 +219,7 @@ def _searched(exchange: str) -> Any:
             attempts.c.unknown_at,
             recipients.c.phone,
             runs.c.campaign_id,
-            campaigns.c.version,
+            CHOICES_VERSION,
             never_found.label("not_found"),
         )
         .select_from(

@@ -489,8 +489,17 @@ def program(settings_environment: pytest.MonkeyPatch, valkey: "redis.Redis") -> 
     before = {name: sys.modules.pop(name, None) for name in ours}
     parts, _, app, tasks = (importlib.import_module(name) for name in ours)
     app.app.conf.worker_hijack_root_logger = False  # pytest's
+    # As every process does when it starts.
+    app.keep_to_own_ledger(app.app, parts.machine().prefix)
     try:
-        yield SimpleNamespace(app=app.app, machine=parts.machine, parts=parts, root=app, tasks=tasks)
+        yield SimpleNamespace(
+            app=app.app,
+            machine=parts.machine,
+            parts=parts,
+            root=app,
+            tasks=tasks,
+            key=lambda name: parts.machine().prefix + name,  # what it is called in Redis
+        )
     finally:
         machine = parts.machine()
         machine.stopping.set()

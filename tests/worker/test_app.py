@@ -20,6 +20,7 @@ from redis import Redis
 
 from campaigns.ledger.clock import wall_clock
 from campaigns.ledger.health import alive
+from campaigns.ledger.identity import read_identity
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,6 +48,11 @@ def celery(settings_environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+def key_in_redis(ledger: Any, name: str) -> str:
+    """What a queue of this ledger is called in Redis."""
+    return f"dialer:{read_identity(ledger).ledger_id}:{name}"
 
 
 def until(true: Callable[[], bool], what: str) -> None:
@@ -298,7 +304,7 @@ def test_beat_that_is_in_the_middle_of_a_message_leaves(
 ) -> None:
     """SIGTERM while Redis takes its time: it neither waits for an answer nor goes on as if untold."""
     process = celery("beat", "--loglevel", "WARNING")
-    until(lambda: valkey.llen("control-sandbox") > 0, "it rings")
+    until(lambda: valkey.llen(key_in_redis(dial_ledger, "control-sandbox")) > 0, "it rings")
     valkey.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
     try:
         until(lambda: valkey.info("clients")["blocked_clients"] > 0, "a message hangs")
@@ -318,7 +324,7 @@ def test_control_worker_feeds_as_soon_as_it_is_ready(
     desk.load(desk.campaign(), desk.people(1), now=now)
     desk.start(now=now)
     celery("worker", "-Q", "control-sandbox", "-P", "threads", "--loglevel", "WARNING")
-    until(lambda: valkey.llen("dial-sandbox") == 1, "somebody is released")
+    until(lambda: valkey.llen(key_in_redis(dial_ledger, "dial-sandbox")) == 1, "somebody is released")
 
 
 def test_redis_that_is_away_at_the_start_does_not_keep_it_from_listening(

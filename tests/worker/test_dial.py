@@ -79,13 +79,20 @@ def test_request_carries_the_ledgers_token(book: Any, make_dialer: MakeDialer, e
     assert [request["destination"] for request in exchange.requests(expected)] == [number(1)]
 
 
-def test_ledgers_token_is_sent_even_if_the_message_names_another(
-    book: Any, make_dialer: MakeDialer, seam: Callable[..., Any]
+def test_task_that_names_another_token_is_not_dialed_and_is_told_of(
+    book: Any, make_dialer: MakeDialer, seam: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A message that was tampered with cannot make two tokens of one attempt."""
+    """A task of another ledger fits an attempt by chance: nothing is sent, its own task dials it."""
     claim = claimed(book, 1)
-    connect = seam()
-    make_dialer(connect=connect).dial(Claim(claim.attempt_id, claim.fence, "another"))
+    connect, told = seam(), list[str | None]()
+    dialer = make_dialer(connect=connect, report_problem=told.append)
+    assert dialer.dial(Claim(claim.attempt_id, claim.fence, "another")) == "stale"
+    assert connect.orders == []
+    assert [problem.partition(",")[0] for problem in told if problem] == ["tasks of another ledger arrive"]
+    assert "its task is of another ledger" in caplog.text
+    assert book.standing() == ("queued", "in_progress")
+    assert dialer.dial(claim) == "placed"
+    assert told[1:] == [None]
     assert [order.client_token for order in connect.orders] == [claim.client_token]
 
 

@@ -150,6 +150,7 @@ def test_an_order_has_all_that_the_call_needs(desk: "Desk") -> None:
         phone=person.phone,
         attributes=person.attributes,
         connect=desk.campaign().connect,
+        position=order.position,
     )
     row = desk.attempt(claimed)
     assert (row.state, row.dialing_at, row.lease_until) == ("dialing", later, later + desk.lease)
