@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
+    from campaigns.side import Exchange
 
 app = typer.Typer(
     name="dialer",
@@ -37,6 +38,11 @@ Rejects = Annotated[
 ]
 
 
+Sandbox = Annotated[
+    bool, typer.Option("--sandbox", help="A trial: its calls go to a stand-in, and nobody is rung.")
+]
+
+
 def say(text: str) -> None:
     """A line for people, beside what a program may be reading from standard output."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201 (a command line talks)
@@ -58,6 +64,13 @@ def the_ledger(*, create: bool = False) -> "Iterator[Ledger]":
         yield ledger
     finally:
         ledger.close()
+
+
+def the_side(sandbox: bool) -> "Exchange":
+    """The side that a command decides for: `--sandbox`, or else DIALER_EXCHANGE. Raises Mistake."""
+    from campaigns.settings import LedgerSettings, load_settings
+
+    return "sandbox" if sandbox else load_settings(LedgerSettings).exchange
 
 
 def recipients(count: int) -> str:

@@ -3,14 +3,22 @@
 Heavy imports stand inside the commands, as in command_line.py.
 """
 
-from campaigns.command_line import Name, app, put, the_ledger
+from typing import TYPE_CHECKING
+
+from campaigns.command_line import Name, Sandbox, app, put, the_ledger, the_side
 from campaigns.mistake import Mistake
+
+if TYPE_CHECKING:
+    from campaigns.side import Exchange
 
 
 @app.command(short_help="Let a loaded campaign be dialed.", epilog="Example: dialer start clinic-reminders")
-def start(name: Name) -> None:
-    """Let a loaded campaign be dialed by whatever workers run (`dialer up`)."""
-    _start(name, "started")
+def start(name: Name, sandbox: Sandbox = False) -> None:
+    """Let a loaded campaign be dialed by the workers that run (`dialer up`).
+
+    Whether its calls are real or a trial is decided here, for ever; `dialer up --sandbox` dials trials.
+    """
+    _start(name, "started", the_side(sandbox))
 
 
 @app.command(epilog="Example: dialer pause clinic-reminders")
@@ -33,10 +41,10 @@ def pause(name: Name) -> None:
 @app.command(epilog="Example: dialer resume clinic-reminders")
 def resume(name: Name) -> None:
     """Go on dialing a paused campaign."""
-    _start(name, "resumed")
+    _start(name, "resumed", None)
 
 
-def _start(name: str, verb: str) -> None:
+def _start(name: str, verb: str, exchange: "Exchange | None") -> None:
     from campaigns.attempt import RunState
     from campaigns.ledger import runs, schedules
 
@@ -45,7 +53,8 @@ def _start(name: str, verb: str) -> None:
         was = run.state
         # Also without a run that goes on: what was paused then is its schedule.
         resumed = schedules.resume(db, run.campaign_id)
-        state = runs.start_all(db, run, ledger.now(), resumed=resumed)
+        state = runs.start_all(db, run, ledger.now(), exchange=exchange, resumed=resumed)
+        trial = " in the sandbox" if runs.find_to_come(db, name).exchange == "sandbox" else ""
     if resumed and state in (RunState.FINISHED, RunState.CANCELLED, RunState.LOADED):
         put(f"{name} is resumed; what comes next: dialer schedule")
     elif run.number == 0:
@@ -55,4 +64,4 @@ def _start(name: str, verb: str) -> None:
     elif was == RunState.RUNNING:
         put(f"{name} is running already")
     else:
-        put(f"{name} is {verb}; watch it with: dialer status {name}")
+        put(f"{name} is {verb}{trial}; watch it with: dialer status {name}")

@@ -24,7 +24,7 @@ from kombu.transport.redis import Channel
 
 from campaigns.mistake import Mistake
 from worker.children import stop_with_parent
-from worker.connect_errors import Misconfigured
+from worker.connect_errors import Misconfigured, NeverSent
 from worker.events import listen
 from worker.health import report
 from worker.machine import machine, tcp_only
@@ -136,8 +136,8 @@ def _open(**_: Any) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         machine().ledger  # noqa: B018
-        machine().connect.region  # noqa: B018
-    except (Mistake, Misconfigured) as mistake:
+        machine().connect.verify()
+    except (Mistake, Misconfigured, NeverSent) as mistake:
         print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
 
@@ -152,7 +152,7 @@ def _report_worker(sender: Any, **_: Any) -> None:
         # worker.tasks imports this module, so it cannot be imported above.
         from worker.tasks import feed_task
 
-        if machine().settings.events_queue_url is not None:
+        if machine().settings.listens:
             # Nobody waits for this thread at the end: what it had not recorded, the queue gives out again.
             listen(machine(), feed_task)
         # Whoever is due now need not wait for the scheduler, which first rings a second after its start.

@@ -37,6 +37,7 @@ def feed(
     limit: CallLimit | None,
     clock: Callable[[], datetime],
     report_problem: Callable[[str | None], None] = lambda _: None,
+    endpoint: str | None = None,
 ) -> int:
     """Top the queue up from the ledger, and close the runs that are over. Returns how many were released.
 
@@ -47,6 +48,8 @@ def feed(
 
     `undelivered` says how many tasks no worker has taken yet. While there are twice as many as we keep
     queued, nobody is dialing, and more would only be stale when somebody comes, each costing a slot.
+
+    `endpoint`: where calls go, if that is not AWS's own address.
 
     `report_problem` is told that calls wait for others to end, or None.
     """
@@ -66,6 +69,7 @@ def feed(
         lease=lease,
         ahead=AHEAD,
         limit=limit,
+        endpoint=endpoint,
     )
     if limit is not None:
         report_problem(_held_up(ledger, exchange, limit, clock()))

@@ -61,10 +61,16 @@ class Machine:
     def connect(self) -> Connect:
         """Amazon Connect."""
         return Connect(
+            exchange=self.settings.exchange,
             read_timeout_seconds=self.settings.read_timeout_seconds,
             connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
             max_connections=self.settings.dial_threads + 4,
         )
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where the calls go, if that is not AWS's own address. Raises Misconfigured."""
+        return self.connect.elsewhere
 
     @cached_property
     def start_pacer(self) -> Pacer:
@@ -146,6 +152,7 @@ class Machine:
         """What begins the runs of schedules."""
         return Firing(
             ledger=self.ledger,
+            exchange=self.settings.exchange,
             rejects=self.settings.data_dir / "rejects",
             clock=self.now,
             stopping=self.stopping.is_set,

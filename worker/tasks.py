@@ -49,6 +49,7 @@ def feed_task() -> None:
             lease=settings.lease,
             limit=settings.call_limit,
             clock=machine().now,
+            endpoint=machine().endpoint,
             report_problem=lambda problem: machine().note("feed", problem),
         )
     )

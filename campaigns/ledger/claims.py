@@ -30,7 +30,7 @@ _RUNNING = (
         runs.c.number,
         runs.c.turn,
         runs.c.released_until,
-        runs.c.exchange,
+        runs.c.endpoint,
         runs.c.campaign_id,
         campaigns.c.name,
         campaigns.c.choices,
@@ -67,13 +67,15 @@ def claim(
     lease: timedelta,
     ahead: timedelta,
     limit: CallLimit | None = None,
+    endpoint: str | None = None,
 ) -> list[Claim]:
     """Claim due recipients until `keep_queued` attempts are queued, in fair shares between the running runs.
 
     Only one process claims at a time; another that asks meanwhile gets nothing, so two schedulers release no
     more than one. A returned attempt is claimed again under its number and its token. `ahead` is how much of
     a campaign's own rate may be released at once. `limit`: the calls that an instance may have in progress;
-    what is released counts among them.
+    what is released counts among them. `endpoint`: where their calls will go, if that is not AWS's own
+    address.
     """
     with ledger.write() as db:
         if not ledger.alone(db, Errand.FEED):
@@ -98,7 +100,7 @@ def claim(
         ]
         claims: list[Claim] = []
         for run, part in zip(running, share(room, contenders, rooms), strict=True):
-            _note_share(db, run, part, exchange, now, ahead)
+            _note_share(db, run, part, endpoint, now, ahead)
             claims += _queue(db, run, due[run.id][: part.sends], now, lease)
         return claims
 
@@ -233,7 +235,8 @@ def _due_by_run(
 
 
 def _may_dial(exchange: str) -> Any:
-    return or_(runs.c.exchange.is_(None), runs.c.exchange == exchange)
+    # A run that no side was decided for is nobody's: whoever claimed it first would decide by a race.
+    return runs.c.exchange == exchange
 
 
 def _campaign(ledger: Ledger, db: Connection, run: Any) -> Campaign:
@@ -282,14 +285,14 @@ def _released_until(run: Any, rate: float, now: datetime, ahead: timedelta) -> d
 
 
 def _note_share(
-    db: Connection, run: Any, part: Share, exchange: str, now: datetime, ahead: timedelta
+    db: Connection, run: Any, part: Share, endpoint: str | None, now: datetime, ahead: timedelta
 ) -> None:
     values: dict[str, Any] = {}
     if part.turn != run.turn:
         values["turn"] = part.turn
     if part.sends:
-        if run.exchange is None:
-            values["exchange"] = exchange
+        if run.endpoint != endpoint:
+            values["endpoint"] = endpoint
         rate = run.choices["pacing"]["calls_per_second"]
         if rate is not None:
             used = timedelta(seconds=part.sends / rate)
