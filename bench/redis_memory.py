@@ -48,7 +48,7 @@ def main() -> None:
     began = time.monotonic()
     with office(rows, settings, CAMPAIGN) as here:
         print(f"written and loaded {options.recipients:,} rows in {time.monotonic() - began:.1f} s")
-        here.dialer("start", "bench")
+        here.dialer("start", "bench", "--sandbox")
         with here.up():
             time.sleep(3)
             peak, queued = 0, 0

@@ -148,8 +148,7 @@ def test_silent_processes_do_not_count(desk: "Desk") -> None:
 
 def test_the_other_sides_processes_do_not_count(desk: "Desk") -> None:
     """A trial is not dialed by the real workers, and the hint says how to go on with the trial."""
-    desk.started(2)
-    desk.claim(1, exchange="sandbox")
+    desk.started(2, exchange="sandbox")
     alive(desk, *EVERY_ROLE, exchange="connect")
     assert str(now(desk).reason).endswith("start one with: dialer up --sandbox")
     alive(desk, *EVERY_ROLE, exchange="sandbox")
