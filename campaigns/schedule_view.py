@@ -56,7 +56,7 @@ class Upcoming:
         if self.scheduled.exchange is None:
             enter = either_way("dialer schedule add FILE")
             return f"no run begins: it is not decided whether its calls are real or a trial; say: {enter}"
-        if self.overdue is not None:
+        if self.overdue is not None and (trouble is None or trouble.fire_at < self.overdue):
             local = f"{options.local(self.overdue):%a %Y-%m-%d %H:%M}"
             return f"the run of {local} has not begun: {self.unattended}; start the dialer with: {self.up}"
         if trouble is None:

@@ -93,7 +93,7 @@ def test_what_was_decided_stays(desk: "Desk", side: Exchange) -> None:
     desk.load(desk.campaign(), desk.people(2))
     desk.start(exchange=side)
     desk.pause()
-    with pytest.raises(Mistake, match="can only go on there: run it with.* --sandbox.* another name"):
+    with pytest.raises(Mistake, match=r"can only go on there: run it with.* --sandbox.* another name"):
         desk.start(exchange=other(side))
     assert (of_campaign(desk), desk.run().exchange, desk.run().state) == (side, side, RunState.PAUSED)
     desk.start(exchange=None)
@@ -103,9 +103,14 @@ def test_what_was_decided_stays(desk: "Desk", side: Exchange) -> None:
 def test_the_decision_and_the_start_are_one_transaction(desk: "Desk") -> None:
     """A process that dies before its commit leaves neither."""
     desk.load(desk.campaign(), desk.people(1))
-    with pytest.raises(KeyboardInterrupt), desk.ledger.write() as db:
-        runs.start(db, runs.find(db, "reminders"), desk.noon, exchange="connect")
-        raise KeyboardInterrupt
+
+    def start_and_die() -> None:
+        with desk.ledger.write() as db:
+            runs.start(db, runs.find(db, "reminders"), desk.noon, exchange="connect")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        start_and_die()
     assert (of_campaign(desk), desk.run().exchange, desk.run().state) == (None, None, RunState.LOADED)
 
 

@@ -248,13 +248,6 @@ def test_room_is_counted_for_each_exchange(desk: "Desk") -> None:
     assert (len(desk.attempts("trial")), len(desk.attempts("real"))) == (5, 5)
 
 
-def test_a_campaign_without_a_claim_is_not_bound(desk: "Desk") -> None:
-    """Running without anybody due binds a campaign to nothing."""
-    desk.load(desk.campaign(), [])
-    desk.start()
-    assert (desk.claim(), desk.run().exchange) == ([], None)
-
-
 def test_rescue_leaves_alone_what_is_within_its_lease(desk: "Desk") -> None:
     """Until its lease has passed an attempt belongs to its worker."""
     desk.started(2)
