@@ -81,6 +81,8 @@ class Upcoming:
         if each.paused is not None:
             resume = f"dialer resume {each.campaign.name}"
             return f"paused {_because(each.paused)}: no run begins; go on with: {resume}"
+        if each.exchange is None:
+            return "no run begins: it is not decided whether its calls are real or a trial"
         zone = each.options.time_zone
         if not is_known(zone):
             return f"when the next run begins cannot be said: {zone} is no time zone that is known here"
@@ -142,7 +144,7 @@ def listed(each: Upcoming) -> list[str]:
         lines.append(f"  last: run {last.number} of {began}, {last.state}")
     if each.alarm is not None:
         lines.append(f"  alarm: {each.alarm}")
-    if not each.attended and scheduled.paused is None:
+    if not each.attended and scheduled.paused is None and scheduled.exchange is not None:
         lines.append(f"  {each.unattended}: start the dialer with: {each.up}")
     return lines
 

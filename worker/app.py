@@ -137,9 +137,13 @@ def _open(**_: Any) -> None:
     try:
         machine().ledger  # noqa: B018
         machine().connect.verify()
-    except (Mistake, Misconfigured, NeverSent) as mistake:
+    except (Mistake, Misconfigured) as mistake:
         print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
+    except NeverSent as silence:
+        # The sandbox is only just starting, perhaps: this process may be started again, and find it.
+        print(f"dialer: {silence}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(1) from None
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types

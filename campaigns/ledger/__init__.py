@@ -5,6 +5,7 @@
     together.py  moves of several threads in one transaction
     tables.py    what it holds
     runs.py      the runs of campaigns: begun, started, paused, cancelled, finished
+    binding.py   which side dials a campaign, decided once
     choices.py   what a campaign's file says, and what a change of it may not do
     suppressions.py  numbers that are never called
     suppression_book.py  what the list of them says, and has said

@@ -144,7 +144,7 @@ def test_a_trial_is_not_sent_to_aws(connect_to: ConnectTo, monkeypatch: pytest.M
     monkeypatch.delenv("AWS_ENDPOINT_URL_CONNECT")
     connect = Connect(exchange="sandbox", connect_timeout_seconds=1)
     assert connect.elsewhere is None
-    with pytest.raises(Misconfigured, match="https://connect.us-east-1.amazonaws.com is not the sandbox"):
+    with pytest.raises(Misconfigured, match=r"https://connect\.us-east-1\.amazonaws\.com is not the sandbox"):
         connect.place(ORDER)
 
 
