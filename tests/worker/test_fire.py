@@ -594,7 +594,7 @@ def test_task_fires_one_at_a_time(program: SimpleNamespace, desk_of: Any, tmp_pa
     campaign = desk.campaign(schedule=HOURLY | {"cron": "* * * * *", "grace": "1d"})
     # The program goes by the wall clock, and leaves a list alone that was written just now.
     os.utime(tmp_path / "people.csv", (1_700_000_000, 1_700_000_000))
-    put_schedule(machine.ledger, campaign, tmp_path, datetime.now(UTC) - 2 * MINUTE, exchange="connect")
+    put_schedule(machine.ledger, campaign, tmp_path, datetime.now(UTC) - 2 * MINUTE, exchange="sandbox")
     program.tasks._firing.acquire()
     program.tasks.fire_task()
     assert scheduled(machine.ledger)[0].last is None
