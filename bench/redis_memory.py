@@ -49,7 +49,7 @@ def main() -> None:
     began = time.monotonic()
     with office(rows, settings, CAMPAIGN) as here:
         print(f"written and loaded {options.recipients:,} rows in {time.monotonic() - began:.1f} s")
-        here.dialer("start", "bench")
+        here.dialer("start", "bench", "--sandbox")
         with here.ledger() as ledger:
             queue = f"dialer:{read_identity(ledger).ledger_id}:dial-sandbox"
         with here.up():

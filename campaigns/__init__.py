@@ -15,6 +15,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     zone_data.py           the newest data on time zones, and which zones a country has
     calling_hours.py       may we ring now? if not, when next?
     time_zone_name.py      a cell → an IANA zone
+    side.py                which side dials: Amazon Connect, or the sandbox for a trial
     toml_values.py         durations and tables, as a campaign's file writes them
     presets.py             rules on calling hours that others have made
     calling_hours_options.py  the file's [calling_hours]

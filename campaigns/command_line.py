@@ -15,6 +15,7 @@ from campaigns.plain_text import print_line
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
+    from campaigns.side import Exchange
 
 app = typer.Typer(
     name="dialer",
@@ -42,6 +43,11 @@ Rejects = Annotated[
 ]
 
 
+Sandbox = Annotated[
+    bool, typer.Option("--sandbox", help="A trial: its calls go to a stand-in, and nobody is rung.")
+]
+
+
 def say(text: str) -> None:
     """Print a line for people, beside what a program may be reading from standard output."""
     print_line(text, sys.stderr)
@@ -63,6 +69,13 @@ def the_ledger(*, create: bool = False) -> "Iterator[Ledger]":
         yield ledger
     finally:
         ledger.close()
+
+
+def the_side(sandbox: bool) -> "Exchange":
+    """The side that a command decides for: `--sandbox`, or else DIALER_EXCHANGE. Raises Mistake."""
+    from campaigns.settings import LedgerSettings, load_settings
+
+    return "sandbox" if sandbox else load_settings(LedgerSettings).exchange
 
 
 def recipients(count: int) -> str:

@@ -25,6 +25,7 @@ from campaigns.mistake import Mistake
 from campaigns.outlook import Outlook, outlook
 from campaigns.phone_number import e164
 from campaigns.redial import MOST_NOT_FOUND, RedialAt, Ring, counts, dial_again_unfound
+from campaigns.side import either_way, flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +343,14 @@ def _next_dialing(record: Record, run: Run, last: Any, to_come: Outlook) -> Even
             what += ", as an operator asked"
     match run.state:
         case RunState.LOADED:
-            what += f", once the campaign is started: dialer start {run.name}"
+            start = f"dialer start {run.name}"
+            how = either_way(start) if run.exchange is None else start + flag(run.exchange)
+            what += f", once the campaign is started: {how}"
         case RunState.PAUSED:
             what += f", once the campaign goes on: dialer resume {run.name} (paused: {run.reason})"
+        case RunState.RUNNING if run.exchange is None:
+            how = either_way(f"dialer start {run.name}")
+            what += f", once it is decided whether its calls are real or a trial: {how}"
         case RunState.RUNNING if to_come.decides is not None:
             if to_come.decides.dialing:
                 what = "a call to this number is on its way; looked at again in moments"

@@ -35,6 +35,7 @@ def load(
     from campaigns.load_view import as_json as load_as_json
     from campaigns.load_view import in_words
     from campaigns.report import status as status_of
+    from campaigns.side import either_way, flag
 
     campaign = read_campaign(campaign_file)
     with the_ledger(create=True) as ledger:
@@ -49,7 +50,9 @@ def load(
     if note := schedule_note(campaign, campaign_file, entered=latest.schedule is not None):
         put(note)
     if startable:
-        put(f"next: dialer start {campaign.name}")
+        start = f"dialer start {campaign.name}"
+        undecided = latest.run.exchange is None
+        put(f"next: {either_way(start) if undecided else start + flag(latest.run.exchange)}")
 
 
 def load_with_progress(

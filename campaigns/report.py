@@ -18,6 +18,7 @@ from campaigns.ledger.runs import OPERATOR, OPERATOR_ALL, Run, campaign_of, find
 from campaigns.ledger.schedules import Leftover, leftovers, schedule_of
 from campaigns.ledger.waiting import waiting
 from campaigns.schedule_view import Upcoming, upcoming
+from campaigns.side import either_way, flag
 from campaigns.waits import Wait, Waiting, places, waits
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 BY_HAND = (OPERATOR, OPERATOR_ALL)
 """The reason codes of a pause that is no fault."""
+
+_OTHERS = {"connect": "only a trial's processes are", "sandbox": "only the processes for real calls are"}
+"""Who is there, by the side that nothing is there for."""
 
 NOT_REPORTED = "has reported lately"
 """What the reason says of a process that is not there, or has only just been started."""
@@ -52,6 +56,8 @@ class Status:
     """Runs before this one that are not over."""
     stopped: Identity | None = None
     """The ledger's identity, where dialing from it is stopped as a whole."""
+    endpoint: str | None = None
+    """Where its calls go, if that is not AWS's own address; several with commas between."""
 
     @property
     def alarm(self) -> str | None:
@@ -114,6 +120,7 @@ class Status:
             if self.stopped and self.stopped.stopped_at
             else None,
             "exchange": self.run.exchange,
+            "endpoint": self.endpoint,
             "recipients": {
                 "total": self.total,
                 **{state: self.figures.recipients.get(state, 0) for state in RecipientState},
@@ -165,7 +172,9 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], waits: s
         case RunState.LOADED if run.number == 0:
             return "nobody is loaded, and it is not scheduled any more"
         case RunState.LOADED:
-            return f"not started; start it with: dialer start {run.name}"
+            start = f"dialer start {run.name}"
+            how = either_way(start) if run.exchange is None else start + flag(run.exchange)
+            return f"not started; start it with: {how}"
         case RunState.PAUSED:
             if run.reason_code == OPERATOR_ALL:
                 return f"paused {run.reason}; go on with: dialer resume --all, or dialer resume {run.name}"
@@ -178,14 +187,19 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], waits: s
             return calls_left(run, numbers, processes)
     if not waiting and not in_progress:
         return None
-    ours = [p for p in processes if run.exchange is None or p.exchange == run.exchange]
+    if run.exchange is None:
+        how = either_way(f"dialer start {run.name}")
+        return f"it is not decided whether its calls are real or a trial, and no worker dials it; say: {how}"
+    ours = [p for p in processes if p.exchange == run.exchange]
     for role, what in (
         ("dial", "no worker is dialing"),
         ("control", "nobody feeds"),
         ("beat", "no scheduler"),
     ):
         if not any(p.role == role for p in ours):
-            return f"{what}: no {role} process {NOT_REPORTED}; start one with: {start_workers(run)}"
+            others = any(p.role == role for p in processes)
+            there = f" ({_OTHERS[run.exchange]} there, and do not dial it)" if others else ""
+            return f"{what}: no {role} process {NOT_REPORTED}{there}; start one with: {start_workers(run)}"
     problems = sorted({p.problem for p in ours if p.problem})
     if problems:
         return "; ".join(problems)
@@ -212,7 +226,7 @@ def calls_left(run: Run, numbers: Figures, processes: Sequence[Heartbeat]) -> st
 
 def start_workers(run: Run) -> str:
     """The command that starts all that works for a run."""
-    return "dialer up --sandbox" if run.exchange == "sandbox" else "dialer up"
+    return f"dialer up{flag(run.exchange)}"
 
 
 def searched(numbers: Figures) -> str | None:
@@ -278,7 +292,16 @@ def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: dat
         schedule=schedule,
         older=tuple(leftovers(db, run.campaign_id, run.number)),
         stopped=stopped,
+        endpoint=_endpoint(run, processes),
     )
+
+
+def _endpoint(run: Run, processes: Sequence[Heartbeat]) -> str | None:
+    """Where a run's calls went lately, and where those that dial it now send them."""
+    known = {run.endpoint}
+    if run.state == RunState.RUNNING:
+        known |= {p.endpoint for p in processes if p.role == "dial" and p.exchange == run.exchange}
+    return ", ".join(sorted(each for each in known if each is not None)) or None
 
 
 def _end(groups: Sequence[Waiting], campaign: Campaign, rate: float, now: datetime) -> datetime | None:

@@ -1,4 +1,4 @@
-"""DIALER_* settings of this side: where the ledger is.
+"""DIALER_* settings of this side: where the ledger is, and whether calls are real.
 
 Read once from the environment, or from a `.env` file in the working directory, and frozen.
 """
@@ -13,12 +13,13 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from campaigns.mistake import Mistake
+from campaigns.side import Exchange
 
 T = TypeVar("T", bound=BaseSettings)
 
 
 class LedgerSettings(BaseSettings):
-    """Where the ledger is."""
+    """Where the ledger is, and which side a command decides for."""
 
     model_config = SettingsConfigDict(env_prefix="DIALER_", frozen=True, env_ignore_empty=True)
 
@@ -31,6 +32,10 @@ class LedgerSettings(BaseSettings):
         default=Path(".dialer"),
         description="the directory for everything that this machine keeps",
         examples=[".dialer"],
+    )
+    exchange: Exchange = Field(
+        default="connect",
+        description="what answers the calls: Amazon Connect, or the sandbox (set by --sandbox)",
     )
 
     @property

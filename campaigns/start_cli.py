@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from campaigns.command_line import Name, app, put, the_ledger
+from campaigns.command_line import Name, Sandbox, app, put, the_ledger, the_side
 from campaigns.mistake import Mistake
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
     from campaigns.ledger.runs import Run
+    from campaigns.side import Exchange
 
 _NameUnlessAll = Annotated[
     str | None, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")
@@ -20,9 +21,12 @@ _NameUnlessAll = Annotated[
 
 
 @app.command(short_help="Let a loaded campaign be dialed.", epilog="Example: dialer start clinic-reminders")
-def start(name: Name) -> None:
-    """Let a loaded campaign be dialed by whatever workers run (`dialer up`)."""
-    _start(name, "started")
+def start(name: Name, sandbox: Sandbox = False) -> None:
+    """Let a loaded campaign be dialed by the workers that run (`dialer up`).
+
+    Whether its calls are real or a trial is decided here, for ever; `dialer up --sandbox` dials trials.
+    """
+    _start(name, "started", the_side(sandbox))
 
 
 @app.command(epilog="Example: dialer pause clinic-reminders")
@@ -66,7 +70,7 @@ def resume(
             _resume_everything(ledger)
         return
     assert name is not None
-    _start(name, "resumed")
+    _start(name, "resumed", None)
 
 
 def _one_of(name: str | None, everything: bool, verb: str) -> str | None:
@@ -129,7 +133,7 @@ def _resume_everything(ledger: "Ledger") -> None:
         put("no campaign was paused by: dialer pause --all")
 
 
-def _start(name: str, verb: str) -> None:
+def _start(name: str, verb: str, exchange: "Exchange | None") -> None:
     from campaigns.attempt import RunState
     from campaigns.ledger import runs, schedules
 
@@ -138,7 +142,8 @@ def _start(name: str, verb: str) -> None:
         was = run.state
         # Also without a run that goes on: what was paused then is its schedule.
         resumed = schedules.resume(db, run.campaign_id)
-        state = runs.start_all(db, run, ledger.now(), resumed=resumed)
+        state = runs.start_all(db, run, ledger.now(), exchange=exchange, resumed=resumed)
+        trial = " in the sandbox" if runs.find_to_come(db, name).exchange == "sandbox" else ""
     if resumed and state in (RunState.FINISHED, RunState.CANCELLED, RunState.LOADED):
         put(f"{name} is resumed; what comes next: dialer schedule")
     elif run.number == 0:
@@ -148,4 +153,4 @@ def _start(name: str, verb: str) -> None:
     elif was == RunState.RUNNING:
         put(f"{name} is running already")
     else:
-        put(f"{name} is {verb}; watch it with: dialer status {name}")
+        put(f"{name} is {verb}{trial}; watch it with: dialer status {name}")

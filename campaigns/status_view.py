@@ -13,13 +13,14 @@ from campaigns.attempt import RecipientState, RunState
 from campaigns.plain_text import visible
 from campaigns.report import Status, held, searched
 from campaigns.schedule_view import left_over
+from campaigns.side import told
 
 
 def in_words(status: Status) -> list[str]:
     """One campaign, line by line."""
     run, numbers = status.run, status.figures
-    trial = " (in the sandbox)" if run.exchange == "sandbox" else ""
-    lines = [f"{run.name}: {standing(status)}{trial}", *([f"  {progress(status)}"] if run.number else [])]
+    lines = [f"{run.name}: {standing(status)}{side(status)}"]
+    lines += [f"  {progress(status)}"] if run.number else []
     others = [
         f"{numbers.recipients[state]:,} {state.replace('_', ' ')}"
         for state in RecipientState
@@ -36,6 +37,8 @@ def in_words(status: Status) -> list[str]:
         lines.append(f"  last refusal: {numbers.last_refusal}")
     if run.state == RunState.RUNNING:
         lines.append(f"  {pace(status)}")
+    if elsewhere(status):
+        lines.append(f"  {elsewhere(status)}")
     if status.reason and not status.waits_are_why:
         lines.append(f"  {status.reason}")
     lines += [f"  {line}" for line in _of_schedule(status)]
@@ -51,6 +54,21 @@ def in_words(status: Status) -> list[str]:
 def standing(status: Status) -> str:
     """The state of the latest run; of a campaign that has not begun any, that it will."""
     return "scheduled" if status.run.number == 0 and status.schedule else status.run.state
+
+
+def side(status: Status) -> str:
+    """` (real calls)`, ` (in the sandbox)`; nothing for what no command has decided yet."""
+    run = status.run
+    if run.exchange is None and run.state == RunState.LOADED and status.schedule is None:
+        return ""
+    return f" ({told(run.exchange)})"
+
+
+def elsewhere(status: Status) -> str | None:
+    """Where real calls go, if not to AWS's own address."""
+    if status.run.exchange != "connect" or status.endpoint is None:
+        return None
+    return f"its calls go to {status.endpoint}, which is not AWS's own address"
 
 
 def _of_schedule(status: Status) -> list[str]:
@@ -105,13 +123,15 @@ def counted(numbers: dict[str, int]) -> str:
 def table(every: Sequence[Status]) -> list[str]:
     """All campaigns, a row each, under a header. On a terminal they hold its codes for colours, too."""
     view = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("campaign", "state", "settled", "waiting", "in progress", "pace", "reason"):
-        view.add_column(title, justify="left" if title in ("campaign", "state", "reason") else "right")
+    for title in ("campaign", "state", "calls", "settled", "waiting", "in progress", "pace", "reason"):
+        words = ("campaign", "state", "calls", "reason")
+        view.add_column(title, justify="left" if title in words else "right")
     for each in every:
         settled = each.total - each.waiting - each.in_progress
         view.add_row(
             _cell(each.run.name),
             _cell(standing(each)),
+            {"connect": "real", "sandbox": "trial"}.get(each.run.exchange or "", "undecided"),
             f"{settled:,}/{each.total:,}",
             f"{each.waiting:,}",
             f"{each.in_progress:,}",
@@ -134,7 +154,7 @@ def live(status: Status, note: str) -> RenderableType:
     settled = status.total - status.waiting - status.in_progress
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
-        _cell(status.run.name, "bold"),
+        _cell(f"{status.run.name}{side(status)}", "bold"),
         ProgressBar(total=max(status.total, 1), completed=settled, width=32),
         f"{settled:,}/{status.total:,}",
     )
@@ -148,6 +168,8 @@ def live(status: Status, note: str) -> RenderableType:
         if numbers.attempts.get("refused"):
             shown["refused"] = numbers.attempts["refused"]
         parts.append(_cell(f"  {counted(shown)}"))
+    if elsewhere(status):
+        parts.append(_cell(f"  {elsewhere(status)}", "yellow"))
     if status.reason:
         parts.append(_cell(f"  {status.reason}", "yellow"))
     if note:
@@ -176,4 +198,4 @@ def plain(status: Status) -> str:
     elif status.reason:
         parts.append(status.reason)
     parts += [f"alarm: {status.alarm}"] if status.alarm else []
-    return f"{status.run.name}: " + "; ".join(parts)
+    return f"{status.run.name}{side(status)}: " + "; ".join(parts)

@@ -42,6 +42,7 @@ from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, metadata, recipients, suppressions
 from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.recipient import Recipient
+from campaigns.side import Exchange
 from tests.batches import laid_out
 from worker.cli import main
 
@@ -264,10 +265,12 @@ class Desk:
         with self.ledger.read() as db:
             return runs.find(db, name)
 
-    def start(self, name: str = "reminders", now: datetime = NOON) -> None:
-        """`dialer start`."""
+    def start(
+        self, name: str = "reminders", now: datetime = NOON, exchange: Exchange | None = "connect"
+    ) -> None:
+        """`dialer start`; with the exchange None, `dialer resume`."""
         with self.ledger.write() as db:
-            runs.start(db, runs.find(db, name), now)
+            runs.start(db, runs.find(db, name), now, exchange=exchange)
 
     def pause(self, name: str = "reminders") -> bool:
         """`dialer pause`."""
@@ -279,10 +282,12 @@ class Desk:
         with self.ledger.write() as db:
             return runs.cancel(db, runs.find(db, name), now)
 
-    def started(self, count: int, name: str = "reminders", **tables: Any) -> runs.Run:
-        """A running campaign of so many people."""
+    def started(
+        self, count: int, name: str = "reminders", *, exchange: Exchange = "connect", **tables: Any
+    ) -> runs.Run:
+        """A running campaign of so many people; real ones, or in the sandbox."""
         self.load(self.campaign(name, **tables), self.people(count, first=next(_numbers) * 10_000))
-        self.start(name)
+        self.start(name, exchange=exchange)
         return self.run(name)
 
     def claim(

@@ -214,7 +214,7 @@ class Scene:
         now = datetime.now(UTC)
         load(self.ledger, read_campaign(self.home / "campaign.toml"), self.home / "list.csv", now=now)
         with self.ledger.write() as db:
-            runs.start(db, runs.find(db, self.name), now)
+            runs.start(db, runs.find(db, self.name), now, exchange="sandbox")
 
     def list(self, cells: Sequence[str]) -> None:
         (self.home / "list.csv").write_text("\n".join(["phone", *cells]) + "\n")

@@ -2,6 +2,7 @@
 
 connect.py            boto3 in; our types and our errors out
 connect_errors.py     what an error means for the call
+endpoint.py           is this address AWS's own, the stand-in's, or another?
 pacer.py, pacer.lua   one rate for all workers
 positions.py, positions.lua  how far the ledger has come, noted in Redis before each request leaves
 feed.py               due recipients → claimed attempts → Celery tasks

@@ -36,7 +36,7 @@ from campaigns.mistake import Mistake
 from campaigns.plain_logs import make_plain, plain_errors
 from campaigns.plain_text import complain
 from worker.children import stop_with_parent
-from worker.connect_errors import Misconfigured
+from worker.connect_errors import Misconfigured, NeverSent
 from worker.events import listen
 from worker.health import report
 from worker.machine import machine, tcp_only
@@ -175,10 +175,14 @@ def _open(**_: Any) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         keep_to_own_ledger(app, _prefix())
-        machine().connect.region  # noqa: B018
+        machine().connect.verify()
     except (Mistake, Misconfigured) as mistake:
         complain(mistake)
         raise SystemExit(2) from None
+    except NeverSent as silence:
+        # The sandbox is only just starting, perhaps: this process may be started again, and find it.
+        complain(silence)
+        raise SystemExit(1) from None
 
 
 def _prefix() -> str:
@@ -204,7 +208,7 @@ def _report_worker(sender: Any, **_: Any) -> None:
         # worker.tasks imports this module, so it cannot be imported above.
         from worker.tasks import feed_task
 
-        if machine().settings.events_queue_url is not None:
+        if machine().settings.listens:
             # Nobody waits for this thread at the end: what it had not recorded, the queue gives out again.
             listen(machine(), feed_task)
         # Whoever is due now need not wait for the scheduler, which first rings a second after its start.

@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import botocore
+import botocore.session
 from botocore.awsrequest import (
     AWSHTTPConnection,
     AWSHTTPConnectionPool,
@@ -26,7 +27,20 @@ from botocore.config import Config
 
 from campaigns.campaign import ConnectOptions
 from campaigns.plain_text import visible
-from worker.connect_errors import Ambiguous, ConnectError, Misconfigured, Refused, Stage, Withheld, judged
+from campaigns.side import Exchange
+from worker.connect_errors import (
+    Ambiguous,
+    ConnectError,
+    Misconfigured,
+    NeverSent,
+    Refused,
+    Stage,
+    Stray,
+    Withheld,
+    judged,
+)
+from worker.endpoint import NOT_A_TRIAL, endpoint, is_aws, real_calls_to_the_stand_in, shown, wrong_for
+from worker.sandbox.identity import HEADER
 
 # --- what goes in and comes out ---------------------------------------------------------------------------
 
@@ -83,11 +97,13 @@ class SearchPage:
 class _Departure:
     """The request in hand, followed to the wire."""
 
-    __slots__ = ("send_before", "stage")
+    __slots__ = ("send_before", "signed", "stage")
 
     def __init__(self, send_before: Callable[[], bool] | None = None) -> None:
         self.send_before = send_before
         self.stage = Stage.PREPARING
+        self.signed: bool | None = None
+        """Whether the answer says that it is the stand-in's; None while there is none."""
 
     def leave(self) -> None:
         """The last look, with the connection open and nothing written to it. Raises NeverSent."""
@@ -124,6 +140,14 @@ class _Watched:
             departure.leave()
         return super().request(*args, **more)  # type: ignore[misc] # urllib3's
 
+    def getresponse(self, *args: Any, **more: Any) -> Any:
+        # Here and not in a hook of botocore's: an answer that it cannot read would not come so far.
+        answer = super().getresponse(*args, **more)  # type: ignore[misc] # urllib3's
+        departure = _departure.get()
+        if departure is not None and departure.stage is Stage.SENT:
+            departure.signed = HEADER in answer.headers
+        return answer
+
 
 # The pools make their connections of this class; for requests that are not ours they are what they were.
 AWSHTTPConnectionPool.ConnectionCls = type("WatchedHTTP", (_Watched, AWSHTTPConnection), {})
@@ -139,11 +163,14 @@ class Connect:
     read_timeout_seconds: how long to wait for an answer after sending. Shorter than the shortest ring of
         15 s, so that nobody still waits for an answer when the call is over.
     max_connections: as many as there are threads, or connections are opened anew for the rest.
+    exchange: the side. Real calls are not sent to what says that it is the stand-in, and a trial's are sent
+        nowhere else: the address is asked before the first request, and each answer is looked at.
     """
 
     def __init__(
         self,
         *,
+        exchange: Exchange = "connect",
         read_timeout_seconds: float = 10.0,
         connect_timeout_seconds: float = 3.0,
         max_connections: int = 50,
@@ -159,13 +186,31 @@ class Connect:
             # be over; the token protects only while that call lives. This overrides AWS_MAX_ATTEMPTS.
             retries={"total_max_attempts": 1, "mode": "standard"},
         )
+        self._exchange = exchange
         self._made: Any = None
+        self._verify: str | bool = True
+        self._verified = False
         self._making = threading.Lock()
 
     @property
     def region(self) -> str:
         """The Region that the calls start from, such as "eu-central-1". Raises Misconfigured."""
-        return str(self._client().meta.region_name)
+        with self._making:
+            return str(self._make().meta.region_name)
+
+    @property
+    def elsewhere(self) -> str | None:
+        """Where the calls go, if that is not AWS's own address. Raises Misconfigured."""
+        with self._making:
+            url = str(self._make().meta.endpoint_url)
+        return None if is_aws(url) else shown(url)
+
+    def verify(self) -> None:
+        """Ask the address what it is, unless that is known.
+
+        Raises Misconfigured where this side's calls must not go, and NeverSent where a stand-in is silent.
+        """
+        self._client()
 
     def place(self, order: CallOrder, *, send_before: Callable[[], bool] | None = None) -> str:
         """Ring a number; returns Connect's contact_id. Sends one request or none.
@@ -178,7 +223,7 @@ class Connect:
         """
         request = request_of(order)
         client = self._client()
-        with _followed(_Departure(send_before), order.phone):
+        with self._followed(_Departure(send_before), order.phone):
             answer = client.start_outbound_voice_contact(**request)
         contact_id = answer.get("ContactId")
         if not contact_id or not isinstance(contact_id, str):
@@ -196,7 +241,7 @@ class Connect:
         """
         client = self._client()
         try:
-            with _followed(_Departure()):
+            with self._followed(_Departure()):
                 answer = client.describe_contact(InstanceId=instance_id, ContactId=contact_id)
         except Misconfigured as error:
             if error.status == 404:
@@ -218,7 +263,7 @@ class Connect:
         """
         client = self._client()
         try:
-            with _followed(_Departure()):
+            with self._followed(_Departure()):
                 client.stop_contact(InstanceId=instance_id, ContactId=contact_id)
         except ConnectError as error:
             if error.code in ("ContactNotFoundException", "ResourceNotFoundException"):
@@ -265,7 +310,7 @@ class Connect:
             }
         if next_token:
             request["NextToken"] = next_token
-        with _followed(_Departure()):
+        with self._followed(_Departure()):
             answer = client.search_contacts(**request)
         contacts = answer.get("Contacts")
         if not isinstance(contacts, list) or not all(isinstance(contact, dict) for contact in contacts):
@@ -287,20 +332,65 @@ class Connect:
             if self._made is not None:
                 self._made.close()
                 self._made = None
+                self._verified = False
 
     def _client(self) -> Any:
-        # Making a client is not safe in two threads at once; using one is.
+        """The client, when what answers there is what this side's calls are for."""
         with self._making:
-            if self._made is None:
-                try:
-                    # boto3 itself reads AWS_DEFAULT_REGION only; Lambda and the other SDKs say AWS_REGION.
-                    session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
-                    client: Any = session.client("connect", config=self._config)
-                except Exception as error:
-                    raise judged(error, Stage.PREPARING) from None
-                client.meta.events.register_last("before-send.connect", _complete)
-                self._made = client
-            return self._made
+            client = self._make()
+            if not self._verified:
+                found = endpoint(str(client.meta.endpoint_url), verify=self._verify)
+                if (wrong := wrong_for(self._exchange, found)) is not None:
+                    raise wrong
+                self._verified = True
+            return client
+
+    def _make(self) -> Any:
+        # Making a client is not safe in two threads at once; using one is.
+        if self._made is None:
+            try:
+                core = botocore.session.Session()
+                # boto3 itself reads AWS_DEFAULT_REGION only; Lambda and the other SDKs say AWS_REGION.
+                region = os.environ.get("AWS_REGION") or None
+                session = boto3.session.Session(botocore_session=core, region_name=region)
+                client: Any = session.client("connect", config=self._config)
+                bundle = core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+            except Exception as error:
+                raise judged(error, Stage.PREPARING) from None
+            client.meta.events.register_last("before-send.connect", _complete)
+            self._made = client
+            self._verify = bundle or True
+        return self._made
+
+    @contextmanager
+    def _followed(self, departure: _Departure, phone: str = "") -> Iterator[None]:
+        """Follow one request, and raise what its answer or its error means for the call."""
+        try:
+            with _followed(departure, phone):
+                yield
+        except ConnectError as error:
+            if (wrong := self._wrong_answer(departure)) is not None:
+                raise wrong from None
+            if isinstance(error, NeverSent) and not isinstance(error, Withheld):
+                # Whatever listens there the next time may be something else.
+                self._verified = False
+            raise
+        if (wrong := self._wrong_answer(departure)) is not None:
+            raise wrong
+
+    def _wrong_answer(self, departure: _Departure) -> ConnectError | None:
+        """The error that the other side has answered; then the address is asked before the next request."""
+        if departure.signed is None or departure.signed == (self._exchange == "sandbox"):
+            return None
+        self._verified = False
+        with self._making:
+            address = shown(str(self._make().meta.endpoint_url))
+        if departure.signed:
+            return real_calls_to_the_stand_in(address)
+        return Stray(
+            NOT_A_TRIAL,
+            f"this is a trial, and {address} is not the sandbox any more: the call may be a real one",
+        )
 
 
 def _complete(**_: Any) -> None:

@@ -61,6 +61,10 @@ class Ambiguous(ConnectError):
     """It may ring. Sending again may ring twice once the first call is over."""
 
 
+class Stray(Ambiguous):
+    """Something else than the stand-in has answered a trial. It may ring for real; no other may follow."""
+
+
 class Stage(Enum):
     """How far a request came. Only what has been sent can have rung."""
 

@@ -32,6 +32,7 @@ from worker.connect_errors import (
     NeverSent,
     NoCapacity,
     Refused,
+    Stray,
     Throttled,
     Withheld,
 )
@@ -203,6 +204,11 @@ class Dialer:
                 # The campaign stops before the attempt is due again, or it would be the next to fail.
                 self._recorded(order, lambda: self._pause(order.run_id, error))
                 return self._take_back(order, reason, seconds=0)
+            case Stray():
+                # The campaign stops before any other call of it may ring for real.
+                self._recorded(order, lambda: self._pause(order.run_id, error))
+                self._recorded(order, lambda: self._unknown(order, reason))
+                return "unknown"
             case Refused():
                 self._recorded(order, lambda: self._refuse(order, error.code, reason))
                 return "refused"

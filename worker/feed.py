@@ -43,6 +43,7 @@ def feed(
     tokens: Tokens = WITHOUT_SECRET,
     report_problem: Callable[[str | None], None] = lambda _: None,
     positions: Positions | None = None,
+    endpoint: str | None = None,
 ) -> int:
     """Top the queue up from the ledger, and close the runs that are over. Returns how many were released.
 
@@ -55,6 +56,8 @@ def feed(
     queued, nobody is dialing, and more would only be stale when somebody comes, each costing a slot.
 
     `tokens` makes the client tokens of new attempts.
+
+    `endpoint`: where calls go, if that is not AWS's own address.
 
     `report_problem` is told that calls wait for others to end, or that the ledger is stopped, or None.
 
@@ -80,6 +83,7 @@ def feed(
         limit=limit,
         tokens=tokens,
         noted=noted,
+        endpoint=endpoint,
     )
     if not released and (stopped := _stopped(ledger, began)):
         report_problem(stopped)

@@ -78,10 +78,16 @@ class Machine:
     def connect(self) -> Connect:
         """Amazon Connect."""
         return Connect(
+            exchange=self.settings.exchange,
             read_timeout_seconds=self.settings.read_timeout_seconds,
             connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
             max_connections=self.settings.dial_threads + 4,
         )
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where the calls go, if that is not AWS's own address. Raises Misconfigured."""
+        return self.connect.elsewhere
 
     @cached_property
     def start_pacer(self) -> Pacer:
@@ -110,8 +116,7 @@ class Machine:
     @cached_property
     def tokens(self) -> Tokens:
         """What names the attempts for Connect."""
-        secret = self.settings.token_secret
-        return Tokens(secret.get_secret_value().encode() if secret else None)
+        return tokens_of(self.settings)
 
     @property
     def search_after(self) -> timedelta:
@@ -169,6 +174,7 @@ class Machine:
         """What begins the runs of schedules."""
         return Firing(
             ledger=self.ledger,
+            exchange=self.settings.exchange,
             rejects=self.settings.data_dir / "rejects",
             clock=self.now,
             stopping=self.stopping.is_set,
@@ -227,6 +233,12 @@ class Machine:
         account = settings.account if settings.exchange == "connect" else f"{settings.account}-sandbox"
         bucket = bucket_name(account, self.connect.region, api)
         return Pacer(self.redis, bucket, rate, sleep=self.sleep, monotonic=monotonic)
+
+
+def tokens_of(settings: DialerSettings) -> Tokens:
+    """What names the attempts for Connect, with these settings' secret."""
+    secret = settings.token_secret
+    return Tokens(secret.get_secret_value().encode() if secret else None)
 
 
 @lru_cache(maxsize=1)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
 from worker.connect import CallOrder, Connect
-from worker.connect_errors import Ambiguous, ConnectError, NeverSent, Withheld
+from worker.connect_errors import Ambiguous, ConnectError, NeverSent, Stray, Withheld
 from worker.pacer import Pacer, PacerUnavailable, Slot
 
 _TRIES = 3
@@ -44,7 +44,7 @@ class Placing:
     def place(self) -> str:
         """Returns the contact_id. Raises the ConnectError that decides the attempt."""
         retrying = Retrying(
-            retry=retry_if_exception_type((NeverSent, Ambiguous)),
+            retry=retry_if_exception(_may_be_sent_again),
             wait=wait_exponential(multiplier=0.25, max=2),
             stop=self._enough,
             sleep=self.sleep,
@@ -55,6 +55,8 @@ class Placing:
     def _send(self) -> str:
         try:
             return self._on_a_slot()
+        except Stray:
+            raise  # whatever an earlier sending came to, no other may follow this one
         except Ambiguous as error:
             self._doubt = self._doubt or error
             raise self._doubt from error
@@ -114,3 +116,7 @@ class Placing:
         if self._doubt is None:
             return state.attempt_number >= _TRIES
         return self._left() <= state.upcoming_sleep
+
+
+def _may_be_sent_again(error: BaseException) -> bool:
+    return isinstance(error, NeverSent | Ambiguous) and not isinstance(error, Stray)

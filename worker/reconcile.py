@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.ledger.lost_calls import Entered, LostCall, enter, instances_of, refuse_while_dialing
 from worker.connect_errors import ConnectError, Throttled
 from worker.pacer import PacerUnavailable
@@ -56,6 +57,8 @@ class Reconciling:
 
     settling: Settling
     clock: Callable[[], datetime]
+    tokens: Tokens = WITHOUT_SECRET
+    """What names the attempts."""
     sleep: Callable[[float], None] = time.sleep
     report_progress: Callable[[datetime], None] = lambda _: None
     """Told up to when the calls have been looked at."""
@@ -104,6 +107,7 @@ class Reconciling:
             instance_id=instance_id,
             now=self.clock(),
             follow=self.settling.follow,
+            tokens=self.tokens,
             dry_run=dry_run,
         )
         found.entered[became] += 1

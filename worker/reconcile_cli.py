@@ -44,6 +44,7 @@ def reconcile(
     """
     from campaigns.requeue import since_when
     from campaigns.settings import load_settings
+    from worker.machine import tokens_of
     from worker.reconcile import NotReconciled, Reconciling
     from worker.settings import DialerSettings
 
@@ -54,6 +55,7 @@ def reconcile(
             found = Reconciling(
                 settling=settling,
                 clock=ledger.now,
+                tokens=tokens_of(settings),
                 report_progress=lambda at: None if as_json else say(f"  until {at:%Y-%m-%d %H:%M:%S} UTC"),
             ).reconcile(since_when(since, ledger.now()), dry_run=dry_run)
         except NotReconciled as error:
@@ -73,18 +75,20 @@ def _settling(settings: "DialerSettings", ledger: "Ledger") -> "Settling":
     """What searches, at a pace of its own."""
     from campaigns.mistake import Mistake
     from worker.connect import Connect
-    from worker.connect_errors import Misconfigured
+    from worker.connect_errors import Misconfigured, NeverSent
     from worker.pacer import Rate
     from worker.settings import CONNECT_TIMEOUT_SECONDS
     from worker.settle import Settling
     from worker.unshared_pacer import UnsharedPacer
 
     connect = Connect(
-        read_timeout_seconds=settings.read_timeout_seconds, connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS
+        exchange=settings.exchange,
+        read_timeout_seconds=settings.read_timeout_seconds,
+        connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
     )
     try:
-        connect.region  # noqa: B018
-    except Misconfigured as error:
+        connect.verify()
+    except (Misconfigured, NeverSent) as error:
         raise Mistake(str(error)) from None
     # Without Redis, which may not run yet after a restore; and not all of the quotas, as others may ask too.
     search, describe = settings.search_per_second * 0.8, settings.describe_per_second * 0.8

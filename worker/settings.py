@@ -5,7 +5,7 @@ import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -100,10 +100,6 @@ class DialerSettings(LedgerSettings):
         default=None,
         description="the secret that keys the client tokens, so that no number can be recovered from one",
     )
-    exchange: Literal["connect", "sandbox"] = Field(
-        default="connect",
-        description="what answers the calls: Amazon Connect, or the sandbox (set by --sandbox)",
-    )
 
     @field_validator("redis_url")
     @classmethod
@@ -176,6 +172,16 @@ class DialerSettings(LedgerSettings):
     def send_within_seconds(self) -> float:
         """How long after `dialing` was written a request may leave: its answer must come within the lease."""
         return self.lease.total_seconds() - CONNECT_TIMEOUT_SECONDS - self.read_timeout_seconds - 2
+
+    @property
+    def listens(self) -> bool:
+        """Whether this side takes contact events off their queue.
+
+        A trial takes no real call's events, unless a stand-in for SQS has the queue.
+        """
+        return self.events_queue_url is not None and (
+            self.exchange == "connect" or bool(os.environ.get("AWS_ENDPOINT_URL_SQS"))
+        )
 
     @property
     def runtime_dir(self) -> Path:

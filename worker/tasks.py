@@ -50,6 +50,7 @@ def feed_task() -> None:
             limit=settings.call_limit,
             clock=machine().now,
             tokens=machine().tokens,
+            endpoint=machine().endpoint,
             report_problem=lambda problem: machine().note("feed", problem),
             positions=machine().positions,
         )

@@ -9,6 +9,7 @@
     positions.py how far the ledger has come, and whether it has gone back
     lost_calls.py  calls that a ledger which has gone back does not know, entered again
     runs.py      the runs of campaigns: begun, started, paused, cancelled, finished
+    binding.py   which side dials a campaign, decided once
     choices.py   what a campaign's file says, and what a change of it may not do
     suppressions.py  numbers that are never called
     suppression_book.py  what the list of them says, and has said

@@ -40,7 +40,7 @@ _RUNNING = (
         runs.c.number,
         runs.c.turn,
         runs.c.released_until,
-        runs.c.exchange,
+        runs.c.endpoint,
         runs.c.campaign_id,
         campaigns.c.name,
         campaigns.c.choices,
@@ -79,6 +79,7 @@ def claim(
     limit: CallLimit | None = None,
     tokens: Tokens = WITHOUT_SECRET,
     noted: Reached | None = None,
+    endpoint: str | None = None,
 ) -> list[Claim]:
     """Claim due recipients until `keep_queued` attempts are queued, in fair shares between the running runs.
 
@@ -86,8 +87,9 @@ def claim(
     more than one. A returned attempt is claimed again under its number and its token. `ahead` is how much of
     a campaign's own rate may be released at once. `limit`: the calls that an instance may have in progress;
     what is released counts among them. `tokens` names the new attempts; those that exist keep their tokens.
-    `noted`: how far the ledger has come as was noted outside, read before
-    this call; a ledger that is behind it is stopped, and nothing is claimed from one that is.
+    `noted`: how far the ledger has come as was noted outside, read before this call; a ledger that is behind
+    it is stopped, and nothing is claimed from one that is. `endpoint`: where their calls will go, if that is
+    not AWS's own address.
     """
     known = known_of(ledger, noted)
     with ledger.write() as db:
@@ -113,7 +115,7 @@ def claim(
         ]
         claims: list[Claim] = []
         for run, part in zip(running, share(room, contenders, rooms), strict=True):
-            _note_share(db, run, part, exchange, now, ahead)
+            _note_share(db, run, part, endpoint, now, ahead)
             claims += _queue(db, run, due[run.id][: part.sends], now, lease, tokens)
         return claims
 
@@ -248,7 +250,8 @@ def _due_by_run(
 
 
 def _may_dial(exchange: str) -> Any:
-    return or_(runs.c.exchange.is_(None), runs.c.exchange == exchange)
+    # A run that no side was decided for is nobody's: whoever claimed it first would decide by a race.
+    return runs.c.exchange == exchange
 
 
 def _campaign(ledger: Ledger, db: Connection, run: Any) -> Campaign:
@@ -297,14 +300,14 @@ def _released_until(run: Any, rate: float, now: datetime, ahead: timedelta) -> d
 
 
 def _note_share(
-    db: Connection, run: Any, part: Share, exchange: str, now: datetime, ahead: timedelta
+    db: Connection, run: Any, part: Share, endpoint: str | None, now: datetime, ahead: timedelta
 ) -> None:
     values: dict[str, Any] = {}
     if part.turn != run.turn:
         values["turn"] = part.turn
     if part.sends:
-        if run.exchange is None:
-            values["exchange"] = exchange
+        if run.endpoint != endpoint:
+            values["endpoint"] = endpoint
         rate = run.choices["pacing"]["calls_per_second"]
         if rate is not None:
             used = timedelta(seconds=part.sends / rate)

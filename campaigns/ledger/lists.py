@@ -19,6 +19,7 @@ from campaigns.ledger.rules import Judged, judge_again, rehearse
 from campaigns.ledger.schedules import Fire
 from campaigns.ledger.staging import Batch, Miscounted, stage
 from campaigns.ledger.tables import loads
+from campaigns.side import Exchange
 
 _SUPPRESSED_OR_WAITING = """
     CASE WHEN EXISTS (
@@ -170,10 +171,13 @@ class Entered:
     judged: Judged
 
 
-def put_schedule(ledger: Ledger, campaign: Campaign, folder: Path, now: datetime) -> Entered:
+def put_schedule(
+    ledger: Ledger, campaign: Campaign, folder: Path, now: datetime, *, exchange: Exchange
+) -> Entered:
     """Enter a campaign, or what has changed in its file, and let it begin runs by itself from now on.
 
-    `folder`: from where its lists are found. Raises Mistake for a change that cannot be made.
+    `folder`: from where its lists are found. `exchange`: the side that dials them. Raises Mistake for a
+    change that cannot be made, another side among them.
     """
     with ledger.connection() as db:
         db.detach()  # as for a list: judging leaves a table behind
@@ -191,7 +195,7 @@ def put_schedule(ledger: Ledger, campaign: Campaign, folder: Path, now: datetime
             judged = Judged()
             if was is not None and was.redial != campaign.redial:
                 judged = judge_all(db, campaign_id, was, campaign)
-            new = schedules.enter(db, campaign_id, folder, now)
+            new = schedules.enter(db, campaign_id, folder, now, exchange=exchange)
         return Entered(new, changes(was, campaign) if was is not None else (), judged)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, or_, select, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
-from campaigns.client_token import client_token
+from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.identity import identity_of
 from campaigns.ledger.runs import OPERATOR_ALL, PAUSED_WITH_ALL
@@ -65,6 +65,7 @@ class _Candidate:
     campaign: Campaign
     latest: Any
     """The latest attempt, or None."""
+    tokens: Tokens
 
     @property
     def in_doubt(self) -> bool:
@@ -90,7 +91,7 @@ class _Candidate:
         """The token of the attempt with this number."""
         if self.latest is not None and self.latest.number == number:
             return str(self.latest.client_token)
-        return client_token(self.campaign.name, self.person.run_number, self.person.key, number)
+        return self.tokens.of(self.campaign.name, self.person.run_number, self.person.key, number)
 
     def may_be_in_doubt(self, call: LostCall) -> bool:
         """Whether the call may be that of the attempt in doubt."""
@@ -134,11 +135,13 @@ def enter(
     instance_id: str,
     now: datetime,
     follow: bool,
+    tokens: Tokens = WITHOUT_SECRET,
     dry_run: bool = False,
 ) -> Entered:
     """Find out whose call it was, and enter it. A call that was entered before changes nothing.
 
-    `follow`: whether outcomes are asked for. `dry_run`: say what would become of it, and change nothing.
+    `follow`: whether outcomes are asked for. `tokens`: what named the attempts that were lost. `dry_run`: say
+    what would become of it, and change nothing.
     Raises Mistake if a campaign that it may be of is being dialed.
     """
     with ledger.read() if dry_run else ledger.write() as db:
@@ -147,7 +150,7 @@ def enter(
             ledger.in_turn(db, Errand.SETTLE)
         if _known(db, call.contact_id):
             return Entered.KNOWN
-        candidates = _candidates(ledger, db, call, exchange, instance_id, hold=not dry_run)
+        candidates = _candidates(ledger, db, call, exchange, instance_id, tokens, hold=not dry_run)
         by_token = _by_token(db, call, candidates)
         if isinstance(by_token, Entered):
             return by_token
@@ -183,7 +186,14 @@ def _known(db: Connection, contact_id: str) -> bool:
 
 
 def _candidates(
-    ledger: Ledger, db: Connection, call: LostCall, exchange: str, instance_id: str, *, hold: bool
+    ledger: Ledger,
+    db: Connection,
+    call: LostCall,
+    exchange: str,
+    instance_id: str,
+    tokens: Tokens,
+    *,
+    hold: bool,
 ) -> list[_Candidate]:
     if call.phone is None:
         return []
@@ -215,7 +225,7 @@ def _candidates(
             raise Mistake(f"{campaign.name} is being dialed; stop all dialing first: dialer pause --all")
         latest = select(attempts).where(attempts.c.recipient_id == person.id)
         latest = latest.where(attempts.c.number == person.attempts)
-        found.append(_Candidate(person, campaign, db.execute(latest).one_or_none()))
+        found.append(_Candidate(person, campaign, db.execute(latest).one_or_none(), tokens))
     return found
 
 

@@ -107,7 +107,7 @@ def test_a_story_goes_from_the_list_to_what_comes_next(desk: "Desk") -> None:
     desk.ended(one, Outcome.BUSY, redial_at=desk.noon + timedelta(minutes=10))
     (story,) = explain(desk.ledger, "reminders", "key-1", desk.noon)
     assert told(story, desk.noon) == [
-        "+14150000001, key key-1: waiting",
+        "+14150000001, key key-1: waiting (real calls)",
         f"  {clock(desk)}  loaded from line 2 of people.csv",
         f"  attempt 1, client token {one.client_token}",
         f"    {clock(desk)}  queued",
@@ -212,7 +212,7 @@ def test_whoever_is_never_found_again_and_again_is_held(desk: "Desk") -> None:
         unknown(desk, claimed)
         never_found(desk)
     lines = telling(desk)
-    assert lines[0] == "+14150000001, key key-1: held"
+    assert lines[0] == "+14150000001, key key-1: held (real calls)"
     assert lines[-2:] == [
         "    rule: held: 3 attempts were not found, so a person has to look at it",
         "  next: nobody can tell whether it rang, and it is not dialed again by itself; "
@@ -375,7 +375,8 @@ def test_whoever_waits_is_told_for_what(desk: "Desk") -> None:
     """A campaign that is not started, or paused, and a number that is suppressed keep people waiting."""
     desk.load(desk.campaign(), desk.people(1))
     assert telling(desk)[1:] == [
-        "  next, due now: attempt 1 is dialed, once the campaign is started: dialer start reminders"
+        "  next, due now: attempt 1 is dialed, once the campaign is started: dialer start reminders, "
+        "or for a trial: dialer start reminders --sandbox"
     ]
     desk.start()
     assert telling(desk)[1:] == ["  next, due now: attempt 1 is dialed"]
@@ -386,7 +387,7 @@ def test_whoever_waits_is_told_for_what(desk: "Desk") -> None:
     ]
     desk.suppress("+14150000001")
     assert telling(desk) == [
-        "+14150000001, key key-1: waiting",
+        "+14150000001, key key-1: waiting (real calls)",
         f"  {clock(desk)}  on the suppression list: asked to",
         "  next: it is not dialed: the number is on the suppression list by now",
     ]

@@ -31,6 +31,7 @@ from worker.connect_errors import (
     judged,
     judged_answer,
 )
+from worker.sandbox.identity import PATH
 
 INSTANCE = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
 FLOW = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
@@ -83,6 +84,10 @@ class Wire:
 
             def handle(self) -> None:
                 while request := read_request(self.rfile):
+                    if request["path"].endswith(PATH):
+                        # Asked before the first request whether it is the stand-in: it does not know.
+                        self.wfile.write(http(404)(wire))
+                        continue
                     wire.requests.append(request)
                     reply = answer(wire)
                     if reply is None:
@@ -406,6 +411,7 @@ def test_last_look_comes_after_the_connection(
 ) -> None:
     """A resolver that takes its time cannot make a request leave late: it is asked with the socket open."""
     wire = serve(PLACED)
+    connect.verify()  # which resolves the name for itself
     seconds = 0.0
     resolve = socket.getaddrinfo
 

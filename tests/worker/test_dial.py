@@ -36,6 +36,7 @@ from worker.connect_errors import (
 from worker.dial import Dialer
 from worker.pacer import Pacer, Rate, bucket_name
 from worker.rescue import rescue
+from worker.sandbox.server import SandboxOptions, running_sandbox
 
 LEASE = timedelta(seconds=30)
 PERSON = "+14155550100"
@@ -409,13 +410,14 @@ def test_refused_call_is_done(
 
 
 def test_misconfiguration_pauses_the_campaign(
-    book: Any, make_dialer: MakeDialer, connect_to: Callable[..., Connect], exchange: Any
+    book: Any, make_dialer: MakeDialer, connect_to: Callable[..., Connect]
 ) -> None:
     """A fault of all calls stops the campaign with the reason, and costs nobody an attempt."""
     name = book.load(number(0), number(1))
     claim, other = book.claim()
-    wrong = connect_to(exchange.url + "/elsewhere")
-    assert make_dialer(connect=wrong).dial(claim) == "returned"
+    with running_sandbox(SandboxOptions(port=0, incognito=True)) as url:
+        wrong = connect_to(f"{url}/elsewhere")
+        assert make_dialer(connect=wrong).dial(claim) == "returned"
     run = book.run(name)
     assert (run.state, run.reason_code) == ("paused", "UnknownOperationException")
     assert run.reason.startswith("UnknownOperationException: check AWS_ENDPOINT_URL_CONNECT")

@@ -246,10 +246,10 @@ def test_fair_shares_by_weight(desk: "Desk") -> None:
 
 
 def test_a_trial_and_the_real_thing_never_mix(desk: "Desk") -> None:
-    """The first claim binds a campaign to Connect or to the sandbox; the other side gets nobody from it."""
-    desk.started(4)
+    """The start binds a campaign to Connect or to the sandbox; the other side gets no recipient from it."""
+    desk.started(4, exchange="sandbox")
+    assert desk.claim(exchange="connect") == []
     (first,) = desk.claim(keep_queued=1, exchange="sandbox")
-    assert desk.run().exchange == "sandbox"
     assert desk.claim(exchange="connect") == []
     assert isinstance(desk.dial(first, exchange="connect"), NotNow)
     (again,) = desk.claim(keep_queued=1, exchange="sandbox")
@@ -259,18 +259,11 @@ def test_a_trial_and_the_real_thing_never_mix(desk: "Desk") -> None:
 
 def test_room_is_counted_for_each_exchange(desk: "Desk") -> None:
     """What a trial has queued takes no room from the real campaigns."""
-    desk.started(10, "trial")
+    desk.started(10, "trial", exchange="sandbox")
     assert len(desk.claim(keep_queued=5, exchange="sandbox")) == 5
     desk.started(10, "real")
     assert len(desk.claim(keep_queued=5)) == 5
     assert (len(desk.attempts("trial")), len(desk.attempts("real"))) == (5, 5)
-
-
-def test_a_campaign_without_a_claim_is_not_bound(desk: "Desk") -> None:
-    """Running without anybody due binds a campaign to nothing."""
-    desk.load(desk.campaign(), [])
-    desk.start()
-    assert (desk.claim(), desk.run().exchange) == ([], None)
 
 
 def test_rescue_leaves_alone_what_is_within_its_lease(desk: "Desk") -> None:
@@ -329,7 +322,7 @@ def test_rescue_after_a_cancellation_gives_up(desk: "Desk") -> None:
 
 def test_when_the_workers_stop_the_queued_are_taken_back(desk: "Desk") -> None:
     """Of the exchange whose workers have stopped, and of no other."""
-    desk.started(3, "trial")
+    desk.started(3, "trial", exchange="sandbox")
     desk.claim(exchange="sandbox")
     desk.started(3, "real")
     (first, *_) = desk.claim()

@@ -191,7 +191,7 @@ def test_dialing_asks_for_the_suppression_list(desk: "Desk") -> None:
 
 def test_dialing_through_the_other_exchange_is_refused(desk: "Desk") -> None:
     """A task that strayed into the other side's queue goes back, uncharged."""
-    desk.started(1)
+    desk.started(1, exchange="sandbox")
     (claimed,) = desk.claim(exchange="sandbox")
     assert isinstance(desk.dial(claimed, exchange="connect"), NotNow)
     assert (desk.attempt(claimed).state, desk.states()) == ("returned", ["waiting"])
@@ -283,7 +283,7 @@ def test_a_late_no_leaves_a_newer_attempt_alone(desk: "Desk") -> None:
 
 def test_only_its_own_exchange_follows_a_call(desk: "Desk") -> None:
     """Connect knows nothing of the sandbox's calls, and would have to call them lost."""
-    desk.started(1)
+    desk.started(1, exchange="sandbox")
     (claimed,) = desk.claim(exchange="sandbox")
     desk.dial(claimed, exchange="sandbox")
     desk.placed(claimed)
