@@ -187,6 +187,21 @@ def test_old_copy_that_does_not_know_the_operators_word_is_stopped(desk: "Desk")
     assert [type(desk.dial(claimed)) for claimed in desk.claim()] == [Order, Order]
 
 
+def test_backup_that_was_let_go_on_before_anybody_compared_it_goes_on(desk: "Desk") -> None:
+    """Restored, reconciled and resumed before a worker has started: its epoch is newer than all before."""
+    desk.started(1)
+    then = saved(desk.ledger)
+    for minutes in (1, 2):
+        with desk.ledger.write() as db:
+            let_go_on(db, desk.noon + timedelta(minutes=minutes))
+    desk.dial(*desk.claim())
+    known = known_of(desk.ledger)
+    set_back(desk.ledger, then)
+    with desk.ledger.write() as db:
+        let_go_on(db, desk.noon + timedelta(minutes=3))
+    assert check(desk.ledger, known)
+
+
 def test_task_of_another_ledger_is_told_by_its_token(desk: "Desk") -> None:
     """It names an attempt and a fence that fit, and another token: nothing moves."""
     desk.started(1)
