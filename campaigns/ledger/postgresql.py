@@ -63,7 +63,8 @@ def postgresql_engine(url: URL, *, read_only: bool = False) -> Engine:
         )
     except (NoSuchModuleError, ModuleNotFoundError):
         raise Mistake('PostgreSQL needs its driver: pip install "connect-batch-dialer[postgres]"') from None
-    begin = _BEGIN.format(access="READ ONLY" if read_only else "READ WRITE", idle=IDLE_SECONDS)
+    # Not READ WRITE else: on a standby that would be another error than the writing itself.
+    begin = _BEGIN.format(access="READ ONLY" if read_only else "", idle=IDLE_SECONDS)
     told = False
 
     @event.listens_for(engine, "connect")
