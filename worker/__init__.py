@@ -21,6 +21,7 @@ tasks.py              thin Celery wrappers around the verbs
 health.py             every process reports that it lives
 beat.py               the scheduler
 machine.py            one process's parts, put together
+worker_options.py     what a worker may be started with
 app.py                the Celery app and its schedule
 sandbox/              a stand-in for Amazon Connect, over HTTP, for trials and tests
 children.py           child processes: started, watched, stopped in order
