@@ -10,7 +10,6 @@ import typer
 
 from campaigns.command_line import Name, app, put, recipients, the_ledger
 from campaigns.mistake import Mistake
-from campaigns.plain_text import visible
 
 
 @app.command(epilog="Example: dialer cancel clinic-reminders --yes")
@@ -68,4 +67,4 @@ def _confirm_cancelling(name: str, *, already: bool, hang_up: bool) -> None:
         question = f"Hang up the calls of {name} that are in progress?"
     else:
         question = f"Cancel {name} for ever{', and hang up its calls in progress' if hang_up else ''}?"
-    typer.confirm(visible(question), abort=True)
+    typer.confirm(question, abort=True)

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,7 +78,10 @@ def test_a_real_campaign_beside_a_trials_workers_waits_for_real_ones(office: Off
     office.do("load", "campaign.toml", "list.csv")
     office.do("start", "story")
     log = office.home / ".dialer" / "logs" / "control.log"
-    office.until(lambda: log.exists() and log.read_text().count("dialer.feed") >= 3, "rounds of feeding")
+    office.until(lambda: log.exists() and " ready." in log.read_text(), "the trial's workers' start")
+    ready = time.monotonic()
+    # Observed for as long as all of them would have been dialed.
+    office.until(lambda: time.monotonic() > ready + 4, "the passing of four seconds")
     office.until(lambda: "only a trial's processes are there" in office.status()["reason"], "the reason")
     found = office.status()
     assert (found["state"], found["exchange"], found["recipients"]["waiting"]) == ("running", "connect", 8)

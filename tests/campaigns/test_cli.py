@@ -306,7 +306,8 @@ def test_explain_tells_one_recipients_story(loaded: Dialer) -> None:
     assert head == "+14155550102: waiting"
     assert line.endswith("  loaded from line 3 of list.csv")
     assert comes_next == (
-        "  next, due now: attempt 1 is dialed, once the campaign is started: dialer start reminders"
+        "  next, due now: attempt 1 is dialed, once the campaign is started: dialer start reminders, "
+        "or for a trial: dialer start reminders --sandbox"
     )
     found = loaded("explain", "reminders", "+14155550102", "--json").json
     assert found["name"] == "reminders"

@@ -225,6 +225,7 @@ def test_status_of_a_campaign_that_has_not_begun(entered: Dialer) -> None:
 
 def test_alarm_is_in_every_status(entered: Dialer, ledger: Ledger) -> None:
     """What a run waits for, and until when; and what became of it."""
+    attend(ledger)
     each = the_one(ledger)
     at = next(fires(each.options, each.since))
     assert schedules.wait(ledger, each, at, "2026.csv: there is no such file", at)
@@ -356,7 +357,7 @@ def test_zone_that_this_machine_does_not_know(entered: Dialer, ledger: Ledger) -
         "clinic: 0 9 * * MON-FRI, America/Coyhaique_New (real calls)",
         alarm,
     )
-    assert "other: 0 9 * * MON-FRI, Europe/Berlin" in listed
+    assert "other: 0 9 * * MON-FRI, Europe/Berlin (real calls)" in listed
     found = {each["name"]: each for each in entered("schedule", "--json").json["schedules"]}
     assert (found["clinic"]["next"], len(found["other"]["next"])) == ([], 3)
     assert entered("pause", "clinic").code == entered("cancel", "clinic", "--yes").code == 0

@@ -583,6 +583,16 @@ def test_fault_of_deciding_keeps_no_other_from_its_time(
     assert [each.trouble.state for each in scheduled(station.ledger)] == ["skipped", "skipped"]
 
 
+def test_a_schedule_of_the_other_side_is_left_alone(station: Station) -> None:
+    """A trial's control process neither begins its runs nor gives them up; its own one finds it as it was."""
+    station.now = NOON + 3 * HOUR
+    trials = Firing(station.ledger, "sandbox", station.folder / "data" / "rejects", lambda: station.now)
+    assert trials.fire() == 0
+    (each,) = scheduled(station.ledger)
+    assert (each.since, each.trouble, each.last) == (NOON, None, None)
+    assert station.fire(station.now) == 1
+
+
 # --- in the control process -------------------------------------------------------------------------------
 
 

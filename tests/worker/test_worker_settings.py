@@ -162,3 +162,14 @@ def test_dotenv_is_read_but_does_not_overrule(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("DIALER_BURST")
     settings = load_settings(DialerSettings)
     assert (settings.burst, settings.calls_per_second) == (7, 4.0)
+
+
+def test_a_trial_takes_no_events_of_real_calls_off_their_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a stand-in for SQS may be read by it; they would be missing in the real campaigns."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL_SQS", raising=False)
+    queue = "https://sqs.us-east-1.amazonaws.com/123456789012/events"
+    assert not DialerSettings().listens
+    assert DialerSettings(events_queue_url=queue).listens
+    assert not DialerSettings(events_queue_url=queue, exchange="sandbox").listens
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:5000")
+    assert DialerSettings(events_queue_url=queue, exchange="sandbox").listens
