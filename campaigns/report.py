@@ -131,6 +131,7 @@ class Status:
                 "searched": self.figures.unknowns.searched,
                 "held": self.figures.recipients.get(RecipientState.HELD, 0),
                 "not_found": self.figures.unknowns.not_found,
+                "untold": self.figures.unknowns.untold,
             },
             "calls_per_second": round(self.calls_per_second, 3),
             "finishes_at": self.finishes_at.isoformat(timespec="seconds") if self.finishes_at else None,
@@ -242,14 +243,20 @@ def searched(numbers: Figures) -> str | None:
 
 
 def held(run: Run, numbers: Figures) -> str | None:
-    """How many are held because nobody can tell whether they rang; None if there are none."""
-    count = numbers.recipients.get(RecipientState.HELD, 0)
-    if not count:
+    """How many are held, and why; None if there are none."""
+    untold = numbers.unknowns.untold
+    in_doubt = numbers.recipients.get(RecipientState.HELD, 0) - untold
+    parts = []
+    if in_doubt > 0:
+        parts.append(f"{in_doubt:,} held: a call to them may have rung and nobody can tell")
+    if untold:
+        parts.append(
+            f"{untold:,} held: Connect has not told how their calls ended; another attempt: "
+            f"dialer requeue {run.name} --outcome no_outcome"
+        )
+    if not parts:
         return None
-    return (
-        f"{count:,} held: a call to them may have rung and nobody can tell; "
-        f"see: dialer explain {run.name} --unknown"
-    )
+    return "; ".join([*parts, f"see: dialer explain {run.name} --unknown"])
 
 
 def _stopped(db: "Connection") -> Identity | None:

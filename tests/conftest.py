@@ -43,6 +43,7 @@ from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, metadata, recipien
 from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.recipient import Recipient
 from campaigns.side import Exchange
+from campaigns.stranger import Stranger
 from tests.batches import laid_out
 from worker.cli import main
 
@@ -374,8 +375,9 @@ class Desk:
 
     def found(self, claimed: Claim, contact_id: str, follow_at: datetime | None = NOON) -> bool:
         """The search for an unknown attempt has shown its call."""
-        this = (self.ledger, claimed.attempt_id, claimed.fence, contact_id)
-        return mark_found(*this, placed_at=NOON, follow_at=follow_at, evidence="found")
+        call = Stranger(contact_id, NOON, self.person(claimed).phone)
+        this = (self.ledger, claimed.attempt_id, claimed.fence, call)
+        return mark_found(*this, follow_at=follow_at, evidence="found")
 
     def suppress(self, *phones: str) -> None:
         """Put numbers on the suppression list."""

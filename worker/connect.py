@@ -72,6 +72,7 @@ class CallReport:
     """Such as VOICEMAIL_BEEP; only where detection was asked for."""
     phone: str | None
     attributes: Mapping[str, str]
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Listed:
 
     contact_id: str
     initiated_at: datetime
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,9 @@ class SearchPage:
     next_token: str | None
     """Names the next page; None after the last one."""
 
+
+_NO_SUCH_CONTACT = ("ContactNotFoundException", "ResourceNotFoundException")
+"""What Connect calls a contact that it does not know. Any other 404 comes from something else on the way."""
 
 # --- the client -------------------------------------------------------------------------------------------
 
@@ -244,7 +249,7 @@ class Connect:
             with self._followed(_Departure()):
                 answer = client.describe_contact(InstanceId=instance_id, ContactId=contact_id)
         except Misconfigured as error:
-            if error.status == 404:
+            if error.status == 404 and error.code in _NO_SUCH_CONTACT:
                 return None
             raise
         contact = answer.get("Contact")
@@ -266,7 +271,7 @@ class Connect:
             with self._followed(_Departure()):
                 client.stop_contact(InstanceId=instance_id, ContactId=contact_id)
         except ConnectError as error:
-            if error.code in ("ContactNotFoundException", "ResourceNotFoundException"):
+            if error.code in _NO_SUCH_CONTACT:
                 return False
             raise
         return True
@@ -279,10 +284,12 @@ class Connect:
         next_token: str | None = None,
         *,
         attribute: tuple[str, Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> SearchPage:
-        """The voice calls that were started through the API in that time, whoever started them.
+        """The voice calls that were started through the API in that time, by any program.
 
-        `attribute`: only those of which this attribute has one of these values, 20 at most.
+        `attribute`: only those of which this attribute has one of these values, 20 at most. `names`: only
+        those with one of these names, 100 at most of 128 characters each.
 
         A call may appear late (the delay is not documented), perhaps not before it is over. Amazon's console
         shows 10,000 results of a query at most, so ask for less time.
@@ -308,6 +315,8 @@ class Connect:
                 "Criteria": [{"Key": name, "Values": list(values)}],
                 "MatchType": "MATCH_ALL",
             }
+        if names is not None:
+            request["SearchCriteria"]["Name"] = {"SearchText": list(names), "MatchType": "MATCH_EXACT"}
         if next_token:
             request["NextToken"] = next_token
         with self._followed(_Departure()):
@@ -319,7 +328,11 @@ class Connect:
             )
         return SearchPage(
             [
-                Listed(_plain(contact["Id"]), contact["InitiationTimestamp"].astimezone(UTC))
+                Listed(
+                    _plain(contact["Id"]),
+                    contact["InitiationTimestamp"].astimezone(UTC),
+                    contact.get("Name") or None,
+                )
                 for contact in contacts
                 if contact.get("Id") and contact.get("InitiationTimestamp")
             ],
@@ -456,7 +469,7 @@ def request_of(order: CallOrder) -> dict[str, Any]:
         "RingTimeoutInSeconds": options.ring_timeout_seconds,
         "TrafficType": options.traffic_type,
         "CampaignId": options.campaign_id,
-        "Name": options.name,
+        "Name": options.name_of(order.client_token),
         "Description": options.description,
         "RelatedContactId": options.related_contact_id,
         "References": {
@@ -500,6 +513,7 @@ def _report(contact: Mapping[str, Any]) -> CallReport:
         answering_machine_status=contact.get("AnsweringMachineDetectionStatus") or None,
         phone=endpoint.get("Address") or None,
         attributes=dict(contact.get("Attributes") or {}),
+        name=contact.get("Name") or None,
     )
 
 

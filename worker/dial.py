@@ -137,19 +137,19 @@ class Dialer:
         try:
             contact_id = placing.place()
         except ConnectError as error:
-            return self._record_failure(order, error)
+            return self._record_failure(order, error, placing.replays)
         except BaseException as error:
             # Nobody can say whether the request left, so this must not look as if it had not.
             # Its name only: an exception's text may hold the number.
             reason = f"{type(error).__name__} in the dialer itself"
-            self._recorded(order, lambda: self._unknown(order, reason))
+            self._recorded(order, lambda: self._unknown(order, reason, placing.replays))
             if not isinstance(error, Exception):
                 raise
             # The places without the texts, which may hold the number as well.
             where = _Unforeseen(reason).with_traceback(error.__traceback__)
             log.error("attempt %d: %s", order.attempt_id, reason, exc_info=where)
             return "unknown"
-        return self._record_placed(order, contact_id)
+        return self._record_placed(order, contact_id, placing.replays)
 
     def _not_now(self, claim: Claim, found: NotNow) -> Dialed:
         if found.code not in (WENT_BACK, OTHER_LEDGER):
@@ -170,7 +170,7 @@ class Dialer:
             return left
         return min(left, (order.closes_at - self.clock()).total_seconds())
 
-    def _record_placed(self, order: Order, contact_id: str) -> Dialed:
+    def _record_placed(self, order: Order, contact_id: str, replays: int) -> Dialed:
         # Before anything else, so that not even a ledger that is lost loses the call.
         log.info("attempt %d: %s is contact %s", order.attempt_id, masked(order.phone), contact_id)
         self.report_problem(None)
@@ -179,14 +179,20 @@ class Dialer:
         recorded = self._recorded(
             order,
             lambda: mark_placed(
-                self.ledger, order.attempt_id, order.fence, contact_id, now=now, follow_at=follow_at
+                self.ledger,
+                order.attempt_id,
+                order.fence,
+                contact_id,
+                now=now,
+                follow_at=follow_at,
+                replays=replays,
             ),
         )
         if not recorded:
             log.error("attempt %d: contact %s could not be recorded", order.attempt_id, contact_id)
         return "placed"
 
-    def _record_failure(self, order: Order, error: ConnectError) -> Dialed:
+    def _record_failure(self, order: Order, error: ConnectError, replays: int) -> Dialed:
         reason = f"{error.code}: {error.reason}"
         log.warning("attempt %d: %s: %s", order.attempt_id, masked(order.phone), reason)
         match error:
@@ -207,19 +213,26 @@ class Dialer:
             case Stray():
                 # The campaign stops before any other call of it may ring for real.
                 self._recorded(order, lambda: self._pause(order.run_id, error))
-                self._recorded(order, lambda: self._unknown(order, reason))
+                self._recorded(order, lambda: self._unknown(order, reason, replays))
                 return "unknown"
             case Refused():
                 self._recorded(order, lambda: self._refuse(order, error.code, reason))
                 return "refused"
             case _:
-                self._recorded(order, lambda: self._unknown(order, reason))
+                self._recorded(order, lambda: self._unknown(order, reason, replays))
                 return "unknown"
 
-    def _unknown(self, order: Order, reason: str) -> bool:
+    def _unknown(self, order: Order, reason: str, replays: int) -> bool:
         now = self.clock()
-        settle_at = now + self.timing.search_after
-        return mark_unknown(self.ledger, order.attempt_id, order.fence, reason, now=now, settle_at=settle_at)
+        return mark_unknown(
+            self.ledger,
+            order.attempt_id,
+            order.fence,
+            reason,
+            now=now,
+            settle_at=now + self.timing.search_after,
+            replays=replays,
+        )
 
     def _slow_down(self) -> None:
         try:

@@ -17,6 +17,7 @@ from campaigns.ledger import Ledger, open_ledger
 from campaigns.ledger.clock import monotonic
 from campaigns.ledger.identity import read_identity
 from campaigns.settings import load_settings
+from worker.answers import Answers
 from worker.connect import Connect
 from worker.dial import Dialer, Timing
 from worker.event_queue import EventQueue
@@ -37,6 +38,8 @@ class Machine:
     stopping: threading.Event
     problems: dict[str, str] = field(default_factory=dict)
     """What keeps which verb from its work, for the status."""
+    answers: Answers = field(default_factory=Answers)
+    """What Connect has answered to this process when it was asked about calls."""
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -153,6 +156,9 @@ class Machine:
             stopping=self.stopping.is_set,
             call_over=call_over,
             report_problem=lambda problem: self.note("follow", problem),
+            answers=self.answers,
+            # Events tell without the right to ask: then it is missed only where a look is needed.
+            probes=self.settings.events_queue_url is None,
         )
 
     @cached_property

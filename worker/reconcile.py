@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from campaigns.client_token import WITHOUT_SECRET, Tokens
-from campaigns.ledger.lost_calls import Entered, LostCall, enter, instances_of, refuse_while_dialing
+from campaigns.ledger.lost_calls import Entered, enter, instances_of, refuse_while_dialing
+from campaigns.stranger import Stranger
 from worker.connect_errors import ConnectError, Throttled
 from worker.pacer import PacerUnavailable
-from worker.settle import Interrupted, Settling, Stranger, Sweep
+from worker.settle import BY_TIME_ALONE, Interrupted, Settling, Sweep
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Reconciling:
     def _sweep(self, instance_id: str, since: datetime, until: datetime) -> Sweep:
         for number in range(1, _TRIES + 1):
             try:
-                return self.settling._sweep(instance_id, since, until, [None])
+                return self.settling.sweep(instance_id, since, until, [BY_TIME_ALONE])
             except (Throttled, Interrupted, PacerUnavailable) as error:
                 if number == _TRIES:
                     raise NotReconciled(f"Connect could not be asked for its calls: {error}") from error
@@ -99,10 +100,9 @@ class Reconciling:
         raise AssertionError("unreachable")
 
     def _enter(self, found: Reconciled, instance_id: str, stranger: Stranger, dry_run: bool) -> None:
-        call = LostCall(stranger.contact_id, stranger.initiated_at, stranger.phone, stranger.attributes)
         became = enter(
             self.settling.ledger,
-            call,
+            stranger,
             exchange=self.settling.exchange,
             instance_id=instance_id,
             now=self.clock(),
@@ -113,5 +113,7 @@ class Reconciling:
         found.entered[became] += 1
         if became == Entered.UNMATCHED:
             untold = "Connect does not say whom it was for; ask again later"
-            why = untold if call.phone is None else "no recipient with its number may have been called then"
-            found.unmatched.append(Unmatched(call.contact_id, call.initiated_at, why))
+            why = (
+                untold if stranger.phone is None else "no recipient with its number may have been called then"
+            )
+            found.unmatched.append(Unmatched(stranger.contact_id, stranger.initiated_at, why))

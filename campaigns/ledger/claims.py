@@ -162,6 +162,8 @@ def take_back_expired(
             "its worker stopped before it recorded an answer",
             unknown_at=now,
             settle_at=settle_at,
+            # Perhaps: its worker cannot say how often it has sent the request.
+            replays=1,
         )
     return Rescued(returned=len(lost), unknown=len(cut))
 
@@ -370,7 +372,7 @@ def _queue(
     return claims
 
 
-def _take(db: Connection, these: Any, becomes: AttemptState, reason: str, **more: datetime) -> list[int]:
+def _take(db: Connection, these: Any, becomes: AttemptState, reason: str, **more: Any) -> list[int]:
     # In order, or two who take several would wait for each other (SQLite has no such locks, nor needs them).
     ids = select(attempts.c.id).where(these).order_by(attempts.c.lease_until, attempts.c.id).with_for_update()
     taken = update(attempts).where(attempts.c.id.in_(ids)).values(state=becomes, reason=reason, **more)

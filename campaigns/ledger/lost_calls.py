@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import product
 from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
@@ -21,6 +22,7 @@ from campaigns.ledger.runs import OPERATOR_ALL, PAUSED_WITH_ALL
 from campaigns.ledger.standing import campaign_of
 from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
 from campaigns.mistake import Mistake
+from campaigns.stranger import Stranger
 
 _LOST_IN_A_ROW = 5
 """How many attempts of one recipient the lost commits may have made; their tokens are tried."""
@@ -45,16 +47,6 @@ class Entered(StrEnum):
     """It may be that of an attempt in doubt, which is searched for anyway."""
     UNMATCHED = "unmatched"
     """No recipient of this ledger may have been called by it."""
-
-
-@dataclass(frozen=True, slots=True)
-class LostCall:
-    """A call as Connect lists and describes it."""
-
-    contact_id: str
-    initiated_at: datetime
-    phone: str | None
-    attributes: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +85,13 @@ class _Candidate:
             return str(self.latest.client_token)
         return self.tokens.of(self.campaign.name, self.person.run_number, self.person.key, number)
 
-    def may_be_in_doubt(self, call: LostCall) -> bool:
+    def may_be_in_doubt(self, call: Stranger) -> bool:
         """Whether the call may be that of the attempt in doubt."""
         return self.in_doubt and (
             self.latest.dialing_at - _CLOCKS <= call.initiated_at <= self.latest.lease_until + _CLOCKS
         )
 
-    def may_have_lost(self, call: LostCall) -> bool:
+    def may_have_lost(self, call: Stranger) -> bool:
         """Whether the call may be that of an attempt that the ledger has lost."""
         if self.person.state not in _MAY_HAVE_BEEN_CALLED:
             return False
@@ -129,7 +121,7 @@ def refuse_while_dialing(ledger: Ledger, exchange: str) -> None:
 
 def enter(
     ledger: Ledger,
-    call: LostCall,
+    call: Stranger,
     *,
     exchange: str,
     instance_id: str,
@@ -188,14 +180,15 @@ def _known(db: Connection, contact_id: str) -> bool:
 def _candidates(
     ledger: Ledger,
     db: Connection,
-    call: LostCall,
+    call: Stranger,
     exchange: str,
     instance_id: str,
     tokens: Tokens,
     *,
     hold: bool,
 ) -> list[_Candidate]:
-    if call.phone is None:
+    phone = call.phone or _phone_by_token(db, call)
+    if phone is None:
         return []
     of_number = (
         select(
@@ -207,7 +200,7 @@ def _candidates(
             CHOICES_VERSION,
         )
         .select_from(recipients.join(runs, runs.c.id == recipients.c.run_id).join(campaigns))
-        .where(recipients.c.phone == call.phone, _of(exchange))
+        .where(recipients.c.phone == phone, _of(exchange))
         .order_by(recipients.c.id)
     )
     if hold:
@@ -229,14 +222,19 @@ def _candidates(
     return found
 
 
+def _phone_by_token(db: Connection, call: Stranger) -> str | None:
+    """The number of the attempt whose token the call shows: such a call was not asked about any further."""
+    of_token = (
+        select(recipients.c.phone).join(attempts).where(attempts.c.client_token.in_(sorted(call.tokens)))
+    )
+    return db.execute(of_token.limit(1)).scalar()
+
+
 def _by_token(
-    db: Connection, call: LostCall, candidates: Sequence[_Candidate]
+    db: Connection, call: Stranger, candidates: Sequence[_Candidate]
 ) -> tuple[_Candidate, int] | Entered | None:
     """Whose attempt it was by the token that it carries, and its number; None if no token tells."""
-    for who in candidates:
-        token = _carried(call, who.campaign)
-        if token is None:
-            continue
+    for who, token in product(candidates, sorted(call.tokens)):
         of_token = select(attempts.c.state, attempts.c.number, attempts.c.settle_at)
         known = db.execute(of_token.where(attempts.c.client_token == token)).one_or_none()
         if known is not None and known.state not in _UNDIALED:
@@ -249,18 +247,13 @@ def _by_token(
     return None
 
 
-def _without_tokens(call: LostCall, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+def _without_tokens(call: Stranger, candidates: Sequence[_Candidate]) -> list[_Candidate]:
     """Those whose calls would not carry their token, so that the number has to tell."""
-    return [who for who in candidates if _carried(call, who.campaign) is None]
-
-
-def _carried(call: LostCall, campaign: Campaign) -> str | None:
-    name = campaign.connect.search_attribute
-    return call.attributes.get(name) if name else None
+    return [who for who in candidates if not call.shows_a_token(who.campaign.connect)]
 
 
 def _place(
-    db: Connection, who: _Candidate, number: int, call: LostCall, exchange: str, now: datetime, follow: bool
+    db: Connection, who: _Candidate, number: int, call: Stranger, exchange: str, now: datetime, follow: bool
 ) -> None:
     """The attempt is placed again, and its recipient is not dialed for another meanwhile."""
     values = {
@@ -277,18 +270,18 @@ def _place(
     _bind(db, who, exchange)
 
 
-def _named_before(db: Connection, these: Sequence[_Candidate], call: LostCall) -> bool:
+def _named_before(db: Connection, these: Sequence[_Candidate], call: Stranger) -> bool:
     """Whether `_hold_all` has held any of these for this call before, whatever has become of them since."""
     mine = attempts.c.recipient_id.in_([who.person.id for who in these])
     named = attempts.c.evidence.contains(_told(call), autoescape=True)
     return db.execute(select(attempts.c.id).where(mine, named).limit(1)).first() is not None
 
 
-def _told(call: LostCall) -> str:
+def _told(call: Stranger) -> str:
     return f"may be contact {call.contact_id},"
 
 
-def _hold_all(db: Connection, these: Sequence[_Candidate], call: LostCall, now: datetime) -> None:
+def _hold_all(db: Connection, these: Sequence[_Candidate], call: Stranger, now: datetime) -> None:
     """Each has an unknown attempt and is held."""
     for who in these:
         told = f"{_told(call)} which may be one of {len(these)} recipients' call"
@@ -316,7 +309,7 @@ def _enter(
     number: int,
     values: Mapping[str, Any],
     becomes: RecipientState,
-    call: LostCall,
+    call: Stranger,
 ) -> None:
     latest = who.latest
     if latest is not None and latest.number == number:

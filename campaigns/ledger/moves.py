@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, case, literal, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import ConnectOptions
@@ -29,7 +29,7 @@ from campaigns.ledger.standing import (
     put_back,
     still_on,
 )
-from campaigns.ledger.tables import attempts
+from campaigns.ledger.tables import Instant, attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ _TO_PLACED, _TO_PLACED_LATE = (
         contact_id=bindparam("contact"),
         placed_at=bindparam("now"),
         follow_at=bindparam("follow"),
+        replays=bindparam("again"),
         reason=None,
         settle_at=None,
     )
@@ -168,15 +169,24 @@ def mark_dialing(
 
 
 def mark_placed(
-    ledger: Ledger, attempt_id: int, fence: int, contact_id: str, *, now: datetime, follow_at: datetime | None
+    ledger: Ledger,
+    attempt_id: int,
+    fence: int,
+    contact_id: str,
+    *,
+    now: datetime,
+    follow_at: datetime | None,
+    replays: int = 0,
 ) -> bool:
     """dialing → placed, with Connect's contact_id. Returns False for a claim that is not there any more.
 
     An answer that comes after rescue gave the attempt up is evidence, and settles unknown → placed. Without
-    `follow_at` nobody will ask for the outcome, and the recipient is done.
+    `follow_at` nobody will ask for the outcome, and the recipient is done. `replays`: how often the
+    request was sent again, and may have been acted upon.
     """
     becomes = RecipientState.DONE if follow_at is None else RecipientState.IN_PROGRESS
     values = {"this": attempt_id, "claim": fence, "contact": contact_id, "now": now, "follow": follow_at}
+    values["again"] = replays
 
     def move(db: Connection) -> bool:
         row = db.execute(_TO_PLACED, values).one_or_none()
@@ -261,15 +271,34 @@ def mark_refused(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, no
 
 
 def mark_unknown(
-    ledger: Ledger, attempt_id: int, fence: int, reason: str, *, now: datetime, settle_at: datetime
+    ledger: Ledger,
+    attempt_id: int,
+    fence: int,
+    reason: str,
+    *,
+    now: datetime,
+    settle_at: datetime,
+    replays: int = 0,
 ) -> bool:
-    """dialing → unknown: it may have rung. Never due again by itself; searched for from `settle_at` on."""
+    """dialing → unknown: it may have rung. Never due again by itself; searched for from `settle_at` on.
+
+    To be written by the worker that sent it: from now on the request has left, or never will.
+    """
+    # What may be its call is told by when it was sent; the rest of its lease would make it more than can be.
+    sent_by = case((attempts.c.lease_until > now, literal(now, Instant)), else_=attempts.c.lease_until)
     with ledger.write() as db:
         return bool(
             db.execute(
                 update(attempts)
                 .where(attempts.c.id == attempt_id, attempts.c.fence == fence)
                 .where(attempts.c.state == AttemptState.DIALING)
-                .values(state=AttemptState.UNKNOWN, reason=reason, unknown_at=now, settle_at=settle_at)
+                .values(
+                    state=AttemptState.UNKNOWN,
+                    reason=reason,
+                    unknown_at=now,
+                    settle_at=settle_at,
+                    lease_until=sent_by,
+                    replays=replays,
+                )
             ).rowcount
         )

@@ -231,7 +231,7 @@ def test_status_has_its_contract_in_json(loaded: Dialer) -> None:
     }
     assert set(status["attempts"].values()) == {0}
     assert status["outcomes"] == {}
-    assert status["unknowns"] == {"searched": 0, "held": 0, "not_found": 0}
+    assert status["unknowns"] == {"searched": 0, "held": 0, "not_found": 0, "untold": 0}
     start = "dialer start reminders"
     assert status["reason"] == f"not started; start it with: {start}, or for a trial: {start} --sandbox"
 

@@ -12,6 +12,7 @@ from campaigns.ledger import runs
 from campaigns.ledger.claims import Claim, claim
 from campaigns.ledger.health import beat
 from campaigns.ledger.moves import mark_unknown
+from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.runs import finish
 from campaigns.ledger.unknowns import mark_not_found
 from campaigns.mistake import Mistake
@@ -358,6 +359,23 @@ def test_why_not_when_it_is_over(desk: "Desk") -> None:
     assert (now(desk).as_json()["state"], now(desk).reason) == ("cancelled", None)
 
 
+def test_why_not_when_connect_refuses_to_tell(desk: "Desk") -> None:
+    """Those held for want of an outcome are told of by their own words, and of the command for them."""
+    desk.started(2)
+    one, two = desk.claim()
+    silent = {"ended_at": desk.noon, "redial": lambda _: None, "hold": True}
+    desk.bring(one, AttemptState.PLACED)
+    assert mark_ended(desk.ledger, one.attempt_id, Outcome.NO_OUTCOME, **silent)
+    desk.bring(two, AttemptState.ENDED)
+    finish(desk.ledger, desk.noon)
+    alone = (
+        "1 held: Connect has not told how their calls ended; another attempt: "
+        "dialer requeue reminders --outcome no_outcome"
+    )
+    assert now(desk).reason == f"{alone}; see: dialer explain reminders --unknown"
+    assert now(desk).as_json()["unknowns"]["untold"] == 1
+
+
 def test_why_not_when_only_unknowns_are_left(desk: "Desk") -> None:
     """Nothing dials while the last ones are searched for: the reason says so. A fault comes first."""
     desk.started(2)
@@ -388,10 +406,10 @@ def test_unknowns_are_told_by_what_becomes_of_them(desk: "Desk") -> None:
     claims = desk.claim(5)
     for claimed in claims[:4]:
         desk.bring(claimed, AttemptState.UNKNOWN)
-    assert now(desk).as_json()["unknowns"] == {"searched": 4, "held": 0, "not_found": 0}
+    assert now(desk).as_json()["unknowns"] == {"searched": 4, "held": 0, "not_found": 0, "untold": 0}
     not_found(desk, claims[0], redial=False)
     not_found(desk, claims[1], redial=True)
-    assert now(desk).as_json()["unknowns"] == {"searched": 2, "held": 1, "not_found": 1}
+    assert now(desk).as_json()["unknowns"] == {"searched": 2, "held": 1, "not_found": 1, "untold": 0}
     at = f"{desk.noon.astimezone():%Y-%m-%d %H:%M:%S %Z}"
     lines = [
         f"  unknown: 2 may have rung and are searched for in Connect, the next time at {at}",
@@ -401,7 +419,7 @@ def test_unknowns_are_told_by_what_becomes_of_them(desk: "Desk") -> None:
     assert [line for line in in_words(now(desk)) if line in lines] == lines
     (again,) = [claimed for claimed in desk.claim(10) if claimed.attempt_id > claims[-1].attempt_id][:1]
     desk.bring(again, AttemptState.ENDED)
-    assert now(desk).as_json()["unknowns"] == {"searched": 2, "held": 1, "not_found": 1}
+    assert now(desk).as_json()["unknowns"] == {"searched": 2, "held": 1, "not_found": 1, "untold": 0}
 
 
 def test_all_campaigns_by_name(desk: "Desk") -> None:

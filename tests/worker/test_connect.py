@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -967,6 +968,47 @@ def test_search_asks_for_the_calls_of_a_time(serve: Callable[..., Wire], connect
         "MaxResults": 100,
     }
     assert two["body"]["NextToken"] == "more"
+
+
+def test_search_by_name_asks_for_exactly_these(serve: Callable[..., Wire], connect: Connect) -> None:
+    """The names go into the criteria, and those of the calls come back."""
+    row = {"Id": "c-1", "InitiationTimestamp": 1_700_000_000, "Name": "reminder 1"}
+    wire = serve(http(200, {"Contacts": [row]}))
+    (found,) = connect.search(INSTANCE, THEN, THEN, names=["reminder 1", "reminder 2"]).calls
+    assert found.name == "reminder 1"
+    assert wire.requests[0]["body"]["SearchCriteria"]["Name"] == {
+        "SearchText": ["reminder 1", "reminder 2"],
+        "MatchType": "MATCH_EXACT",
+    }
+
+
+def test_a_name_holds_the_calls_token(serve: Callable[..., Wire], connect: Connect) -> None:
+    """Where the campaign says so; any other name is sent as it is."""
+    wire = serve(http(200, {"ContactId": "c-1"}))
+    for name in ("reminder {client_token}", "reminder {other}"):
+        connect.place(replace(ORDER, options=ORDER.options.model_copy(update={"name": name})))
+    names = [request["body"]["Name"] for request in wire.requests]
+    assert names == [f"reminder {ORDER.client_token}", "reminder {other}"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "known"),
+    [
+        (http(404, {"Message": "no"}, "ResourceNotFoundException"), True),
+        (http(404, {"Message": "no"}, "UnknownOperationException"), False),
+        (http(404, {}), False),
+    ],
+)
+def test_only_connect_itself_says_that_it_knows_no_such_contact(
+    serve: Callable[..., Wire], connect: Connect, answer: Answer, known: bool
+) -> None:
+    """A 404 of something else on the way, such as a proxy, says nothing of the call."""
+    serve(answer)
+    if known:
+        assert connect.describe(INSTANCE, "c-1") is None
+    else:
+        with pytest.raises(Misconfigured):
+            connect.describe(INSTANCE, "c-1")
 
 
 @pytest.mark.parametrize(

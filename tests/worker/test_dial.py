@@ -568,6 +568,46 @@ def test_busy_trap_without_a_window_rings_once(
     assert exchange.rings(claim.client_token) == 1
 
 
+@pytest.mark.parametrize(
+    ("happenings", "dialed", "replays"),
+    [
+        ([], "placed", 0),
+        ([NeverSent("EndpointConnectionError", "no connection")], "placed", 0),
+        ([Ambiguous("ReadTimeoutError", "?")], "placed", 1),
+        ([Ambiguous("ReadTimeoutError", "?"), Ambiguous("ReadTimeoutError", "?")], "placed", 2),
+        ([Ambiguous("ReadTimeoutError", "?"), Throttled("Throttling", "slower")], "placed", 1),
+        ([Ambiguous("ReadTimeoutError", "?"), ValueError("a fault of our own")], "unknown", 1),
+    ],
+)
+def test_how_often_a_request_may_have_been_acted_upon_is_recorded(
+    book: Any,
+    make_dialer: MakeDialer,
+    seam: Callable[..., Any],
+    happenings: list[Exception],
+    dialed: str,
+    replays: int,
+) -> None:
+    """Each sending after the first can have become a call of its own; what did not ring is not counted."""
+    claim = claimed(book, 0)
+    assert make_dialer(connect=seam(*happenings)).dial(claim) == dialed
+    assert book.attempt().replays == replays
+
+
+def test_an_attempt_in_doubt_was_sent_before_it_was_in_doubt(
+    book: Any, make_dialer: MakeDialer, seam: Callable[..., Any], clock: Any
+) -> None:
+    """Its worker is through with it, so that no call of a later time is its own."""
+    claim = claimed(book, 0)
+
+    def no_answer() -> None:
+        clock.now += 5
+        raise Ambiguous("ReadTimeoutError", "?")
+
+    dialing = clock.utc()
+    assert make_dialer(connect=seam(no_answer), replay_window_seconds=0.0).dial(claim) == "unknown"
+    assert book.attempt().lease_until == dialing + timedelta(seconds=5)
+
+
 def test_busy_trap_with_an_early_repetition_rings_once(
     book: Any, make_dialer: MakeDialer, exchange: Any
 ) -> None:
