@@ -403,9 +403,17 @@ def _bar(
     campaign = _choices(ledger, db, row.run_id)
     if outcome not in campaign.suppression.outcomes:
         return None
-    query = select(recipients.c.phone, runs.c.exchange, runs.c.campaign_id).join(runs)
-    person = db.execute(query.where(recipients.c.id == row.recipient_id)).one()
-    # What the sandbox has made up must not keep a real number from being called.
+    query = select(
+        recipients.c.phone, runs.c.exchange, runs.c.campaign_id, campaigns.c.exchange.label("side")
+    )
+    query = query.select_from(recipients.join(runs).join(campaigns)).where(
+        recipients.c.id == row.recipient_id
+    )
+    person = db.execute(query).one()
+    # What the sandbox has made up must not keep a real number from being called, nor where an earlier version
+    # has let one campaign have runs of both sides.
+    if person.exchange != "connect" and person.side != person.exchange:
+        return None
     scope = EVERY_CAMPAIGN if person.exchange == "connect" else person.campaign_id
     why = f"{outcome}: call of campaign {campaign.name}"
     return (person.phone, scope) if put_one(db, Number(person.phone, why, ended_at), scope) else None

@@ -22,6 +22,7 @@ from campaigns.ledger.runs import finish
 from campaigns.ledger.suppression_book import Entry, entries, history, story_of
 from campaigns.ledger.suppressions import Number, Put, put_numbers
 from campaigns.ledger.tables import EVERY_CAMPAIGN
+from campaigns.ledger.tables import campaigns as campaigns_table
 from campaigns.side import Exchange
 
 if TYPE_CHECKING:
@@ -414,6 +415,18 @@ def test_what_the_sandbox_makes_up_bars_no_real_call(desk: "Desk") -> None:
     assert desk.ended(claimed, Outcome.INVALID_NUMBER)
     assert listed(desk) == [(ONE, "reminders")]
     assert desk.states("second") == ["waiting"]
+
+
+def test_old_trial_of_a_campaign_that_is_real_now_bars_none_of_its_calls(desk: "Desk") -> None:
+    """Earlier versions let a campaign have runs of both sides: a trial's late outcome stays in it."""
+    running(desk, exchange="sandbox", **BARRING)
+    (claimed,) = desk.claim(exchange="sandbox")
+    assert isinstance(desk.dial(claimed, exchange="sandbox"), Order)
+    assert desk.placed(claimed)
+    with desk.ledger.write() as db:
+        db.execute(campaigns_table.update().values(exchange="connect"))
+    assert desk.ended(claimed, Outcome.INVALID_NUMBER)
+    assert listed(desk) == []
 
 
 def test_a_word_that_comes_late_counts_too(desk: "Desk") -> None:
