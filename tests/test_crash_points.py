@@ -395,9 +395,10 @@ FIFTH = 5
         pytest.param(f"SIGKILL after worker.dial:Pacer.wait {FIFTH}", "queued", 0, id="slot granted"),
         # Fails without: the commit of mark_dialing before the request may leave; the next one's guard, too.
         pytest.param(f"SIGKILL after worker.dial:mark_dialing {FIFTH}", "dialing", 0, id="dialing committed"),
-        # Fails without: `dialing` → unknown, and not returned, in `take_back_expired`.
+        # Fails without: `dialing` → unknown, and not returned, in `take_back_expired`. The first answer is
+        # one to the question what the address is.
         pytest.param(
-            f"SIGSTOP before http.client:HTTPResponse.begin {FIFTH}", "dialing", 1, id="request sent"
+            f"SIGSTOP before http.client:HTTPResponse.begin {FIFTH + 1}", "dialing", 1, id="request sent"
         ),
         # Fails without: the same.
         pytest.param(f"SIGKILL before worker.dial:mark_placed {FIFTH}", "dialing", 1, id="answered"),

@@ -152,6 +152,8 @@ def _plain_logs(logger: logging.Logger, **_: Any) -> None:
 @worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _check_options(sender: Any, **_: Any) -> None:
     """Refuse a worker that must not run, before `_open`: Celery calls them in this order."""
+    if sender.app is not app:
+        return
     try:
         check_options(sender, machine().settings)
     except Mistake as mistake:

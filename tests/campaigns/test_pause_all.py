@@ -37,7 +37,7 @@ def scheduled(desk: "Desk", name: str, folder: Path) -> None:
     now = datetime.now(UTC)
     with desk.ledger.write() as db:
         campaign_id, _ = put_campaign(db, desk.campaign(name, schedule=schedule), now)
-        schedules.enter(db, campaign_id, folder, now)
+        schedules.enter(db, campaign_id, folder, now, exchange="connect")
 
 
 def paused_schedules(desk: "Desk") -> dict[str, str | None]:

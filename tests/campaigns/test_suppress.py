@@ -255,7 +255,7 @@ def test_explain_tells_of_the_list(loaded: Dialer) -> None:
     loaded("suppress", "remove", ANA, "--reason", "came back")
     loaded("suppress", "add", ANA, "--campaign", "reminders", "--reason", "had enough")
     told = loaded("explain", "reminders", ANA).out.splitlines()
-    assert told[0] == f"{ANA}: suppressed"
+    assert told[0] == f"{ANA}: suppressed (real calls)"
     assert [line.partition("  ")[2].partition("  ")[2] for line in told[2:5]] == [
         "on the suppression list: asked us",
         "taken off the suppression list: came back",

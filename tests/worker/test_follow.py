@@ -783,7 +783,7 @@ class Refusing(Asked):
 def resume(book: Any, name: str) -> None:
     """`dialer resume`."""
     with book.ledger.write() as db:
-        runs.start(db, runs.find(db, name), book.clock.utc())
+        runs.start(db, runs.find(db, name), book.clock.utc(), exchange=None)
 
 
 def test_a_missing_right_pauses_at_the_first_call(

@@ -819,7 +819,7 @@ def test_a_missing_right_pauses_at_the_first_search(
     settle(connect=Searched(connect, **denied))
     assert book.standing() == ("unknown", "held")
     with book.ledger.write() as db:
-        runs.start(db, runs.find(db, name), book.clock.utc())
+        runs.start(db, runs.find(db, name), book.clock.utc(), exchange=None)
     book.clock.now += 60
     assert settle() == 1
     assert book.standing() == ("placed", "in_progress")

@@ -71,8 +71,8 @@ def next_run(desk: "Desk", name: str = "reminders") -> None:
     with desk.ledger.write() as db:
         db.execute(
             text(
-                "INSERT INTO runs (campaign_id, number, state, loaded_at) "
-                "SELECT campaign_id, max(number) + 1, 'running', max(loaded_at) FROM runs GROUP BY 1"
+                "INSERT INTO runs (campaign_id, number, state, loaded_at, exchange) SELECT campaign_id, "
+                "max(number) + 1, 'running', max(loaded_at), 'connect' FROM runs GROUP BY 1"
             )
         )
 

@@ -64,7 +64,7 @@ def unknown(desk: "Desk", attempt_id: int, fence: int) -> bool:
 def found(desk: "Desk", attempt_id: int, fence: int) -> bool:
     with desk.ledger.read() as db:
         query = select(recipients.c.phone).join(attempts).where(attempts.c.id == attempt_id)
-        call = Stranger(f"contact-found-{attempt_id}", desk.noon, db.execute(query).scalar_one())
+        call = Stranger(f"contact-found-{attempt_id}", desk.noon, db.execute(query).scalar())
     return mark_found(desk.ledger, attempt_id, fence, call, follow_at=desk.noon, evidence="found")
 
 

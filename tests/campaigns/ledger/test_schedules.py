@@ -311,7 +311,8 @@ def test_pausing_stops_every_run_and_the_schedule(desk: "Desk", two_runs: Schedu
     with desk.ledger.write() as db:
         assert not runs.pause_all(db, runs.find(db, "reminders"), "by an operator")
         latest = runs.find(db, "reminders")
-        assert runs.start_all(db, latest, ONE, resumed=schedules.resume(db, latest.campaign_id)) == "running"
+        resumed = schedules.resume(db, latest.campaign_id)
+        assert runs.start_all(db, latest, ONE, exchange=None, resumed=resumed) == "running"
     assert states(desk, two_runs.campaign_id) == [RunState.RUNNING] * 2
     assert the_one(desk.ledger).paused is None
 
@@ -324,7 +325,7 @@ def bidden(ledger: Ledger, what: str) -> Any:
             return runs.cancel_all(db, latest, ONE + DAY)
         if what == "pause":
             return runs.pause_all(db, latest, "by an operator")
-        return runs.start_all(db, latest, ONE + DAY)
+        return runs.start_all(db, latest, ONE + DAY, exchange=None)
 
 
 @pytest.fixture

@@ -47,6 +47,15 @@ def rows_of(ledger: Ledger) -> int:
         return int(db.execute(select(func.count()).select_from(tallies)).scalar_one())
 
 
+NEWER_COLUMNS = (
+    ("campaigns", "exchange"),
+    ("campaigns", "revision"),
+    ("runs", "endpoint"),
+    ("attempts", "replays"),
+    ("heartbeats", "endpoint"),
+)
+
+
 def make_old(ledger: Ledger) -> None:
     """As the version before left it."""
     with ledger.write() as db:
@@ -59,6 +68,10 @@ def make_old(ledger: Ledger) -> None:
         for what in ("TABLE tallies", "INDEX ix_attempts_refused", "INDEX ix_recipients_run_state"):
             db.execute(text(f"DROP {what}"))
         db.execute(text("CREATE INDEX ix_recipients_run_state ON recipients (run_id, state)"))
+        for table, column in NEWER_COLUMNS:
+            db.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        for table in ("identity", "positions"):
+            db.execute(text(f"DROP TABLE {table}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0004'"))
 
 
