@@ -31,7 +31,7 @@ def main() -> None:
     }
     stolen = Stolen()
     with office(phones(options.recipients), settings) as here:
-        here.dialer("start", "bench")
+        here.dialer("start", "bench", "--sandbox")
         with here.up("--speed", "1"):
             while json.loads(here.dialer("status", "bench", "--json"))["state"] != "finished":
                 time.sleep(2)

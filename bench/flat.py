@@ -145,10 +145,9 @@ def fill(ledger: Ledger, count: int, shape: str, recently: int) -> None:
         put_list(ledger, campaign, [], file_name="people.csv", columns=(), now=NOW)
         with ledger.write() as db:
             run = runs.find(db, name)
-            runs.start(db, run, NOW)
+            runs.start(db, run, NOW, exchange="connect")
             its_list = text("SELECT id FROM loads WHERE run_id = :run_id")
             load_id = db.execute(its_list, {"run_id": run.id}).scalar_one()
-            db.execute(text("UPDATE runs SET exchange = 'connect'"))
         called = {"fresh": 0, "half": size // 2, "done": size}[shape]
         everybody = {
             "run_id": run.id,

@@ -61,7 +61,7 @@ def main() -> None:
         with here.up("--speed", "1"):
             if options.lost:
                 here.ask("faults", {"error_after": options.lost / 2, "drop_after": options.lost / 2})
-            here.dialer("start", "bench")
+            here.dialer("start", "bench", "--sandbox")
             seen, ends = _watch(here)
             stats = here.ask("stats")
         rings = [line for line in here.requests() if line["rang"]]

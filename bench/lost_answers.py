@@ -78,7 +78,7 @@ def main() -> None:
             each = options.share / len(LOST)
             # Slower than the read timeout, which is 10 s by default.
             here.ask("faults", {**dict.fromkeys(LOST, each), "slow_seconds": 15, "seed": options.seed})
-            here.dialer("start", "bench")
+            here.dialer("start", "bench", "--sandbox")
             _wait(here, options.patience)
         with here.ledger() as ledger:
             findings = _compare(here.requests(), ledger)

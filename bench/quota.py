@@ -55,7 +55,7 @@ def row(rate: Rate, workers: int, seconds: float) -> list[str]:
     with office(people, settings, CAMPAIGN) as here, here.up("--speed", "1", "--workers", str(workers)):
         _wait_for_workers(here, workers)
         with Redis.from_url(DialerSettings(data_dir=here.data, redis_url=None).redis) as redis:
-            here.dialer("start", "bench")
+            here.dialer("start", "bench", "--sandbox")
             while here.ask("stats")["first_request_at"] is None:
                 time.sleep(0.01)
             stolen, asked, cpu = Stolen(), _asked_of_redis(redis), _cpu(here)

@@ -53,7 +53,7 @@ def _dial(here: Office, options: argparse.Namespace) -> list[tuple[float, float]
     """(since when in seconds since 1970, quota in calls per second), in order; the last one is the end."""
     full = options.calls_per_second
     with here.up("--speed", "30", "--workers", str(options.workers)):
-        here.dialer("start", "bench")
+        here.dialer("start", "bench", "--sandbox")
         while (began := here.ask("stats")["first_request_at"]) is None:
             time.sleep(0.05)
         phases = [(began, full)]

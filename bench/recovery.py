@@ -67,7 +67,7 @@ class Dialer:
 
     def __enter__(self) -> "Dialer":
         self.do("load", "campaign.toml", "list.csv")
-        self.do("start", "recovery")
+        self.do("start", "recovery", "--sandbox")
         self._up = self._start("up", "--sandbox", "--speed", "20")
         return self
 

@@ -14,6 +14,7 @@ import time
 from _office import office
 from redis import Redis
 
+from campaigns.ledger.identity import read_identity
 from worker.settings import DialerSettings
 
 CAMPAIGN = """
@@ -48,7 +49,9 @@ def main() -> None:
     began = time.monotonic()
     with office(rows, settings, CAMPAIGN) as here:
         print(f"written and loaded {options.recipients:,} rows in {time.monotonic() - began:.1f} s")
-        here.dialer("start", "bench")
+        here.dialer("start", "bench", "--sandbox")
+        with here.ledger() as ledger:
+            queue = f"dialer:{read_identity(ledger).ledger_id}:dial-sandbox"
         with here.up():
             time.sleep(3)
             peak, queued = 0, 0
@@ -56,7 +59,7 @@ def main() -> None:
                 until = time.monotonic() + options.seconds
                 while time.monotonic() < until:
                     peak = max(peak, client.info("memory")["used_memory"])
-                    queued = max(queued, int(client.llen("dial-sandbox")))
+                    queued = max(queued, int(client.llen(queue)))
                     time.sleep(0.05)
             attempts = json.loads(here.dialer("status", "bench", "--json"))["attempts"]
     print(f"dialed: {attempts['placed'] + attempts['ended']:,} in {options.seconds:g} s")

@@ -70,7 +70,7 @@ def main() -> None:
             began = [peer.begins() for _ in rounds]
         tell("a plain one, after a task was sent", sent)
         tell("after `dialer start`", started, sent)
-        here.dialer("start", "bench")
+        here.dialer("start", "bench", "--sandbox")
         up = [from_nothing(here) for _ in rounds]
         tell("a plain one, its worker started", began)
         tell("from nothing, `dialer up`", up, began)
@@ -120,7 +120,7 @@ def cpu_seconds(arguments: Sequence[str]) -> float:
 def after_start(here: Office) -> float:
     """Seconds from `dialer start` until the first call. The campaign is paused again, and at rest."""
     with next_call(here.data) as seconds:
-        here.dialer("start", "bench")
+        here.dialer("start", "bench", "--sandbox")
         found = next(seconds)
     here.dialer("pause", "bench")
     at_rest(here)

@@ -71,6 +71,8 @@ class Ground:
         self.calls = calls
         said = home / "stand-in.log"
         connect = ["--calls-per-second", 100_000, "--burst", 100_000, "--latency", latency]
+        # Dialed as real calls are; a stand-in that says who it is would be refused.
+        connect += ["--incognito"]
         end.enter_context(
             self.running(
                 "stand-in", "worker.cli", "sandbox", "--port", 0, *connect, "--journal", self.journal

@@ -30,7 +30,7 @@ def main() -> None:
         "DIALER_MAX_ACTIVE_CALLS": 10_000,  # no obstacle
     }
     with office(phones(options.calls), settings) as here:
-        here.dialer("start", "bench")
+        here.dialer("start", "bench", "--sandbox")
         with here.up():
             looks = [look(here, options.calls * n // LOOKS) for n in range(1, LOOKS + 1)]
     calls = [f"MB after {options.calls * n // LOOKS:,} calls" for n in range(1, LOOKS + 1)]

@@ -3,6 +3,8 @@
 Nothing here knows of Celery, Redis or AWS. In reading order:
 
     mistake.py             the one exception whose text is shown to the user
+    plain_text.py          what is not seen as text becomes an escape
+    plain_logs.py          the same for logs and tracebacks
     client_token.py        the name of one attempt, for ever
     connect_ids.py         a pasted GUID, ARN or console URL → the GUID that the API wants
     attempt.py             states, outcomes, legal moves
@@ -13,6 +15,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     zone_data.py           the newest data on time zones, and which zones a country has
     calling_hours.py       may we ring now? if not, when next?
     time_zone_name.py      a cell → an IANA zone
+    side.py                which side dials: Amazon Connect, or the sandbox for a trial
     toml_values.py         durations and tables, as a campaign's file writes them
     presets.py             rules on calling hours that others have made
     calling_hours_options.py  the file's [calling_hours]
@@ -27,6 +30,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     phone_number.py        a cell → E.164, or why not
     attribute_template.py  `Dear {first_name}` → text
     text_file.py           which encoding is this file in?
+    formulas.py            cells that a spreadsheet would run, written as text and read back
     csv_records.py         which delimiter? where does each record begin?
     list_columns.py        which column is which?
     call_list.py           CSV rows → Recipient | RejectedRow

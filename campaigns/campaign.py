@@ -80,6 +80,13 @@ class Reference(Table):
     type: Literal["URL", "NUMBER", "STRING", "DATE", "EMAIL"] = "URL"
 
 
+TOKEN_IN_NAME = "{client_token}"  # noqa: S105 (a placeholder, no password)
+"""What `name` holds where each call's client token is to stand."""
+
+TOKEN_LENGTH = 64
+"""Characters of a client token."""
+
+
 class ConnectOptions(Table):
     """What every call of the campaign asks of Connect. Names follow StartOutboundVoiceContact."""
 
@@ -99,6 +106,30 @@ class ConnectOptions(Table):
     search_attribute: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,127}$")
     """A contact attribute that takes each call's client token. The instance must list it as searchable; then
     a call whose answer got lost is found at once, and told from every other call to the same number."""
+
+    @property
+    def token_in_name(self) -> bool:
+        """Whether the name of each call holds its client token."""
+        return self.name is not None and TOKEN_IN_NAME in self.name
+
+    def name_of(self, client_token: str) -> str | None:
+        """The name of an attempt's call, if the campaign's calls have one."""
+        return self.name.replace(TOKEN_IN_NAME, client_token) if self.name is not None else None
+
+    @field_validator("name")
+    @classmethod
+    def _name_can_be_searched_for(cls, name: str | None) -> str | None:
+        if name is None or TOKEN_IN_NAME not in name:
+            return name
+        if name.count(TOKEN_IN_NAME) > 1:
+            raise ValueError(f"has {TOKEN_IN_NAME} more than once; once is enough")
+        if re.search(rf"[0-9a-f]{re.escape(TOKEN_IN_NAME)}|{re.escape(TOKEN_IN_NAME)}[0-9a-f]", name):
+            raise ValueError(f"put a space between {TOKEN_IN_NAME} and what stands beside it")
+        # API reference, NameCriteria: Connect searches for texts of at most 128 characters.
+        room = 128 - TOKEN_LENGTH
+        if len(name) - len(TOKEN_IN_NAME) > room:
+            raise ValueError(f"beside {TOKEN_IN_NAME} there is room for {room} characters")
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from campaigns.plain_text import print_line
+
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
+    from campaigns.side import Exchange
 
 app = typer.Typer(
     name="dialer",
@@ -31,20 +34,28 @@ RunNumber = Annotated[
     int | None, typer.Option("--run", metavar="N", min=1, help="One of its runs. Default: the latest.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="CSV cells as they are, also those that a spreadsheet would run.")
+]
 Rejects = Annotated[
     Path | None,
     typer.Option("--rejects", metavar="FILE", help="Where rejected rows go. Default: LIST.rejects.csv."),
 ]
 
 
+Sandbox = Annotated[
+    bool, typer.Option("--sandbox", help="A trial: its calls go to a stand-in, and nobody is rung.")
+]
+
+
 def say(text: str) -> None:
-    """A line for people, beside what a program may be reading from standard output."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 (a command line talks)
+    """Print a line for people, beside what a program may be reading from standard output."""
+    print_line(text, sys.stderr)
 
 
 def put(text: str) -> None:
-    """A line of the answer itself."""
-    print(text, flush=True)  # noqa: T201 (a command line talks)
+    """Print a line of the answer itself. A line break in a value is shown, and does not begin another."""
+    print_line(text, sys.stdout)
 
 
 @contextmanager
@@ -58,6 +69,13 @@ def the_ledger(*, create: bool = False) -> "Iterator[Ledger]":
         yield ledger
     finally:
         ledger.close()
+
+
+def the_side(sandbox: bool) -> "Exchange":
+    """The side that a command decides for: `--sandbox`, or else DIALER_EXCHANGE. Raises Mistake."""
+    from campaigns.settings import LedgerSettings, load_settings
+
+    return "sandbox" if sandbox else load_settings(LedgerSettings).exchange
 
 
 def recipients(count: int) -> str:

@@ -8,6 +8,8 @@ from io import StringIO
 from itertools import islice
 from typing import NamedTuple, TextIO
 
+from campaigns.formulas import restored
+
 DELIMITERS = ",;\t|"
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\1*\s*', re.IGNORECASE)
 _UNCLOSED = (
@@ -51,7 +53,7 @@ def likely_delimiter(sample: str, wanted: Collection[str]) -> str:
         if not rows:
             return 0, False, 0.0, 0
         width = len(rows[0])
-        header = {folded(name) for name in rows[0]}
+        header = {folded(restored(name)) for name in rows[0]}
         even = sum(len(row) == width for row in rows) / len(rows)
         return len(names & header), width > 1, even, width
 
@@ -63,6 +65,8 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
 
     A record that cannot be split is given up at its first line, and reading goes on at the next one: a
     quotation mark that nobody closes must not swallow the people below it.
+
+    An apostrophe before a formula is a spreadsheet's mark for text, or ours, and no part of the cell.
     """
     first = 1
     # The lines of the current record, so that it can be given up, and those that are to be read once more.
@@ -86,6 +90,8 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
         try:
             # A new reader after each broken record: the old one may still be inside of the quotes.
             for cells in csv.reader(lines(), delimiter=delimiter, strict=True):
+                if "'" in "".join(taken):
+                    cells = [restored(cell) for cell in cells]
                 if cells:
                     yield Record(first, cells)
                 first += len(taken)

@@ -25,6 +25,7 @@ from campaigns.mistake import Mistake
 from campaigns.outlook import Outlook, outlook
 from campaigns.phone_number import e164
 from campaigns.redial import MOST_NOT_FOUND, RedialAt, Ring, counts, dial_again_unfound
+from campaigns.side import either_way, flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class AttemptStory:
             "stopped_at": _iso(row.stopped_at),
             "ended_at": _iso(row.ended_at),
             "requeued_at": _iso(row.requeued_at),
+            "replays": row.replays,
             "rule": self.rule,
         }
 
@@ -86,7 +88,10 @@ class Story:
 
     @property
     def in_doubt(self) -> AttemptStory | None:
-        """The latest attempt of which nobody can tell whether it rang."""
+        """The latest attempt that may have rung, or whose call ended in a way that Connect has not told."""
+        held = self.record.recipient.state == RecipientState.HELD
+        if held and self.attempts and self.attempts[-1].row.state == AttemptState.ENDED:
+            return self.attempts[-1]
         unknown = [each for each in self.attempts if each.row.state == AttemptState.UNKNOWN]
         return unknown[-1] if unknown else None
 
@@ -209,7 +214,8 @@ def _events(row: Any) -> list[Event]:
     if row.stopped_at is not None:
         events.append(Event(row.stopped_at, "hung up: StopContact"))
     if row.state == AttemptState.ENDED:
-        events.append(Event(row.ended_at, f"ended: {row.outcome}"))
+        why = f": {row.reason}" if row.outcome == Outcome.NO_OUTCOME and row.reason else ""
+        events.append(Event(row.ended_at, f"ended: {row.outcome}{why}"))
     if row.state == AttemptState.REFUSED:
         events.append(Event(row.ended_at, f"refused by Connect, it did not ring: {row.reason}"))
     if row.requeued_at is not None:
@@ -237,6 +243,8 @@ def _rule(row: Any, record: Record, run: Run, rules: RedialOptions) -> str | Non
         case AttemptState.UNKNOWN:
             not_found = _if_not_found(record, row, run, rules)
             return not_found if not_found.startswith("held") else "held: no search could tell whether it rang"
+        case AttemptState.ENDED if latest and person.state == RecipientState.HELD:
+            return "held: Connect has not told how the call ended, and it is not dialed again by itself"
         case AttemptState.ENDED:
             rings = [_ring(a) for a in record.attempts if a.number <= row.number and _counts(a)]
             step = rules.next_step(rings, row.ended_at)
@@ -299,6 +307,14 @@ def _comes_next(record: Record, run: Run, to_come: Outlook | None, now: datetime
             return _next_dialing(record, run, last, to_come)
         case RecipientState.IN_PROGRESS if last is not None:
             return _next_in_progress(last)
+        case RecipientState.HELD if last is not None and last.state == AttemptState.ENDED:
+            what = (
+                "it is not dialed again by itself; look for the contact in Connect's contact search; "
+                "another attempt for all of whom Connect has not told: "
+                f"dialer requeue {run.name} --outcome no_outcome"
+            )
+            asked = "Connect is asked again how the call ended; until then "
+            return Event(last.follow_at, what if last.follow_at is None else asked + what)
         case RecipientState.HELD:
             held = "nobody can tell whether it rang, and it is not dialed again by itself"
             if last is not None and last.settle_at is not None:
@@ -342,9 +358,14 @@ def _next_dialing(record: Record, run: Run, last: Any, to_come: Outlook) -> Even
             what += ", as an operator asked"
     match run.state:
         case RunState.LOADED:
-            what += f", once the campaign is started: dialer start {run.name}"
+            start = f"dialer start {run.name}"
+            how = either_way(start) if run.exchange is None else start + flag(run.exchange)
+            what += f", once the campaign is started: {how}"
         case RunState.PAUSED:
             what += f", once the campaign goes on: dialer resume {run.name} (paused: {run.reason})"
+        case RunState.RUNNING if run.exchange is None:
+            how = either_way(f"dialer start {run.name}")
+            what += f", once it is decided whether its calls are real or a trial: {how}"
         case RunState.RUNNING if to_come.decides is not None:
             if to_come.decides.dialing:
                 what = "a call to this number is on its way; looked at again in moments"

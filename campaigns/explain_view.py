@@ -7,15 +7,16 @@ from campaigns import outlook_view
 from campaigns.attempt import RecipientState
 from campaigns.explain import AttemptStory, Event, Story
 from campaigns.ledger.suppression_book import Entry
+from campaigns.side import told as told_side
 
 
 def told(story: Story, now: datetime) -> list[str]:
     """One recipient's whole story, line by line."""
     person = story.record.recipient
-    trial = " (in the sandbox)" if story.exchange == "sandbox" else ""
+    side = f" ({told_side(story.exchange)})" if story.exchange or story.attempts else ""
     of_run = f", run {story.run}" if story.run > 1 else ""
     lines = [
-        f"{who(story)}{of_run}: {person.state.replace('_', ' ')}{trial}",
+        f"{who(story)}{of_run}: {person.state.replace('_', ' ')}{side}",
         f"  {at(person.loaded_at)}  loaded from line {person.line} of {person.file_name}",
     ]
     lines += [f"  {suppression(entry)}" for entry in story.suppressions]

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from campaigns.attempt import AttemptState, Outcome
+from campaigns.formulas import defused
 from campaigns.ledger import Ledger
 from campaigns.ledger.figures import Line, lines, list_columns
 from campaigns.ledger.runs import find
 from campaigns.mistake import Mistake
+from campaigns.plain_text import Writable
 
 COLUMNS = (
     "line",
@@ -53,33 +55,44 @@ def format_of(asked: str | None, file: Path | None) -> Format:
 
 
 def export(
-    ledger: Ledger, name: str, out: TextIO, written_as: Format = Format.CSV, *, number: int | None = None
+    ledger: Ledger,
+    name: str,
+    out: Writable,
+    written_as: Format = Format.CSV,
+    *,
+    number: int | None = None,
+    raw: bool = False,
 ) -> int:
     """Write the results of a campaign's run of this number; without one, of its latest.
 
     Returns how many rows. Raises Mistake if there is no such run. Memory does not grow with the campaign, and
     no read of the ledger is long. The list's own columns follow ours under their own names, or, where ours
-    has that name already, with `list.` in front.
+    has that name already, with `list.` in front. CSV cells that a spreadsheet would take for formulas are
+    written as text, unless they are asked for `raw`.
     """
     with ledger.read() as db:
         run = find(db, name, number)
     own = list_columns(ledger, run.id)
     names = [*COLUMNS, *_unlike(COLUMNS, own)]
     rows = _rows(lines(ledger, run.id), own)
-    return _as_csv(names, rows, out) if written_as == Format.CSV else _as_json_lines(names, rows, out)
+    if written_as == Format.CSV:
+        return _as_csv(names, rows, out, raw=raw)
+    return _as_json_lines(names, rows, out)
 
 
-def _as_csv(names: Sequence[str], rows: Iterator[list[Any]], out: TextIO) -> int:
+def _as_csv(names: Sequence[str], rows: Iterator[list[Any]], out: Writable, *, raw: bool) -> int:
     writer = csv.writer(out)
-    writer.writerow(names)
+    text = str if raw else defused
+    writer.writerow(map(text, names))
     count = 0
     for row in rows:
-        writer.writerow(" ".join(cell) if isinstance(cell, list) else cell for cell in row)
+        cells = (" ".join(cell) if isinstance(cell, list) else cell for cell in row)
+        writer.writerow(text(cell) if isinstance(cell, str) else cell for cell in cells)
         count += 1
     return count
 
 
-def _as_json_lines(names: Sequence[str], rows: Iterator[list[Any]], out: TextIO) -> int:
+def _as_json_lines(names: Sequence[str], rows: Iterator[list[Any]], out: Writable) -> int:
     encode = json.JSONEncoder(ensure_ascii=False).encode
     count = 0
     for row in rows:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from campaigns.command_line import Name, RunNumber, app, put, the_ledger
+from campaigns.command_line import Name, Raw, RunNumber, app, put, the_ledger
 from campaigns.mistake import Mistake
+from campaigns.plain_text import Rows
 
 if TYPE_CHECKING:
     from campaigns.export import Format
@@ -38,8 +39,13 @@ def export(
             help="Default: by FILE's name, .jsonl and .ndjson are JSON Lines; else CSV.",
         ),
     ] = None,
+    raw: Raw = False,
 ) -> None:
-    """Write the results: one row per accepted row of the list, as CSV or as JSON Lines."""
+    """Write the results: one row per accepted row of the list, as CSV or as JSON Lines.
+
+    In CSV a cell that a spreadsheet would take for a formula gets an apostrophe in front, unless --raw is
+    given.
+    """
     from campaigns.export import export as export_to
     from campaigns.export import format_of
 
@@ -47,16 +53,22 @@ def export(
     with the_ledger() as ledger:
         if output is None:
             sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr] # a real stream
-            export_to(ledger, name, sys.stdout, chosen, number=run_number)
+            export_to(ledger, name, Rows(sys.stdout), chosen, number=run_number, raw=raw)
             # Not at the exit: a reader who has gone would be found there by nobody but Python.
             sys.stdout.flush()
             return
-        count = export_file(ledger, name, output, chosen, number=run_number)
+        count = export_file(ledger, name, output, chosen, number=run_number, raw=raw)
     put(f"{count:,} row{'' if count == 1 else 's'} in {output}")
 
 
 def export_file(
-    ledger: "Ledger", name: str, path: Path, written_as: "Format | None" = None, *, number: int | None = None
+    ledger: "Ledger",
+    name: str,
+    path: Path,
+    written_as: "Format | None" = None,
+    *,
+    number: int | None = None,
+    raw: bool = False,
 ) -> int:
     """Write the results to a file, which appears whole or not at all. Returns how many rows.
 
@@ -74,7 +86,8 @@ def export_file(
         raise Mistake(f"{path}: cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            count = export_to(ledger, name, file, written_as or format_of(None, path), number=number)
+            chosen = written_as or format_of(None, path)
+            count = export_to(ledger, name, file, chosen, number=number, raw=raw)
         os.replace(temporary, path)
     except OSError as error:
         raise Mistake(f"{path}: cannot be written: {error.strerror}") from None

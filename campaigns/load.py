@@ -39,15 +39,17 @@ def load(
     *,
     now: datetime,
     rejects_path: Path | None = None,
+    raw: bool = False,
     progress: Callable[[Reading], None] = lambda _: None,
 ) -> LoadReport:
     """Enter everybody on the list who is not in the campaign yet. All of it, or, by an exception, nothing.
 
-    `progress` is called every thousand rows. Raises Mistake for a file that cannot be read as a list and
-    for a campaign that cannot take it; a bad row is no Mistake but goes to the rejects file.
+    `progress` is called every thousand rows. `raw`: see RejectsFile. Raises Mistake for a file that cannot
+    be read as a list and for a campaign that cannot take it; a bad row is no Mistake but goes to the rejects
+    file.
     """
     with open_call_list(list_path, campaign.list, _appointment(campaign)) as call_list:
-        with RejectsFile(rejects_path or default_rejects_path(list_path), call_list) as rejects:
+        with RejectsFile(rejects_path or default_rejects_path(list_path), call_list, raw=raw) as rejects:
             loaded = put_list(
                 ledger,
                 campaign,

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from campaigns.command_line import AsJson, CampaignFile, ListFile, Rejects, app, put, the_ledger
+from campaigns.command_line import AsJson, CampaignFile, ListFile, Raw, Rejects, app, put, the_ledger
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 @app.command(epilog="Example: dialer load clinic-reminders.toml clinic-reminders.csv")
 def load(
-    campaign_file: CampaignFile, list_file: ListFile, rejects: Rejects = None, as_json: AsJson = False
+    campaign_file: CampaignFile,
+    list_file: ListFile,
+    rejects: Rejects = None,
+    raw: Raw = False,
+    as_json: AsJson = False,
 ) -> None:
     """Load a list into the ledger. Nobody is called before `dialer start`.
 
     Loading a list again adds only who is new, and corrects the time zones of the others. Rejected rows go to
-    a file that can be corrected and loaded.
+    a file that can be corrected and loaded; a cell in it that a spreadsheet would take for a formula has an
+    apostrophe in front, which loading takes off again. With --raw it has none.
     What has changed in the campaign's file holds from now on, also while the campaign runs.
     """
     from campaigns.attempt import RunState
@@ -30,10 +35,11 @@ def load(
     from campaigns.load_view import as_json as load_as_json
     from campaigns.load_view import in_words
     from campaigns.report import status as status_of
+    from campaigns.side import either_way, flag
 
     campaign = read_campaign(campaign_file)
     with the_ledger(create=True) as ledger:
-        report = load_with_progress(ledger, campaign, list_file, rejects)
+        report = load_with_progress(ledger, campaign, list_file, rejects, raw=raw)
         latest = status_of(ledger, campaign.name, ledger.now())
         startable = latest.run.state == RunState.LOADED and latest.waiting > 0
     if as_json:
@@ -44,11 +50,13 @@ def load(
     if note := schedule_note(campaign, campaign_file, entered=latest.schedule is not None):
         put(note)
     if startable:
-        put(f"next: dialer start {campaign.name}")
+        start = f"dialer start {campaign.name}"
+        undecided = latest.run.exchange is None
+        put(f"next: {either_way(start) if undecided else start + flag(latest.run.exchange)}")
 
 
 def load_with_progress(
-    ledger: "Ledger", campaign: "Campaign", list_file: Path, rejects: Path | None
+    ledger: "Ledger", campaign: "Campaign", list_file: Path, rejects: Path | None, *, raw: bool = False
 ) -> "LoadReport":
     """Load a list, with a progress bar where somebody is looking."""
     from campaigns.load import load as load_list
@@ -56,7 +64,13 @@ def load_with_progress(
 
     with progress_bar("loading", list_file) as progress:
         return load_list(
-            ledger, campaign, list_file, now=ledger.now(), rejects_path=rejects, progress=progress
+            ledger,
+            campaign,
+            list_file,
+            now=ledger.now(),
+            rejects_path=rejects,
+            raw=raw,
+            progress=progress,
         )
 
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from campaigns.plain_text import visible
+
 
 class Reading(Protocol):
     """A file that is being read, row by row."""
@@ -27,11 +29,12 @@ def progress_bar(verb: str, file: Path) -> Iterator[Callable[[Reading], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns: list[Any] = [
-        TextColumn(f"{verb} {{task.description}}"),
+        # Without markup: a file may be called `[/]`.
+        TextColumn(f"{verb} {{task.description}}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[rows]:,} rows"),
         TimeRemainingColumn(),
     ]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(file.name, total=file.stat().st_size if file.is_file() else None, rows=0)
+        task = bar.add_task(visible(file.name), total=file.stat().st_size if file.is_file() else None, rows=0)
         yield lambda reading: bar.update(task, completed=reading.bytes_read, rows=reading.rows_read)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from campaigns.call_list import NOTE_COLUMNS, RejectedRow
+from campaigns.formulas import defused
 from campaigns.mistake import Mistake
 
 _NUMBERED = re.compile(r"(.*\.rejects)(?:-(\d+))?", re.DOTALL)
@@ -52,15 +53,17 @@ class RejectsFile:
     Columns: line, column, reason, then the list's own, with each row exactly as wide as it stood, so that
     what was not corrected is rejected again. A rejects file that is there already is never changed, because
     somebody may be correcting it: one with other rows gets the next free name, `people.rejects-2.csv`.
+    Cells that a spreadsheet would take for formulas are written as text, unless `raw`; loading restores them.
     Leaving the `with` block by an exception changes nothing on the disk.
     """
 
-    def __init__(self, path: Path, call_list: Rejecting) -> None:
+    def __init__(self, path: Path, call_list: Rejecting, *, raw: bool = False) -> None:
         """Raises Mistake if the name is taken by something else, before any row is loaded."""
         self.path = path
         self.count = 0
         self.first: RejectedRow | None = None
-        self._header = [*NOTE_COLUMNS, *call_list.columns]
+        self._text = str if raw else defused
+        self._header = [*NOTE_COLUMNS, *map(self._text, call_list.columns)]
         # The program that wrote the list reads this delimiter as a matter of course.
         self._delimiter = call_list.delimiter
         self._temporary: Path | None = None
@@ -93,7 +96,10 @@ class RejectsFile:
         try:
             if self._file is None:
                 self._open()
-            self._writer.writerow([rejected.line, rejected.column, rejected.reason, *rejected.row.values()])
+            # The notes are not read back. A reason that begins with a quoted cell is no formula.
+            reason = rejected.reason if rejected.reason.startswith("'") else self._text(rejected.reason)
+            notes = [rejected.line, self._text(rejected.column), reason]
+            self._writer.writerow([*notes, *map(self._text, rejected.row.values())])
         except OSError as problem:
             raise Mistake(f"{self.path}: cannot be written: {problem.strerror}") from None
         self.count += 1

@@ -13,15 +13,23 @@ from campaigns.forecast import Group, forecast
 from campaigns.ledger import Ledger
 from campaigns.ledger.figures import Figures, figures
 from campaigns.ledger.health import Heartbeat, alive
-from campaigns.ledger.runs import OPERATOR, Run, campaign_of, find_to_come, latest_runs
+from campaigns.ledger.identity import Identity, identity_of
+from campaigns.ledger.runs import OPERATOR, OPERATOR_ALL, Run, campaign_of, find_to_come, latest_runs
 from campaigns.ledger.schedules import Leftover, leftovers, schedule_of
 from campaigns.ledger.waiting import waiting
 from campaigns.schedule_view import Upcoming, upcoming
+from campaigns.side import either_way, flag
 from campaigns.waits import Wait, Waiting, places, waits
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+
+BY_HAND = (OPERATOR, OPERATOR_ALL)
+"""The reason codes of a pause that is no fault."""
+
+_OTHERS = {"connect": "only a trial's processes are", "sandbox": "only the processes for real calls are"}
+"""Who is there, by the side that nothing is there for."""
 
 NOT_REPORTED = "has reported lately"
 """What the reason says of a process that is not there, or has only just been started."""
@@ -46,6 +54,10 @@ class Status:
     """What comes next, if it begins runs by itself."""
     older: tuple[Leftover, ...] = ()
     """Runs before this one that are not over."""
+    stopped: Identity | None = None
+    """The ledger's identity, where dialing from it is stopped as a whole."""
+    endpoint: str | None = None
+    """Where its calls go, if that is not AWS's own address; several with commas between."""
 
     @property
     def alarm(self) -> str | None:
@@ -79,8 +91,10 @@ class Status:
 
     @property
     def fault(self) -> bool:
-        """Whether the campaign paused itself, and somebody has to mend something."""
-        return self.run.state == RunState.PAUSED and self.run.reason_code not in (None, OPERATOR)
+        """Whether it paused itself or the ledger is stopped, and an operator has to mend something."""
+        if self.run.state == RunState.RUNNING:
+            return self.stopped is not None
+        return self.run.state == RunState.PAUSED and self.run.reason_code not in (None, *BY_HAND)
 
     def as_json(self) -> dict[str, Any]:
         """The same for machines."""
@@ -99,7 +113,14 @@ class Status:
                 }
                 for wait in self.waits
             ],
+            "stopped": {
+                "code": self.stopped.stopped_code,
+                "at": self.stopped.stopped_at.isoformat(timespec="seconds"),
+            }
+            if self.stopped and self.stopped.stopped_at
+            else None,
             "exchange": self.run.exchange,
+            "endpoint": self.endpoint,
             "recipients": {
                 "total": self.total,
                 **{state: self.figures.recipients.get(state, 0) for state in RecipientState},
@@ -110,6 +131,7 @@ class Status:
                 "searched": self.figures.unknowns.searched,
                 "held": self.figures.recipients.get(RecipientState.HELD, 0),
                 "not_found": self.figures.unknowns.not_found,
+                "untold": self.figures.unknowns.untold,
             },
             "calls_per_second": round(self.calls_per_second, 3),
             "finishes_at": self.finishes_at.isoformat(timespec="seconds") if self.finishes_at else None,
@@ -151,8 +173,12 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], waits: s
         case RunState.LOADED if run.number == 0:
             return "nobody is loaded, and it is not scheduled any more"
         case RunState.LOADED:
-            return f"not started; start it with: dialer start {run.name}"
+            start = f"dialer start {run.name}"
+            how = either_way(start) if run.exchange is None else start + flag(run.exchange)
+            return f"not started; start it with: {how}"
         case RunState.PAUSED:
+            if run.reason_code == OPERATOR_ALL:
+                return f"paused {run.reason}; go on with: dialer resume --all, or dialer resume {run.name}"
             if run.reason_code == OPERATOR:
                 return f"paused {run.reason}; go on with: dialer resume {run.name}"
             return f"paused: {run.reason}; when that is mended: dialer resume {run.name}"
@@ -162,14 +188,19 @@ def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], waits: s
             return calls_left(run, numbers, processes)
     if not waiting and not in_progress:
         return None
-    ours = [p for p in processes if run.exchange is None or p.exchange == run.exchange]
+    if run.exchange is None:
+        how = either_way(f"dialer start {run.name}")
+        return f"it is not decided whether its calls are real or a trial, and no worker dials it; say: {how}"
+    ours = [p for p in processes if p.exchange == run.exchange]
     for role, what in (
         ("dial", "no worker is dialing"),
         ("control", "nobody feeds"),
         ("beat", "no scheduler"),
     ):
         if not any(p.role == role for p in ours):
-            return f"{what}: no {role} process {NOT_REPORTED}; start one with: {start_workers(run)}"
+            others = any(p.role == role for p in processes)
+            there = f" ({_OTHERS[run.exchange]} there, and do not dial it)" if others else ""
+            return f"{what}: no {role} process {NOT_REPORTED}{there}; start one with: {start_workers(run)}"
     problems = sorted({p.problem for p in ours if p.problem})
     if problems:
         return "; ".join(problems)
@@ -196,7 +227,7 @@ def calls_left(run: Run, numbers: Figures, processes: Sequence[Heartbeat]) -> st
 
 def start_workers(run: Run) -> str:
     """The command that starts all that works for a run."""
-    return "dialer up --sandbox" if run.exchange == "sandbox" else "dialer up"
+    return f"dialer up{flag(run.exchange)}"
 
 
 def searched(numbers: Figures) -> str | None:
@@ -212,14 +243,25 @@ def searched(numbers: Figures) -> str | None:
 
 
 def held(run: Run, numbers: Figures) -> str | None:
-    """How many are held because nobody can tell whether they rang; None if there are none."""
-    count = numbers.recipients.get(RecipientState.HELD, 0)
-    if not count:
+    """How many are held, and why; None if there are none."""
+    untold = numbers.unknowns.untold
+    in_doubt = numbers.recipients.get(RecipientState.HELD, 0) - untold
+    parts = []
+    if in_doubt > 0:
+        parts.append(f"{in_doubt:,} held: a call to them may have rung and nobody can tell")
+    if untold:
+        parts.append(
+            f"{untold:,} held: Connect has not told how their calls ended; another attempt: "
+            f"dialer requeue {run.name} --outcome no_outcome"
+        )
+    if not parts:
         return None
-    return (
-        f"{count:,} held: a call to them may have rung and nobody can tell; "
-        f"see: dialer explain {run.name} --unknown"
-    )
+    return "; ".join([*parts, f"see: dialer explain {run.name} --unknown"])
+
+
+def _stopped(db: "Connection") -> Identity | None:
+    who = identity_of(db)
+    return who if who.stopped else None
 
 
 def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: datetime) -> Status:
@@ -239,6 +281,9 @@ def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: dat
     nobody_for_ever = not any(wait.until is None for wait in kept)
     all_wait = waits_view.reason(kept, now) if kept and not could_be_dialed else None
     reason = why_not(run, numbers, processes, all_wait)
+    stopped = _stopped(db)
+    if stopped and run.state == RunState.RUNNING:
+        reason = stopped.stopped_reason
     each = schedule_of(db, run.campaign_id)
     schedule = upcoming(each, processes, now) if each else None
     if schedule and (run.number == 0 or (run.state == RunState.FINISHED and reason is None)):
@@ -253,7 +298,17 @@ def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: dat
         waits=kept,
         schedule=schedule,
         older=tuple(leftovers(db, run.campaign_id, run.number)),
+        stopped=stopped,
+        endpoint=_endpoint(run, processes),
     )
+
+
+def _endpoint(run: Run, processes: Sequence[Heartbeat]) -> str | None:
+    """Where a run's calls went lately, and where those that dial it now send them."""
+    known = {run.endpoint}
+    if run.state == RunState.RUNNING:
+        known |= {p.endpoint for p in processes if p.role == "dial" and p.exchange == run.exchange}
+    return ", ".join(sorted(each for each in known if each is not None)) or None
 
 
 def _end(groups: Sequence[Waiting], campaign: Campaign, rate: float, now: datetime) -> datetime | None:

@@ -65,7 +65,8 @@ def requeue(
             # A reader who has gone after the first line shall not keep it from being done.
             with suppress(BrokenPipeError):
                 first = islice(people(ledger, ids[: view.FIRST], again[: view.FIRST]), view.FIRST)
-                put("\n".join(view.in_words(seen, first, dry_run=False)))
+                for line in view.in_words(seen, first, dry_run=False):
+                    put(line)
         for line in view.doubts(seen):
             say(line)
         requeued = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from campaigns.command_line import AsJson, CampaignFile, Name, app, put, the_ledger
+from campaigns.command_line import AsJson, CampaignFile, Name, Sandbox, app, put, the_ledger, the_side
 from campaigns.mistake import Mistake
 
 if TYPE_CHECKING:
@@ -52,10 +52,11 @@ def schedule(context: typer.Context, as_json: AsJson = False) -> None:
     short_help="Let a campaign begin runs by itself.",
     epilog="Example: dialer schedule add clinic-reminders.toml",
 )
-def add(campaign_file: CampaignFile) -> None:
+def add(campaign_file: CampaignFile, sandbox: Sandbox = False) -> None:
     """Let a campaign begin runs by itself, at the times of its file's [schedule].
 
     Nothing is begun for times that have passed. With an edited file, what has changed holds from now on.
+    Whether its calls are real or a trial is decided here, for ever.
     """
     from campaigns.campaign import read_campaign
     from campaigns.ledger.lists import put_schedule
@@ -64,12 +65,16 @@ def add(campaign_file: CampaignFile) -> None:
     campaign = read_campaign(campaign_file)
     if campaign.schedule is None:
         raise Mistake(f"{campaign_file}: has no [schedule]; add one, with cron, time_zone and list")
+    exchange = the_side(sandbox)
     with the_ledger(create=True) as ledger:
-        entered = put_schedule(ledger, campaign, campaign_file.resolve().parent, ledger.now())
+        entered = put_schedule(
+            ledger, campaign, campaign_file.resolve().parent, ledger.now(), exchange=exchange
+        )
         (each,) = [one for one in _upcoming(ledger) if one.scheduled.campaign.name == campaign.name]
     for line in changes_in_words(entered.changes) + judged_in_words(campaign.name, entered.judged):
         put(line)
-    put(f"{campaign.name} is scheduled{'' if entered.new else ' already'}; {each.in_words()}")
+    trial = " in the sandbox" if exchange == "sandbox" else ""
+    put(f"{campaign.name} is scheduled{'' if entered.new else ' already'}{trial}; {each.in_words()}")
     if each.next is not None:
         path = each.scheduled.list_path(each.next)
         put(f"its list: {path}{'' if path.is_file() else ' (not there yet)'}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -10,8 +10,12 @@ from campaigns.ledger.health import Heartbeat
 from campaigns.ledger.schedules import FAILED, GROWN, WAITING, Leftover, Scheduled
 from campaigns.ledger.tables import CLOCKS_DIFFER_BY
 from campaigns.schedule import fires
+from campaigns.side import either_way, flag, told
 from campaigns.time_words import clock, in_time
 from campaigns.zone_data import is_known
+
+_LONG_AGO = timedelta(days=366)
+"""Fires that passed before that are not looked for."""
 
 SHOWN = 3
 """So many of the fires to come are listed."""
@@ -26,7 +30,11 @@ class Upcoming:
     fires: tuple[datetime, ...]
     """The next ones, SHOWN at most."""
     attended: bool
-    """Whether there are processes that would begin a run."""
+    """Whether there are processes of its own side that would begin a run."""
+    others: bool = False
+    """Whether there are such of the other side, which do not."""
+    overdue: datetime | None = None
+    """The first fire whose time has passed and of which no process has taken notice."""
 
     @property
     def next(self) -> datetime | None:
@@ -45,6 +53,12 @@ class Upcoming:
                 f"a clock that was ahead has written that no run begins before {until}; "
                 "when all clocks are right, enter it again: dialer schedule add FILE"
             )
+        if self.scheduled.exchange is None:
+            enter = either_way("dialer schedule add FILE")
+            return f"no run begins: it is not decided whether its calls are real or a trial; say: {enter}"
+        if self.overdue is not None and (trouble is None or trouble.fire_at < self.overdue):
+            local = f"{options.local(self.overdue):%a %Y-%m-%d %H:%M}"
+            return f"the run of {local} has not begun: {self.unattended}; start the dialer with: {self.up}"
         if trouble is None:
             return None
         if trouble.state == FAILED:
@@ -67,13 +81,28 @@ class Upcoming:
         if each.paused is not None:
             resume = f"dialer resume {each.campaign.name}"
             return f"paused {_because(each.paused)}: no run begins; go on with: {resume}"
+        if each.exchange is None:
+            return "no run begins: it is not decided whether its calls are real or a trial"
         zone = each.options.time_zone
         if not is_known(zone):
             return f"when the next run begins cannot be said: {zone} is no time zone that is known here"
         if self.next is None:
             return "it never begins another run"
         words = f"the next run begins {clock(self.next, zone, self.at)} {zone} {in_time(self.next, self.at)}"
-        return words if self.attended else f"{words}, if somebody is there to begin it: dialer up"
+        return words if self.attended else f"{words}, if somebody is there to begin it: {self.up}"
+
+    @property
+    def up(self) -> str:
+        """The command that starts what would begin its runs."""
+        return f"dialer up{flag(self.scheduled.exchange)}"
+
+    @property
+    def unattended(self) -> str:
+        """Who is missing, where nothing would begin a run."""
+        if not self.others:
+            return "no process is there to begin it"
+        whose = "for real calls" if self.scheduled.exchange == "sandbox" else "of a trial"
+        return f"only processes {whose} are there, and do not begin it"
 
     def as_json(self) -> dict[str, Any]:
         """The same for machines, as part of a status."""
@@ -86,15 +115,22 @@ class Upcoming:
 
 def upcoming(each: Scheduled, processes: Sequence[Heartbeat], now: datetime) -> Upcoming:
     """What comes next by a schedule, and who is there to begin it."""
-    attended = {"control", "beat"} <= {process.role for process in processes}
+    ours = {process.role for process in processes if process.exchange == each.exchange}
+    theirs = {process.role for process in processes if process.exchange != each.exchange}
+    needed = {"control", "beat"}
     to_come = fires(each.options, max(now, each.since))
-    return Upcoming(now, each, tuple(islice(to_come, SHOWN)), attended)
+    overdue = None
+    if not needed <= ours and each.paused is None:
+        first = next(fires(each.options, max(each.since, now - _LONG_AGO)), None)
+        overdue = first if first is not None and first <= now else None
+    return Upcoming(now, each, tuple(islice(to_come, SHOWN)), needed <= ours, needed <= theirs, overdue)
 
 
 def listed(each: Upcoming) -> list[str]:
     """One campaign's schedule, line by line."""
     scheduled, options = each.scheduled, each.scheduled.options
-    lines = [f"{scheduled.campaign.name}: {options.cron}, {options.time_zone}"]
+    side = told(scheduled.exchange)
+    lines = [f"{scheduled.campaign.name}: {options.cron}, {options.time_zone} ({side})"]
     if scheduled.paused is not None:
         lines.append(f"  {each.in_words()}")
     for at in each.fires:
@@ -108,8 +144,8 @@ def listed(each: Upcoming) -> list[str]:
         lines.append(f"  last: run {last.number} of {began}, {last.state}")
     if each.alarm is not None:
         lines.append(f"  alarm: {each.alarm}")
-    if not each.attended and scheduled.paused is None:
-        lines.append("  nobody is there to begin it: start the dialer with: dialer up")
+    if not each.attended and scheduled.paused is None and scheduled.exchange is not None:
+        lines.append(f"  {each.unattended}: start the dialer with: {each.up}")
     return lines
 
 
@@ -134,6 +170,7 @@ def listed_as_json(each: Upcoming) -> dict[str, Any]:
         "paused": scheduled.paused,
         "alarm": each.alarm,
         "attended": each.attended,
+        "exchange": scheduled.exchange,
     }
 
 

@@ -1,24 +1,25 @@
-"""DIALER_* settings of this side: where the ledger is.
+"""DIALER_* settings of this side: where the ledger is, and whether calls are real.
 
 Read once from the environment, or from a `.env` file in the working directory, and frozen.
 """
 
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from urllib.parse import quote
 
 from dotenv import load_dotenv
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from campaigns.mistake import Mistake
+from campaigns.side import Exchange
 
 T = TypeVar("T", bound=BaseSettings)
 
 
 class LedgerSettings(BaseSettings):
-    """Where the ledger is."""
+    """Where the ledger is, and which side a command decides for."""
 
     model_config = SettingsConfigDict(env_prefix="DIALER_", frozen=True, env_ignore_empty=True)
 
@@ -31,6 +32,10 @@ class LedgerSettings(BaseSettings):
         default=Path(".dialer"),
         description="the directory for everything that this machine keeps",
         examples=[".dialer"],
+    )
+    exchange: Exchange = Field(
+        default="connect",
+        description="what answers the calls: Amazon Connect, or the sandbox (set by --sandbox)",
     )
 
     @property
@@ -58,9 +63,22 @@ def _in_words(kind: type[BaseSettings], error: Any) -> str:
         return message
     name = str(error["loc"][0])
     field = kind.model_fields[name]
+    if name in _secrets(kind):
+        # Neither is repeated what was given, nor is a value shown that would then be used as it stands.
+        make = 'python3 -c "import secrets; print(secrets.token_hex(32))"'
+        return f"DIALER_{name.upper()}: {field.description}: {message}; make one with: {make}"
     example = (field.examples or [field.default])[0]
     variable = f"DIALER_{name.upper()}"
     # A URL may hold a password, so what was given is repeated for everything but URLs.
     given = "" if name.endswith("_url") else f" (it is {os.environ.get(variable, '')!r})"
     wrong = f"{message[:1].lower()}{message[1:]}{given}"
     return f"{variable}: {field.description}: {wrong}; {variable}={example} would do"
+
+
+def _secrets(kind: type[BaseSettings]) -> set[str]:
+    """The names of the settings that no message may repeat."""
+    return {
+        name
+        for name, field in kind.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    }

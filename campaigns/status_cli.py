@@ -4,12 +4,14 @@ Heavy imports stand inside the commands, as in command_line.py.
 """
 
 import json
+import sys
 from typing import Annotated
 
 import typer
 
 from campaigns.command_line import AsJson, RunNumber, app, put, the_ledger
 from campaigns.mistake import Mistake
+from campaigns.plain_text import print_drawn
 
 
 @app.command(
@@ -50,4 +52,4 @@ def status(
     from campaigns.status_view import table
 
     for line in table(every):
-        put(line)
+        print_drawn(line, sys.stdout)

@@ -6,18 +6,21 @@ from datetime import datetime
 
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from campaigns import waits_view
 from campaigns.attempt import RecipientState, RunState
+from campaigns.plain_text import visible
 from campaigns.report import Status, held, searched
 from campaigns.schedule_view import left_over
+from campaigns.side import told
 
 
 def in_words(status: Status) -> list[str]:
     """One campaign, line by line."""
     run, numbers = status.run, status.figures
-    trial = " (in the sandbox)" if run.exchange == "sandbox" else ""
-    lines = [f"{run.name}: {standing(status)}{trial}", *([f"  {progress(status)}"] if run.number else [])]
+    lines = [f"{run.name}: {standing(status)}{side(status)}"]
+    lines += [f"  {progress(status)}"] if run.number else []
     others = [
         f"{numbers.recipients[state]:,} {state.replace('_', ' ')}"
         for state in RecipientState
@@ -34,6 +37,8 @@ def in_words(status: Status) -> list[str]:
         lines.append(f"  last refusal: {numbers.last_refusal}")
     if run.state == RunState.RUNNING:
         lines.append(f"  {pace(status)}")
+    if elsewhere(status):
+        lines.append(f"  {elsewhere(status)}")
     if status.reason and not status.waits_are_why:
         lines.append(f"  {status.reason}")
     lines += [f"  {line}" for line in _of_schedule(status)]
@@ -49,6 +54,21 @@ def in_words(status: Status) -> list[str]:
 def standing(status: Status) -> str:
     """The state of the latest run; of a campaign that has not begun any, that it will."""
     return "scheduled" if status.run.number == 0 and status.schedule else status.run.state
+
+
+def side(status: Status) -> str:
+    """` (real calls)`, ` (in the sandbox)`; nothing for what no command has decided yet."""
+    run = status.run
+    if run.exchange is None and run.state == RunState.LOADED and status.schedule is None:
+        return ""
+    return f" ({told(run.exchange)})"
+
+
+def elsewhere(status: Status) -> str | None:
+    """Where real calls go, if not to AWS's own address."""
+    if status.run.exchange != "connect" or status.endpoint is None:
+        return None
+    return f"its calls go to {status.endpoint}, which is not AWS's own address"
 
 
 def _of_schedule(status: Status) -> list[str]:
@@ -101,20 +121,22 @@ def counted(numbers: dict[str, int]) -> str:
 
 
 def table(every: Sequence[Status]) -> list[str]:
-    """All campaigns, a row each, under a header."""
+    """All campaigns, a row each, under a header. On a terminal they hold its codes for colours, too."""
     view = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("campaign", "state", "settled", "waiting", "in progress", "pace", "reason"):
-        view.add_column(title, justify="left" if title in ("campaign", "state", "reason") else "right")
+    for title in ("campaign", "state", "calls", "settled", "waiting", "in progress", "pace", "reason"):
+        words = ("campaign", "state", "calls", "reason")
+        view.add_column(title, justify="left" if title in words else "right")
     for each in every:
         settled = each.total - each.waiting - each.in_progress
         view.add_row(
-            each.run.name,
-            standing(each),
+            _cell(each.run.name),
+            _cell(standing(each)),
+            {"connect": "real", "sandbox": "trial"}.get(each.run.exchange or "", "undecided"),
             f"{settled:,}/{each.total:,}",
             f"{each.waiting:,}",
             f"{each.in_progress:,}",
             f"{each.calls_per_second:.2f}/s" if each.run.state == RunState.RUNNING else "",
-            "; ".join(part for part in (each.reason, each.alarm and f"alarm: {each.alarm}") if part),
+            _cell("; ".join(part for part in (each.reason, each.alarm and f"alarm: {each.alarm}") if part)),
         )
     # Where nobody looks, a table is not folded to a terminal's width.
     console = Console() if sys.stdout.isatty() else Console(width=1000)
@@ -127,31 +149,37 @@ def live(status: Status, note: str) -> RenderableType:
     """What `dialer run` shows while it dials."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
-    from rich.text import Text
 
     numbers = status.figures
     settled = status.total - status.waiting - status.in_progress
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
-        Text(status.run.name, style="bold"),
+        _cell(f"{status.run.name}{side(status)}", "bold"),
         ProgressBar(total=max(status.total, 1), completed=settled, width=32),
         f"{settled:,}/{status.total:,}",
     )
     parts: list[RenderableType] = [
         bar,
-        Text(f"  {status.waiting:,} waiting, {status.in_progress:,} in progress"),
-        Text(f"  {pace(status)}"),
+        _cell(f"  {status.waiting:,} waiting, {status.in_progress:,} in progress"),
+        _cell(f"  {pace(status)}"),
     ]
     if numbers.outcomes or numbers.attempts.get("refused"):
         shown = dict(numbers.outcomes)
         if numbers.attempts.get("refused"):
             shown["refused"] = numbers.attempts["refused"]
-        parts.append(Text(f"  {counted(shown)}"))
+        parts.append(_cell(f"  {counted(shown)}"))
+    if elsewhere(status):
+        parts.append(_cell(f"  {elsewhere(status)}", "yellow"))
     if status.reason:
-        parts.append(Text(f"  {status.reason}", style="yellow"))
+        parts.append(_cell(f"  {status.reason}", "yellow"))
     if note:
-        parts.append(Text(f"  {note}", style="dim"))
+        parts.append(_cell(f"  {note}", "dim"))
     return Group(*parts)
+
+
+def _cell(text: str, style: str = "") -> Text:
+    """Text for rich: not read as markup, which `[connect]` would be, and without codes of its own."""
+    return Text(visible(text), style=style)
 
 
 def plain(status: Status) -> str:
@@ -170,4 +198,4 @@ def plain(status: Status) -> str:
     elif status.reason:
         parts.append(status.reason)
     parts += [f"alarm: {status.alarm}"] if status.alarm else []
-    return f"{status.run.name}: " + "; ".join(parts)
+    return f"{status.run.name}{side(status)}: " + "; ".join(parts)

@@ -91,6 +91,7 @@ def import_file(
     reason: str | None,
     now: datetime,
     rejects_path: Path | None = None,
+    raw: bool = False,
     progress: Callable[[NumberList], None] = lambda _: None,
 ) -> Imported:
     """Put all numbers of a file on the list: all of them, or, by an exception, none.
@@ -101,7 +102,7 @@ def import_file(
     scope = scope_of(ledger, campaign)
     listed = open_number_list(path, options)
     otherwise = reason or f"listed in {path.name}"
-    with RejectsFile(rejects_path or default_rejects_path(path), listed) as rejects:
+    with RejectsFile(rejects_path or default_rejects_path(path), listed, raw=raw) as rejects:
 
         def numbers() -> Iterator[Number]:
             for row in listed:

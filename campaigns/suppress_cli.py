@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from campaigns.command_line import AsJson, app, put, the_ledger
+from campaigns.command_line import AsJson, Raw, app, put, the_ledger
 from campaigns.mistake import Mistake
+from campaigns.plain_text import Rows
 
 suppress_app = typer.Typer(
     help="Numbers that are never called: by no campaign, or, with --campaign, not by that one.",
@@ -112,6 +113,7 @@ def show(
         bool, typer.Option("--history", help="All that was ever added and removed, the oldest first.")
     ] = False,
     default_region: Region = None,
+    raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the list as CSV, which `dialer suppress import` takes; or what it says of one number.
@@ -136,7 +138,7 @@ def show(
         if as_json:
             sys.stdout.writelines(view.as_json(found, history=history))
         else:
-            view.write_csv(found, sys.stdout, history=history)
+            view.write_csv(found, Rows(sys.stdout), history=history, raw=raw)
         sys.stdout.flush()
 
 
@@ -160,6 +162,7 @@ def import_list(
         Path | None,
         typer.Option("--rejects", metavar="FILE", help="Where rejected rows go. Default: FILE.rejects.csv."),
     ] = None,
+    raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
     """Put a file of numbers on the list: all of them at once, or none.
@@ -182,6 +185,7 @@ def import_list(
             reason=_plain(reason),
             now=ledger.now(),
             rejects_path=rejects,
+            raw=raw,
             progress=progress,
         )
     if as_json:

@@ -4,12 +4,14 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any
 
 from campaigns.explain_view import at, suppression
+from campaigns.formulas import defused
 from campaigns.ledger.readmissions import Removed
 from campaigns.ledger.suppression_book import Entry, NumberStory
 from campaigns.ledger.suppressions import Put
+from campaigns.plain_text import Writable
 from campaigns.suppress import Added, Imported
 
 SHOWN = 20
@@ -125,15 +127,20 @@ def story_in_words(phone: str, story: NumberStory, campaign: str | None) -> list
     return [head, *(f"  {line}" for line in lines)]
 
 
-def write_csv(entries: Iterable[Entry], out: TextIO, *, history: bool) -> int:
-    """One row for each, which `suppress import` takes again. Returns how many."""
+def write_csv(entries: Iterable[Entry], out: Writable, *, history: bool, raw: bool = False) -> int:
+    """One row for each, which `suppress import` takes again. Returns how many.
+
+    A reason that a spreadsheet would take for a formula is written as text, unless `raw`.
+    """
+    text = str if raw else defused
     writer = csv.writer(out)
     what = ["what"] if history else []
     writer.writerow(["phone", "campaign", *what, "reason", "at" if history else "added_at"])
     count = 0
     for entry in entries:
         done = [entry.what] if history else []
-        writer.writerow([entry.phone, entry.campaign, *done, entry.reason, _iso(entry.at)])
+        campaign = entry.campaign and text(entry.campaign)
+        writer.writerow([entry.phone, campaign, *done, text(entry.reason), _iso(entry.at)])
         count += 1
     return count
 

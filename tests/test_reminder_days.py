@@ -171,8 +171,8 @@ def test_each_appointment_is_called_once_at_its_time(desk: "Desk", tmp_path: Pat
         schedule={"cron": "0 6 * * *", "time_zone": "America/New_York", "list": "{date}.csv"},
     )
     now = READ[0] - timedelta(hours=1)
-    put_schedule(desk.ledger, campaign, tmp_path, now)
-    firing = Firing(desk.ledger, tmp_path / "rejects", lambda: now)
+    put_schedule(desk.ledger, campaign, tmp_path, now, exchange="connect")
+    firing = Firing(desk.ledger, "connect", tmp_path / "rejects", lambda: now)
     for now in steps(READ[0], END):
         if now in READ:
             assert firing.fire() == 1

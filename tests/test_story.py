@@ -316,7 +316,7 @@ def test_two_dialers_share_one_list_and_the_second_goes_on_alone(office: Office)
     office.environment["DIALER_CALLS_PER_SECOND"] = "30"
     first = office.start("up", "--sandbox", "--speed", "60")
     office.do("load", "campaign.toml", "list.csv")
-    office.do("start", "story")
+    office.do("start", "story", "--sandbox")
     office.until(lambda: office.out(first).startswith("up: 1 dial worker"), "the first one's start")
     second = office.start("up", "--sandbox", "--speed", "60")
     office.until(lambda: len(office.processes("-n dial1-")) == 2, "the second one's workers")

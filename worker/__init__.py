@@ -2,7 +2,9 @@
 
 connect.py            boto3 in; our types and our errors out
 connect_errors.py     what an error means for the call
+endpoint.py           is this address AWS's own, the stand-in's, or another?
 pacer.py, pacer.lua   one rate for all workers
+positions.py, positions.lua  how far the ledger has come, noted in Redis before each request leaves
 feed.py               due recipients → claimed attempts → Celery tasks
 placing.py            one request, and once more only where that cannot ring twice
 dial.py               one attempt, from its slot to its contact_id
@@ -13,10 +15,13 @@ event_queue.py        contact events out of SQS; but for connect.py the only one
 events.py             contact events → outcomes, beside the looks of follow.py
 rescue.py             attempts that a crash left behind
 settle.py             what may have rung is searched for, and settled by what is found
+unshared_pacer.py     a pace that one process keeps alone, where no Redis runs
+reconcile.py          the calls that a ledger has lost, entered again from what Connect lists
 tasks.py              thin Celery wrappers around the verbs
 health.py             every process reports that it lives
 beat.py               the scheduler
 machine.py            one process's parts, put together
+worker_options.py     what a worker may be started with
 app.py                the Celery app and its schedule
 sandbox/              a stand-in for Amazon Connect, over HTTP, for trials and tests
 children.py           child processes: started, watched, stopped in order
@@ -31,5 +36,6 @@ demo_cli.py           `dialer demo`
 up_cli.py             `dialer up`
 sandbox_cli.py        `dialer sandbox`
 health_cli.py         `dialer health`
+reconcile_cli.py      `dialer reconcile`
 cli.py                the `dialer` command: all of these, and how each of them ends
 """

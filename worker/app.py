@@ -9,7 +9,6 @@ import atexit
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from types import FrameType
@@ -17,18 +16,33 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
-from celery.signals import beat_init, worker_init, worker_ready, worker_shutting_down
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    beat_init,
+    worker_init,
+    worker_ready,
+    worker_shutting_down,
+)
+from celery.utils.log import get_multiprocessing_logger
 from celery.worker import state
 from kombu.exceptions import OperationalError as BrokerUnavailable
 from kombu.transport.redis import Channel
 
+from campaigns.ledger import LedgerUnavailable
+from campaigns.ledger.identity import read_identity
+from campaigns.ledger.positions import check
 from campaigns.mistake import Mistake
+from campaigns.plain_logs import make_plain, plain_errors
+from campaigns.plain_text import complain
 from worker.children import stop_with_parent
-from worker.connect_errors import Misconfigured
+from worker.connect_errors import Misconfigured, NeverSent
 from worker.events import listen
 from worker.health import report
 from worker.machine import machine, tcp_only
+from worker.positions import PositionNotNoted
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
+from worker.worker_options import check_options
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +101,8 @@ def make_app(settings: DialerSettings) -> Celery:
         # A second signal still waits for the calls whose request has left.
         worker_soft_shutdown_timeout=CONNECT_TIMEOUT_SECONDS + settings.read_timeout_seconds,
         worker_redirect_stdouts=False,
+        # Its codes for colours would be shown as text, as are all others (campaigns/plain_logs.py).
+        worker_log_color=False,
         worker_send_task_events=False,
         task_default_queue=control,
         task_create_missing_queues=True,
@@ -118,11 +134,34 @@ def _app_or_exit() -> Celery:
         return make_app(machine().settings)
     except Mistake as mistake:
         # `celery -A worker.app …` imports this module, and shows a traceback for anything else.
-        print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
+        complain(mistake)
         raise SystemExit(2) from None
 
 
 app = _app_or_exit()
+
+
+@after_setup_logger.connect  # type: ignore[untyped-decorator] # Celery has no types
+@after_setup_task_logger.connect  # type: ignore[untyped-decorator] # Celery has no types
+def _plain_logs(logger: logging.Logger, **_: Any) -> None:
+    """Keys, reasons and what AWS says are text in the log, and begin no line of it."""
+    plain_errors()
+    make_plain([logger, logging.getLogger(), get_multiprocessing_logger()])
+
+
+@worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
+def _check_options(sender: Any, **_: Any) -> None:
+    """Refuse a worker that must not run, before `_open`: Celery calls them in this order."""
+    try:
+        check_options(sender, machine().settings)
+    except Mistake as mistake:
+        complain(mistake)
+        raise SystemExit(2) from None
+
+
+def keep_to_own_ledger(app: Celery, prefix: str) -> None:
+    """Give all names in Redis this prefix. Before the first connection, which goes by what is set then."""
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "global_keyprefix": prefix}
 
 
 @worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
@@ -135,24 +174,41 @@ def _open(**_: Any) -> None:
     for chatty in ("celery.worker.strategy", "celery.app.trace", "botocore", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        machine().ledger  # noqa: B018
-        machine().connect.region  # noqa: B018
+        keep_to_own_ledger(app, _prefix())
+        machine().connect.verify()
     except (Mistake, Misconfigured) as mistake:
-        print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
+        complain(mistake)
         raise SystemExit(2) from None
+    except NeverSent as silence:
+        # The sandbox is only just starting, perhaps: this process may be started again, and find it.
+        complain(silence)
+        raise SystemExit(1) from None
+
+
+def _prefix() -> str:
+    """The prefix of the ledger's names in Redis, as soon as the ledger answers."""
+    # Without it this process does not know which queue is its own. A signal ends the waiting as it would end
+    # the start.
+    while True:
+        try:
+            return machine().prefix
+        except LedgerUnavailable as error:
+            log.error("waiting for the ledger: %s", error)
+            time.sleep(1)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _report_worker(sender: Any, **_: Any) -> None:
     queues = sender.app.amqp.queues.consume_from
     role = "dial" if machine().settings.dial_queue in queues else "control"
+    _compare_positions()
     thread = report(machine(), role)
     atexit.register(_say_goodbye, thread)
     if role == "control":
         # worker.tasks imports this module, so it cannot be imported above.
         from worker.tasks import feed_task
 
-        if machine().settings.events_queue_url is not None:
+        if machine().settings.listens:
             # Nobody waits for this thread at the end: what it had not recorded, the queue gives out again.
             listen(machine(), feed_task)
         # Whoever is due now need not wait for the scheduler, which first rings a second after its start.
@@ -161,6 +217,16 @@ def _report_worker(sender: Any, **_: Any) -> None:
             feed_task.delay()
         except BrokerUnavailable as error:
             log.warning("nobody is fed at the start: Redis is away (%s)", type(error).__name__)
+
+
+def _compare_positions() -> None:
+    """Stop a ledger that has gone back before this process dials from it, or feeds."""
+    try:
+        if not check(machine().ledger, machine().positions.noted()):
+            log.error("nothing is dialed: %s", read_identity(machine().ledger).stopped_reason)
+    except (LedgerUnavailable, PositionNotNoted) as error:
+        # The next feeding compares them; nothing is fed before.
+        log.warning("how far the ledger has come is not compared at the start: %s", error)
 
 
 @beat_init.connect  # type: ignore[untyped-decorator] # Celery has no types

@@ -8,17 +8,19 @@ import typer
 
 from campaigns.command_line import say
 from campaigns.mistake import Mistake
+from campaigns.plain_logs import plain_errors
 from worker.until_stopped import INTERRUPTED, Stopped
 
 # In the order in which `dialer --help` lists them.
 # isort: off
 from campaigns.cli import app
-from worker import plan_cli, run_cli, demo_cli, up_cli, sandbox_cli, health_cli  # noqa: F401
+from worker import plan_cli, run_cli, demo_cli, up_cli, sandbox_cli, health_cli, reconcile_cli  # noqa: F401
 # isort: on
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done; 1 failed; 2 the input or the usage is wrong."""
+    plain_errors()
     sys.exit(_outcome(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -51,9 +53,10 @@ def _outcome(arguments: list[str]) -> int:
         return 0
     except Exception as error:
         from campaigns.ledger import LedgerUnavailable
+        from campaigns.ledger.staging import Miscounted
         from worker.children import ChildFailed
 
-        if isinstance(error, LedgerUnavailable | ChildFailed):
+        if isinstance(error, LedgerUnavailable | ChildFailed | Miscounted):
             say(f"dialer: {error}")
             return 1
         raise

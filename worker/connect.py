@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import botocore
+import botocore.session
 from botocore.awsrequest import (
     AWSHTTPConnection,
     AWSHTTPConnectionPool,
@@ -25,7 +26,21 @@ from botocore.awsrequest import (
 from botocore.config import Config
 
 from campaigns.campaign import ConnectOptions
-from worker.connect_errors import Ambiguous, ConnectError, Misconfigured, Refused, Stage, Withheld, judged
+from campaigns.plain_text import visible
+from campaigns.side import Exchange
+from worker.connect_errors import (
+    Ambiguous,
+    ConnectError,
+    Misconfigured,
+    NeverSent,
+    Refused,
+    Stage,
+    Stray,
+    Withheld,
+    judged,
+)
+from worker.endpoint import NOT_A_TRIAL, endpoint, is_aws, real_calls_to_the_stand_in, shown, wrong_for
+from worker.sandbox.identity import HEADER
 
 # --- what goes in and comes out ---------------------------------------------------------------------------
 
@@ -57,6 +72,7 @@ class CallReport:
     """Such as VOICEMAIL_BEEP; only where detection was asked for."""
     phone: str | None
     attributes: Mapping[str, str]
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,7 @@ class Listed:
 
     contact_id: str
     initiated_at: datetime
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +93,22 @@ class SearchPage:
     """Names the next page; None after the last one."""
 
 
+_NO_SUCH_CONTACT = ("ContactNotFoundException", "ResourceNotFoundException")
+"""What Connect calls a contact that it does not know. Any other 404 comes from something else on the way."""
+
 # --- the client -------------------------------------------------------------------------------------------
 
 
 class _Departure:
     """The request in hand, followed to the wire."""
 
-    __slots__ = ("send_before", "stage")
+    __slots__ = ("send_before", "signed", "stage")
 
     def __init__(self, send_before: Callable[[], bool] | None = None) -> None:
         self.send_before = send_before
         self.stage = Stage.PREPARING
+        self.signed: bool | None = None
+        """Whether the answer says that it is the stand-in's; None while there is none."""
 
     def leave(self) -> None:
         """The last look, with the connection open and nothing written to it. Raises NeverSent."""
@@ -123,6 +145,14 @@ class _Watched:
             departure.leave()
         return super().request(*args, **more)  # type: ignore[misc] # urllib3's
 
+    def getresponse(self, *args: Any, **more: Any) -> Any:
+        # Here and not in a hook of botocore's: an answer that it cannot read would not come so far.
+        answer = super().getresponse(*args, **more)  # type: ignore[misc] # urllib3's
+        departure = _departure.get()
+        if departure is not None and departure.stage is Stage.SENT:
+            departure.signed = HEADER in answer.headers
+        return answer
+
 
 # The pools make their connections of this class; for requests that are not ours they are what they were.
 AWSHTTPConnectionPool.ConnectionCls = type("WatchedHTTP", (_Watched, AWSHTTPConnection), {})
@@ -138,11 +168,14 @@ class Connect:
     read_timeout_seconds: how long to wait for an answer after sending. Shorter than the shortest ring of
         15 s, so that nobody still waits for an answer when the call is over.
     max_connections: as many as there are threads, or connections are opened anew for the rest.
+    exchange: the side. Real calls are not sent to what says that it is the stand-in, and a trial's are sent
+        nowhere else: the address is asked before the first request, and each answer is looked at.
     """
 
     def __init__(
         self,
         *,
+        exchange: Exchange = "connect",
         read_timeout_seconds: float = 10.0,
         connect_timeout_seconds: float = 3.0,
         max_connections: int = 50,
@@ -158,13 +191,31 @@ class Connect:
             # be over; the token protects only while that call lives. This overrides AWS_MAX_ATTEMPTS.
             retries={"total_max_attempts": 1, "mode": "standard"},
         )
+        self._exchange = exchange
         self._made: Any = None
+        self._verify: str | bool = True
+        self._verified = False
         self._making = threading.Lock()
 
     @property
     def region(self) -> str:
         """The Region that the calls start from, such as "eu-central-1". Raises Misconfigured."""
-        return str(self._client().meta.region_name)
+        with self._making:
+            return str(self._make().meta.region_name)
+
+    @property
+    def elsewhere(self) -> str | None:
+        """Where the calls go, if that is not AWS's own address. Raises Misconfigured."""
+        with self._making:
+            url = str(self._make().meta.endpoint_url)
+        return None if is_aws(url) else shown(url)
+
+    def verify(self) -> None:
+        """Ask the address what it is, unless that is known.
+
+        Raises Misconfigured where this side's calls must not go, and NeverSent where a stand-in is silent.
+        """
+        self._client()
 
     def place(self, order: CallOrder, *, send_before: Callable[[], bool] | None = None) -> str:
         """Ring a number; returns Connect's contact_id. Sends one request or none.
@@ -177,14 +228,14 @@ class Connect:
         """
         request = request_of(order)
         client = self._client()
-        with _followed(_Departure(send_before), order.phone):
+        with self._followed(_Departure(send_before), order.phone):
             answer = client.start_outbound_voice_contact(**request)
         contact_id = answer.get("ContactId")
         if not contact_id or not isinstance(contact_id, str):
             raise Ambiguous(
                 "NoContactId", "the answer names no contact; something between us and AWS changed it"
             )
-        return contact_id
+        return _plain(contact_id)
 
     def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
         """What became of a call; None when Connect knows no such contact.
@@ -195,10 +246,10 @@ class Connect:
         """
         client = self._client()
         try:
-            with _followed(_Departure()):
+            with self._followed(_Departure()):
                 answer = client.describe_contact(InstanceId=instance_id, ContactId=contact_id)
         except Misconfigured as error:
-            if error.status == 404:
+            if error.status == 404 and error.code in _NO_SUCH_CONTACT:
                 return None
             raise
         contact = answer.get("Contact")
@@ -217,10 +268,10 @@ class Connect:
         """
         client = self._client()
         try:
-            with _followed(_Departure()):
+            with self._followed(_Departure()):
                 client.stop_contact(InstanceId=instance_id, ContactId=contact_id)
         except ConnectError as error:
-            if error.code in ("ContactNotFoundException", "ResourceNotFoundException"):
+            if error.code in _NO_SUCH_CONTACT:
                 return False
             raise
         return True
@@ -233,10 +284,12 @@ class Connect:
         next_token: str | None = None,
         *,
         attribute: tuple[str, Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> SearchPage:
-        """The voice calls that were started through the API in that time, whoever started them.
+        """The voice calls that were started through the API in that time, by any program.
 
-        `attribute`: only those of which this attribute has one of these values, 20 at most.
+        `attribute`: only those of which this attribute has one of these values, 20 at most. `names`: only
+        those with one of these names, 100 at most of 128 characters each.
 
         A call may appear late (the delay is not documented), perhaps not before it is over. Amazon's console
         shows 10,000 results of a query at most, so ask for less time.
@@ -262,9 +315,11 @@ class Connect:
                 "Criteria": [{"Key": name, "Values": list(values)}],
                 "MatchType": "MATCH_ALL",
             }
+        if names is not None:
+            request["SearchCriteria"]["Name"] = {"SearchText": list(names), "MatchType": "MATCH_EXACT"}
         if next_token:
             request["NextToken"] = next_token
-        with _followed(_Departure()):
+        with self._followed(_Departure()):
             answer = client.search_contacts(**request)
         contacts = answer.get("Contacts")
         if not isinstance(contacts, list) or not all(isinstance(contact, dict) for contact in contacts):
@@ -273,7 +328,11 @@ class Connect:
             )
         return SearchPage(
             [
-                Listed(contact["Id"], contact["InitiationTimestamp"].astimezone(UTC))
+                Listed(
+                    _plain(contact["Id"]),
+                    contact["InitiationTimestamp"].astimezone(UTC),
+                    contact.get("Name") or None,
+                )
                 for contact in contacts
                 if contact.get("Id") and contact.get("InitiationTimestamp")
             ],
@@ -286,20 +345,65 @@ class Connect:
             if self._made is not None:
                 self._made.close()
                 self._made = None
+                self._verified = False
 
     def _client(self) -> Any:
-        # Making a client is not safe in two threads at once; using one is.
+        """The client, when what answers there is what this side's calls are for."""
         with self._making:
-            if self._made is None:
-                try:
-                    # boto3 itself reads AWS_DEFAULT_REGION only; Lambda and the other SDKs say AWS_REGION.
-                    session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
-                    client: Any = session.client("connect", config=self._config)
-                except Exception as error:
-                    raise judged(error, Stage.PREPARING) from None
-                client.meta.events.register_last("before-send.connect", _complete)
-                self._made = client
-            return self._made
+            client = self._make()
+            if not self._verified:
+                found = endpoint(str(client.meta.endpoint_url), verify=self._verify)
+                if (wrong := wrong_for(self._exchange, found)) is not None:
+                    raise wrong
+                self._verified = True
+            return client
+
+    def _make(self) -> Any:
+        # Making a client is not safe in two threads at once; using one is.
+        if self._made is None:
+            try:
+                core = botocore.session.Session()
+                # boto3 itself reads AWS_DEFAULT_REGION only; Lambda and the other SDKs say AWS_REGION.
+                region = os.environ.get("AWS_REGION") or None
+                session = boto3.session.Session(botocore_session=core, region_name=region)
+                client: Any = session.client("connect", config=self._config)
+                bundle = core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+            except Exception as error:
+                raise judged(error, Stage.PREPARING) from None
+            client.meta.events.register_last("before-send.connect", _complete)
+            self._made = client
+            self._verify = bundle or True
+        return self._made
+
+    @contextmanager
+    def _followed(self, departure: _Departure, phone: str = "") -> Iterator[None]:
+        """Follow one request, and raise what its answer or its error means for the call."""
+        try:
+            with _followed(departure, phone):
+                yield
+        except ConnectError as error:
+            if (wrong := self._wrong_answer(departure)) is not None:
+                raise wrong from None
+            if isinstance(error, NeverSent) and not isinstance(error, Withheld):
+                # Whatever listens there the next time may be something else.
+                self._verified = False
+            raise
+        if (wrong := self._wrong_answer(departure)) is not None:
+            raise wrong
+
+    def _wrong_answer(self, departure: _Departure) -> ConnectError | None:
+        """The error that the other side has answered; then the address is asked before the next request."""
+        if departure.signed is None or departure.signed == (self._exchange == "sandbox"):
+            return None
+        self._verified = False
+        with self._making:
+            address = shown(str(self._make().meta.endpoint_url))
+        if departure.signed:
+            return real_calls_to_the_stand_in(address)
+        return Stray(
+            NOT_A_TRIAL,
+            f"this is a trial, and {address} is not the sandbox any more: the call may be a real one",
+        )
 
 
 def _complete(**_: Any) -> None:
@@ -323,6 +427,15 @@ def _followed(departure: _Departure, phone: str = "") -> Iterator[None]:
 
 
 # --- the request ------------------------------------------------------------------------------------------
+
+_LONGEST_NAME = 256
+"""Characters of a contact id, by the API reference."""
+
+
+def _plain(name: str) -> str:
+    """Return an id or a code as it is kept: visible, and no longer than the API has it."""
+    return visible(name)[:_LONGEST_NAME]
+
 
 # From the API reference of StartOutboundVoiceContact. botocore checks types only, and would send "abc".
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
@@ -356,7 +469,7 @@ def request_of(order: CallOrder) -> dict[str, Any]:
         "RingTimeoutInSeconds": options.ring_timeout_seconds,
         "TrafficType": options.traffic_type,
         "CampaignId": options.campaign_id,
-        "Name": options.name,
+        "Name": options.name_of(order.client_token),
         "Description": options.description,
         "RelatedContactId": options.related_contact_id,
         "References": {
@@ -396,10 +509,11 @@ def _report(contact: Mapping[str, Any]) -> CallReport:
         initiated_at=_moment(contact.get("InitiationTimestamp")),
         answered_at=_moment(contact.get("ConnectedToSystemTimestamp")),
         ended_at=_moment(contact.get("DisconnectTimestamp")),
-        disconnect_reason=contact.get("DisconnectReason") or None,
+        disconnect_reason=_plain(contact.get("DisconnectReason") or "") or None,
         answering_machine_status=contact.get("AnsweringMachineDetectionStatus") or None,
         phone=endpoint.get("Address") or None,
         attributes=dict(contact.get("Attributes") or {}),
+        name=contact.get("Name") or None,
     )
 
 

@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 import botocore.exceptions as aws
 
+from campaigns.plain_text import visible
 from campaigns.recipient import masked
 
 
@@ -58,6 +59,10 @@ class Misconfigured(ConnectError):
 
 class Ambiguous(ConnectError):
     """It may ring. Sending again may ring twice once the first call is over."""
+
+
+class Stray(Ambiguous):
+    """Something else than the stand-in has answered a trial. It may ring for real; no other may follow."""
 
 
 class Stage(Enum):
@@ -184,6 +189,7 @@ def judged_answer(status: int, code: str, message: str, phone: str = "") -> Conn
     if key in _REFUSALS and _CAMPAIGNS_OWN.search(message) and not _CALLS_OWN.search(message):
         # Not this person's fault: the next thousand would be refused as well, and lost.
         kind, hint = Misconfigured, "check the [connect] table of the campaign file"
+    code = _clean(code, phone)[:_LONGEST_CODE]
     said = "" if key in _TELLTALE else _clean(message, phone)
     return kind(code or str(status), f"{hint} ({said})" if said else f"{hint} (HTTP {status})", status)
 
@@ -271,6 +277,7 @@ def _status(error: aws.ClientError) -> int:
 # --- what may be written down -----------------------------------------------------------------------------
 
 _LONGEST_TEXT = 300
+_LONGEST_CODE = 100
 _NUMBER = re.compile(r"\+[1-9][0-9 ().-]{5,20}[0-9]")
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{8,}")
 _USER_INFO = re.compile(r"//[^/@\s]+@")
@@ -282,10 +289,10 @@ def _text(error: BaseException, phone: str) -> str:
 
 
 def _clean(text: str, phone: str) -> str:
-    """One line, without telephone numbers, access key ids and passwords in URLs; 300 characters at most."""
+    """At most 300 visible characters, without telephone numbers, access key ids and passwords in URLs."""
     if phone:
         text = re.sub(rf"\+?{re.escape(phone.lstrip('+'))}", masked(phone), text)
     text = _NUMBER.sub(lambda number: masked("+" + re.sub(r"\D", "", number[0])), text)
     text = _KEY_ID.sub("•••", text)
     text = _USER_INFO.sub("//", text)
-    return " ".join(text.split())[:_LONGEST_TEXT]
+    return visible(" ".join(text.split()))[:_LONGEST_TEXT]

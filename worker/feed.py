@@ -2,13 +2,17 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from math import ceil
 
+from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.ledger import Ledger
 from campaigns.ledger.claims import Claim, claim, hand_back, somebody_is_due
+from campaigns.ledger.identity import read_identity
 from campaigns.ledger.in_progress import CallLimit, full_instances
 from campaigns.ledger.runs import finish
+from worker.positions import PositionNotNoted, Positions
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +40,10 @@ def feed(
     lease: timedelta,
     limit: CallLimit | None,
     clock: Callable[[], datetime],
+    tokens: Tokens = WITHOUT_SECRET,
     report_problem: Callable[[str | None], None] = lambda _: None,
+    positions: Positions | None = None,
+    endpoint: str | None = None,
 ) -> int:
     """Top the queue up from the ledger, and close the runs that are over. Returns how many were released.
 
@@ -48,27 +55,44 @@ def feed(
     `undelivered` says how many tasks no worker has taken yet. While there are twice as many as we keep
     queued, nobody is dialing, and more would only be stale when somebody comes, each costing a slot.
 
-    `report_problem` is told that calls wait for others to end, or None.
+    `tokens` makes the client tokens of new attempts.
+
+    `endpoint`: where calls go, if that is not AWS's own address.
+
+    `report_problem` is told that calls wait for others to end, or that the ledger is stopped, or None.
+
+    `positions`: how far the ledger had come as Redis knows it. A ledger that is behind is stopped.
     """
     keep = keep_queued(calls_per_second)
     try:
         nobody_dials = undelivered() >= 2 * keep
-    except QueueUnavailable as error:
+        noted = positions.noted() if positions else None
+    except (QueueUnavailable, PositionNotNoted) as error:
         log.warning("nothing is released: %s", error)
         return 0
     if nobody_dials:
         return 0
+    began = clock()
     released = claim(
         ledger,
         keep_queued=keep,
         exchange=exchange,
-        now=clock(),
+        now=began,
         lease=lease,
         ahead=AHEAD,
         limit=limit,
+        tokens=tokens,
+        noted=noted,
+        endpoint=endpoint,
     )
-    if limit is not None:
-        report_problem(_held_up(ledger, exchange, limit, clock()))
+    if not released and (stopped := _stopped(ledger, began)):
+        report_problem(stopped)
+        return 0
+    if positions and noted is not None:
+        # Where Redis has lost it. If it cannot be noted now, it is in the next round.
+        with suppress(PositionNotNoted):
+            positions.fill(noted)
+    report_problem(_held_up(ledger, exchange, limit, clock()) if limit is not None else None)
     if not released:
         finish(ledger, clock())
         return 0
@@ -80,6 +104,16 @@ def feed(
         log.warning("%d attempts go back to the ledger: %s", len(released), error)
         return 0
     return len(released)
+
+
+def _stopped(ledger: Ledger, since: datetime) -> str | None:
+    """Why nothing is dialed from this ledger until an operator says so; None if nothing stops it."""
+    who = read_identity(ledger)
+    if who.stopped_at is None:
+        return None
+    if who.stopped_at >= since:
+        log.error("nothing is dialed any longer: %s", who.stopped_reason)
+    return who.stopped_reason
 
 
 def _held_up(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> str | None:

@@ -76,6 +76,8 @@ class Firing:
     """Begins the runs of all schedules when their time has come."""
 
     ledger: Ledger
+    exchange: str
+    """The side whose runs it begins; a schedule of the other one is left to the processes there."""
     rejects: Path
     """The directory for the rejected rows of their lists; made when it is first needed."""
     clock: Callable[[], datetime]
@@ -85,7 +87,10 @@ class Firing:
 
     def fire(self) -> int:
         """Begin what is due. Returns how many runs have begun. Raises LedgerUnavailable."""
-        return sum(self._tried(each) for each in book.scheduled(self.ledger) if not self.stopping())
+        return sum(self._tried(each) for each in self._mine() if not self.stopping())
+
+    def _mine(self) -> list[Scheduled]:
+        return book.scheduled(self.ledger, self.exchange)
 
     def _tried(self, each: Scheduled) -> bool:
         """Whatever is wrong with one campaign's schedule keeps no other from its time."""
@@ -145,7 +150,7 @@ class Firing:
             if not book.skip(self.ledger, each, decision.skipped, now):
                 return False
             _log_skipped(each, decision)
-            found = [again for again in book.scheduled(self.ledger) if again.campaign_id == each.campaign_id]
+            found = [again for again in self._mine() if again.campaign_id == each.campaign_id]
             if not found:
                 return False
             each = found[0]

@@ -2,29 +2,34 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
 
 from campaigns.attempt import Outcome
 from campaigns.campaign import RedialOptions
 from campaigns.ledger import Ledger, LedgerUnavailable
-from campaigns.ledger.in_progress import CallLimit, full_instances
+from campaigns.ledger.in_progress import CallLimit, calls_by_instance
 from campaigns.ledger.outcomes import (
     Placed,
     Redial,
     anything_followed,
     follow_later,
+    hold_undecided,
+    look_again,
     mark_ended,
     mark_goes_on,
     mark_told_late,
     not_looked_at,
     take_due_follows,
     take_in_between,
+    take_probe,
 )
+from campaigns.ledger.runs import pause
 from campaigns.redial import RedialAt
+from worker.answers import Answers
 from worker.connect import CallReport, Connect
-from worker.connect_errors import ConnectError, NeverSent, Throttled
+from worker.connect_errors import ConnectError, Misconfigured, NeverSent, Throttled
 from worker.pacer import Pacer, PacerUnavailable
 
 log = logging.getLogger(__name__)
@@ -74,11 +79,11 @@ _BY_DISCONNECT_REASON = {
 _LEAST_LOOKS = 3
 """So often a call is looked at before it is given up, however long ago it was placed."""
 
-_UNASKABLE = timedelta(hours=1)
-"""How long after placing a call is given up of which Connect does not tell, for whatever reason."""
+_PROBED_AFTER = timedelta(seconds=1)
+"""How long after placing the first call is asked about while it is not known whether Connect tells."""
 
 _LONGEST_CALL = timedelta(days=1)
-"""How long after placing a call is given up that goes on and on: its end has been lost, or nobody hung up."""
+"""How long after placing a call is given up that goes on and on, or of which Connect refuses to tell."""
 
 _LATEST_WORD = timedelta(days=3)
 """How long after placing nobody asks any more what became of a call that was given up."""
@@ -122,6 +127,19 @@ def late_look(age: timedelta, redial_in: timedelta | None) -> timedelta | None:
     return wait
 
 
+def ended_by(call: Placed, report: CallReport, now: datetime) -> datetime:
+    """When a call had ended by the ledger's clock, at the latest.
+
+    AWS's clock, which may be minutes off, tells only how long it lasted. It began before its contact was
+    recorded, or, if a search found that, before its request could no longer leave. So no redial's wait is
+    shorter than its rule says.
+    """
+    if report.ended_at is None or report.initiated_at is None:
+        return now
+    began = call.sent_by if call.found else call.placed_at
+    return min(began + max(report.ended_at - report.initiated_at, timedelta(0)), now)
+
+
 @dataclass(frozen=True, slots=True)
 class Following:
     """What asks Connect for outcomes, with all that it needs."""
@@ -139,6 +157,10 @@ class Following:
     """Told when a call has ended while an instance had as many as it may: others wait for its place."""
     report_problem: Callable[[str | None], None] = lambda _: None
     """Told what keeps outcomes from being known, or None."""
+    answers: Answers = field(default_factory=Answers)
+    """What Connect has answered to this process: to be handed to all its rounds."""
+    probes: bool = True
+    """Whether the first call is asked about at once, to find out whether Connect tells."""
 
     def follow(self, looks: int) -> int:
         """Ask for the outcome of up to `looks` calls that are due to be looked at.
@@ -147,7 +169,8 @@ class Following:
         Looks that are left over go to the calls of instances that are full: others wait for their ends.
         """
         now = self.clock()
-        full = full_instances(self.ledger, self.exchange, self.limit, now)
+        counted = calls_by_instance(self.ledger, self.exchange, self.limit, now)
+        full = sorted(instance for instance, count in counted.items() if count >= self.limit.most)
         due = take_due_follows(
             self.ledger, exchange=self.exchange, limit=looks, now=now, until=now + _HELD_FOR
         )
@@ -162,9 +185,31 @@ class Following:
                 self._put_back(due[seen:])
                 return ended
             due = due[few:]
+        for probe in self._probes(sorted(counted), looks - asked):
+            ended += self._look_at([probe], until=now + _ROUND, due=False)[0]
         if not asked and not anything_followed(self.ledger, self.exchange):
             self.report_problem(None)
         return ended
+
+    def _probes(self, instances: list[str], most: int) -> list[Placed]:
+        """A call of each instance of which it is not known whether Connect tells of its calls.
+
+        A missing right would be found out only by the first due look otherwise, a hundred calls later.
+        """
+        now = self.clock()
+        silent = self.answers.silent(instances)[: max(0, most)] if self.probes else []
+        taken = (
+            take_probe(
+                self.ledger,
+                exchange=self.exchange,
+                instance_id=instance_id,
+                now=now,
+                rest=_PROBED_AFTER,
+                placed_after=self.answers.probe_after(instance_id, now),
+            )
+            for instance_id in silent
+        )
+        return [call for call in taken if call is not None]
 
     def _in_between(self, full: Sequence[str], few: int) -> Sequence[Placed]:
         if not full or few <= 0:
@@ -194,8 +239,9 @@ class Following:
                 # Perhaps only this one's fault, so the others must not wait behind it.
                 log.warning("contact %s cannot be followed now: %s", call.contact_id, error)
                 self.report_problem(f"outcomes cannot be asked for: {error}")
-                ended += due and self._wait_for_word(call, max(deadline(self.first), _UNASKABLE))
+                ended += self._not_told(call, error, due)
                 continue
+            self._told(call, report)
             self.report_problem(None)
             try:
                 ended += self._judge(call, report, due)
@@ -206,6 +252,36 @@ class Following:
                 log.error("contact %s cannot be judged: %s", call.contact_id, type(error).__name__)
         return ended, len(calls)
 
+    def _told(self, call: Placed, report: CallReport | None) -> None:
+        """Connect answers, so it lets us ask; about calls of which it refused to tell it is asked at once."""
+        if report is not None:
+            self.answers.told(call.instance_id, self.clock())
+        if self.answers.answered(call.instance_id):
+            look_again(self.ledger, exchange=self.exchange, instance_id=call.instance_id, now=self.clock())
+
+    def _not_told(self, call: Placed, error: ConnectError, due: bool) -> bool:
+        """Connect refuses to tell. That says nothing of the call. Returns whether it was given up."""
+        now = self.clock()
+        self.answers.refused(call.instance_id, now)
+        # A 400 speaks of this request; anything else of who may ask, and where.
+        if isinstance(error, Misconfigured) and error.status != 400:
+            with self.ledger.write() as db:
+                reason = f"{error.code}: how calls end cannot be asked for, connect:DescribeContact is needed"
+                if pause(db, call.run_id, f"{reason}: {error.reason}", code=error.code[:40]):
+                    log.error("a campaign has paused itself: %s", reason)
+        if not due:
+            return False
+        if call.given_up:
+            # About to be dialed again, perhaps, on the belief that Connect does not know the call.
+            hold_undecided(self.ledger, call.attempt_id)
+            self._look_for_it_later(call)
+            return False
+        if now - call.placed_at < _LONGEST_CALL or call.follows < _LEAST_LOOKS:
+            follow_later(self.ledger, call.attempt_id, now + next_look(self.first, call.follows))
+            return False
+        reason = f"Connect has refused to tell for a day ({error.code})"
+        return self._give_up(call, reason, hold=True, look_again=True)
+
     def _judge(self, call: Placed, report: CallReport | None, due: bool) -> bool:
         """Write down what a look has shown. Returns whether the call has ended."""
         if report is not None and report.ended_at is not None:
@@ -213,12 +289,12 @@ class Following:
         now = self.clock()
         age = now - call.placed_at
         if report is not None and age >= _LONGEST_CALL:
-            return self._give_up(call, "Connect has had no end for it for a day", redial=False)
+            return self._give_up(call, "Connect has had no end for it for a day")
         if report is not None and call.given_up:
             # It was silence, and not the call, that had come to its end.
             mark_goes_on(self.ledger, call.attempt_id, follow_at=now + next_look(self.first, call.follows))
         elif report is None and due:
-            return self._wait_for_word(call, deadline(self.first))
+            return self._wait_until_known(call)
         elif due:
             follow_later(self.ledger, call.attempt_id, now + next_look(self.first, call.follows))
         return False
@@ -231,8 +307,7 @@ class Following:
         if call.given_up and outcome == Outcome.NO_OUTCOME:
             follow_later(self.ledger, call.attempt_id, None)
             return False
-        # Connect's clock may be ahead of ours, and nobody waits longer for it.
-        ended_at = min(report.ended_at, self.clock())
+        ended_at = ended_by(call, report, self.clock())
         redial = _as_ruled(call, outcome, ended_at)
         if call.given_up:
             return mark_told_late(self.ledger, call.attempt_id, outcome, ended_at=ended_at, redial=redial)
@@ -249,23 +324,42 @@ class Following:
         not_looked_at(self.ledger, calls, now + _BREATH)
         for call in calls:
             if now - call.placed_at >= _LONGEST_CALL and not (call.found or call.given_up):
-                self._give_up(call, "nobody could be asked about it for a day", redial=False)
+                reason = "Connect could not be asked about it for a day"
+                self._give_up(call, reason, hold=True, look_again=True)
 
-    def _wait_for_word(self, call: Placed, patience: timedelta) -> bool:
-        """Look again later; when `patience` is over, the call has ended without an outcome: returns True."""
+    def _wait_until_known(self, call: Placed) -> bool:
+        """Connect knows no such call. Look again later, or, after the deadline, give it up: returns True."""
         now = self.clock()
         age = now - call.placed_at
         if call.given_up:
-            wait = late_look(age, None)
-            follow_later(self.ledger, call.attempt_id, now + wait if wait is not None else None)
+            self._look_for_it_later(call)
             return False
-        if age < patience or call.follows < _LEAST_LOOKS:
+        if age < deadline(self.first) or call.follows < _LEAST_LOOKS:
             follow_later(self.ledger, call.attempt_id, now + next_look(self.first, call.follows))
             return False
-        return self._give_up(call, "Connect has not said how it ended", redial=True)
+        if self.answers.told_lately(call.instance_id, now):
+            return self._give_up(call, "Connect has not said how it ended", redial=True, look_again=True)
+        # Asked in another Region, or at another address, about calls that Connect itself has named.
+        reason = (
+            "Connect does not know this call, nor has it told of another one within an hour: check the Region"
+        )
+        return self._give_up(call, reason, hold=True, look_again=True)
 
-    def _give_up(self, call: Placed, reason: str, *, redial: bool) -> bool:
-        """The call ends without an outcome. Who may be on the phone still is not dialed again."""
+    def _look_for_it_later(self, call: Placed) -> None:
+        now = self.clock()
+        wait = late_look(now - call.placed_at, None)
+        follow_later(self.ledger, call.attempt_id, now + wait if wait is not None else None)
+
+    def _give_up(
+        self,
+        call: Placed,
+        reason: str,
+        *,
+        redial: bool = False,
+        hold: bool = False,
+        look_again: bool = False,
+    ) -> bool:
+        """The call ends without an outcome: its recipient is redialed by the rule for that, held, or done."""
         now = self.clock()
         if call.given_up:
             follow_later(self.ledger, call.attempt_id, None)
@@ -280,7 +374,8 @@ class Following:
             ended_at=now,
             redial=ruled if redial else lambda _: None,
             reason=reason,
-            look_again_at=now + wait if redial and wait is not None else None,
+            look_again_at=now + wait if look_again and wait is not None else None,
+            hold=hold,
         )
 
 

@@ -26,7 +26,7 @@ def _keep_reporting(machine: Machine, role: str) -> None:
         try:
             ledger = machine.ledger
             ledger.set_clock()
-            beat(ledger, process, role, exchange, _problem(machine), ledger.now())
+            beat(ledger, process, role, exchange, _problem(machine), ledger.now(), endpoint=machine.endpoint)
         except Exception as error:
             # Whatever it is, a process that lives must not be taken for dead as soon as it is over.
             log.error("cannot report to the ledger: %s", error)

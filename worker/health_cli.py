@@ -19,10 +19,12 @@ def health(
     import socket
 
     from campaigns.ledger.health import alive
+    from campaigns.ledger.identity import read_identity
 
     if role not in ("dial", "control", "beat"):
         raise Mistake(f"{role!r} is no process of the dialer; say dial, control or beat")
     with the_ledger() as ledger:
+        stopped = read_identity(ledger).stopped_reason
         mine = [
             p for p in alive(ledger, ledger.now()) if p.process.startswith(f"{role}@{socket.gethostname()}:")
         ]
@@ -31,9 +33,18 @@ def health(
         raise typer.Exit(1)
     # What Connect does not grant is no reason to restart a container; a Redis that is gone is not mended by
     # one either, but it is what the check is asked to show.
-    granted = ("throttled", "no capacity", "calls", "unknown calls", "outcomes", "contact events")
+    granted = (
+        "throttled",
+        "no capacity",
+        "calls",
+        "unknown calls",
+        "outcomes",
+        "contact events",
+        "the ledger has",
+    )
     broken = [p.problem for p in mine if p.problem and not p.problem.startswith(granted)]
     if broken:
         say(f"dialer: {broken[0]}")
         raise typer.Exit(1)
-    put(f"{role}: alive")
+    # Nor is a restart what a stopped ledger needs.
+    put(f"{role}: alive" + (f", but {stopped}" if stopped else ""))

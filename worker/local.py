@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from campaigns.mistake import Mistake
+from campaigns.side import Exchange
 from worker.children import Child, ChildFailed
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 
@@ -44,12 +45,13 @@ class Stack:
         trial: Trial | None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.settings = settings.model_copy(update={"exchange": "sandbox" if trial else "connect"})
+        self.settings = settings.model_copy(update={"exchange": side_of(settings, trial)})
         self.logs = settings.data_dir / "logs"
         self._trial = trial
         self._workers = workers
         self._sleep = sleep
-        self._environment = dict(os.environ)
+        # Said explicitly: a child must not take another side out of a `.env` file of its own.
+        self._environment = {**os.environ, "DIALER_EXCHANGE": self.settings.exchange}
         self._services: list[Child] = []
         self._feeding: list[Child] = []
         self._dialing: list[Child] = []
@@ -149,6 +151,11 @@ class Stack:
             if time.monotonic() > until:
                 raise ChildFailed(f"{what} does not answer; see {self.logs}")
             self._sleep(0.05)
+
+
+def side_of(settings: DialerSettings, trial: Trial | None) -> Exchange:
+    """The side that a command is for: a trial with a sandbox of its own, or what the settings say."""
+    return "sandbox" if trial else settings.exchange
 
 
 @contextmanager

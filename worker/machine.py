@@ -12,9 +12,12 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from campaigns.client_token import Tokens
 from campaigns.ledger import Ledger, open_ledger
 from campaigns.ledger.clock import monotonic
+from campaigns.ledger.identity import read_identity
 from campaigns.settings import load_settings
+from worker.answers import Answers
 from worker.connect import Connect
 from worker.dial import Dialer, Timing
 from worker.event_queue import EventQueue
@@ -22,6 +25,7 @@ from worker.fire import Firing
 from worker.follow import Following
 from worker.hang_up import HangingUp
 from worker.pacer import Pacer, Rate, bucket_name
+from worker.positions import Positions
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.settle import FIRST_SEARCH, Settling
 
@@ -34,6 +38,8 @@ class Machine:
     stopping: threading.Event
     problems: dict[str, str] = field(default_factory=dict)
     """What keeps which verb from its work, for the status."""
+    answers: Answers = field(default_factory=Answers)
+    """What Connect has answered to this process when it was asked about calls."""
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -46,7 +52,7 @@ class Machine:
 
     @cached_property
     def redis(self) -> Redis:
-        """Redis, for the pacer."""
+        """Redis, for the pacer and the ledger's position."""
         return Redis.from_url(
             self.settings.redis,
             socket_timeout=5,
@@ -58,13 +64,33 @@ class Machine:
         )
 
     @cached_property
+    def prefix(self) -> str:
+        """What the names of the queues and of all keys in Redis begin with: the ledger's own.
+
+        Two ledgers on one Redis database would take each other's tasks. Only the pace is shared: the quota is
+        the account's.
+        """
+        return f"dialer:{read_identity(self.ledger).ledger_id}:"
+
+    @cached_property
+    def positions(self) -> Positions:
+        """How far the ledger has come, as it is noted in Redis."""
+        return Positions(self.redis, self.prefix, self.ledger.reached)
+
+    @cached_property
     def connect(self) -> Connect:
         """Amazon Connect."""
         return Connect(
+            exchange=self.settings.exchange,
             read_timeout_seconds=self.settings.read_timeout_seconds,
             connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
             max_connections=self.settings.dial_threads + 4,
         )
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where the calls go, if that is not AWS's own address. Raises Misconfigured."""
+        return self.connect.elsewhere
 
     @cached_property
     def start_pacer(self) -> Pacer:
@@ -89,6 +115,11 @@ class Machine:
         """The account's rate of SearchContacts."""
         per_second = self.settings.search_per_second
         return self._pacer("SearchContacts", Rate(per_second, max(1, int(per_second * 2))))
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """What names the attempts for Connect."""
+        return tokens_of(self.settings)
 
     @property
     def search_after(self) -> timedelta:
@@ -125,6 +156,9 @@ class Machine:
             stopping=self.stopping.is_set,
             call_over=call_over,
             report_problem=lambda problem: self.note("follow", problem),
+            answers=self.answers,
+            # Events tell without the right to ask: then it is missed only where a look is needed.
+            probes=self.settings.events_queue_url is None,
         )
 
     @cached_property
@@ -146,6 +180,7 @@ class Machine:
         """What begins the runs of schedules."""
         return Firing(
             ledger=self.ledger,
+            exchange=self.settings.exchange,
             rejects=self.settings.data_dir / "rejects",
             clock=self.now,
             stopping=self.stopping.is_set,
@@ -186,6 +221,7 @@ class Machine:
             sleep=time.sleep,
             stopping=self.stopping.is_set,
             report_problem=lambda problem: self.note("dial", problem),
+            note_position=self.positions.note,
         )
 
     def sleep(self, seconds: float) -> None:
@@ -203,6 +239,12 @@ class Machine:
         account = settings.account if settings.exchange == "connect" else f"{settings.account}-sandbox"
         bucket = bucket_name(account, self.connect.region, api)
         return Pacer(self.redis, bucket, rate, sleep=self.sleep, monotonic=monotonic)
+
+
+def tokens_of(settings: DialerSettings) -> Tokens:
+    """What names the attempts for Connect, with these settings' secret."""
+    secret = settings.token_secret
+    return Tokens(secret.get_secret_value().encode() if secret else None)
 
 
 @lru_cache(maxsize=1)

@@ -3,10 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
 from worker.connect import CallOrder, Connect
-from worker.connect_errors import Ambiguous, ConnectError, NeverSent, Withheld
+from worker.connect_errors import (
+    Ambiguous,
+    ConnectError,
+    Misconfigured,
+    NeverSent,
+    NoCapacity,
+    Refused,
+    Stray,
+    Throttled,
+    Withheld,
+)
 from worker.pacer import Pacer, PacerUnavailable, Slot
 
 _TRIES = 3
@@ -37,6 +47,7 @@ class Placing:
     _began: float = field(init=False)
     _first_sent: float | None = field(default=None, init=False)
     _doubt: Ambiguous | None = field(default=None, init=False)
+    _perhaps_acted_upon: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._began = self.monotonic()
@@ -44,7 +55,7 @@ class Placing:
     def place(self) -> str:
         """Returns the contact_id. Raises the ConnectError that decides the attempt."""
         retrying = Retrying(
-            retry=retry_if_exception_type((NeverSent, Ambiguous)),
+            retry=retry_if_exception(_may_be_sent_again),
             wait=wait_exponential(multiplier=0.25, max=2),
             stop=self._enough,
             sleep=self.sleep,
@@ -52,9 +63,16 @@ class Placing:
         )
         return retrying(self._send)
 
+    @property
+    def replays(self) -> int:
+        """How many sendings after the first may have been acted upon: each can be a call of its own."""
+        return max(0, self._perhaps_acted_upon - 1)
+
     def _send(self) -> str:
         try:
             return self._on_a_slot()
+        except Stray:
+            raise  # whatever an earlier sending came to, no other may follow this one
         except Ambiguous as error:
             self._doubt = self._doubt or error
             raise self._doubt from error
@@ -78,14 +96,19 @@ class Placing:
                 late = not self.pacer.usable(slot)
                 return not late and self._left() > 0
 
+            # Before it is sent: whatever ends this, also what was not foreseen, leaves it counted.
+            self._perhaps_acted_upon += 1
             try:
                 return self.connect.place(self.call, send_before=may_leave)
             except NeverSent:
+                self._perhaps_acted_upon -= 1
                 # Writing `dialing` down, or this whole machine, was too slow for the slot.
                 if late and self._left() > 0 and not self.stopping():
                     continue
                 raise
-            except ConnectError:
+            except ConnectError as error:
+                if isinstance(error, Throttled | NoCapacity | Refused | Misconfigured):
+                    self._perhaps_acted_upon -= 1
                 if self._first_sent is None:
                     self._first_sent = asked
                 raise
@@ -114,3 +137,7 @@ class Placing:
         if self._doubt is None:
             return state.attempt_number >= _TRIES
         return self._left() <= state.upcoming_sleep
+
+
+def _may_be_sent_again(error: BaseException) -> bool:
+    return isinstance(error, NeverSent | Ambiguous) and not isinstance(error, Stray)

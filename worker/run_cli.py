@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from campaigns.command_line import CampaignFile, ListFile, Rejects, app, put, say
+from campaigns.command_line import CampaignFile, ListFile, Rejects, Sandbox, app, put, say
 from campaigns.export_cli import export_file
 from campaigns.load_cli import load_with_progress, schedule_note
-from campaigns.mistake import Mistake
 from worker.until_stopped import (
     INTERRUPTED,
-    Sandbox,
     Speed,
     Stopped,
     Wait,
     Workers,
+    check_endpoint,
+    say_where,
     the_stack,
     while_starting,
 )
@@ -72,18 +72,25 @@ def run_to_the_end(
     """Load, start, dial, and write the results. Returns the exit code. Raises Stopped."""
     from campaigns.campaign import read_campaign
     from campaigns.ledger import open_ledger, runs
+    from campaigns.ledger.binding import check, decided
     from campaigns.load_view import in_words as load_in_words
     from campaigns.report import start_workers, status
     from campaigns.status_view import in_words
+    from worker.local import side_of
 
     campaign = read_campaign(campaign_file)
+    exchange = side_of(settings, trial)
+    elsewhere = check_endpoint(settings, trial)
     ledger = open_ledger(settings.ledger_url)
     try:
-        _refuse_other_exchange(ledger, campaign.name, "sandbox" if trial else "connect")
+        with ledger.read() as db:
+            # Before a million rows are read; starting asks again, and decides.
+            check(campaign.name, decided(db, campaign.name), exchange)
         for line in load_in_words(load_with_progress(ledger, campaign, list_file, rejects)):
             put(line)
         with ledger.write() as db:
-            runs.start(db, runs.find(db, campaign.name), ledger.now())
+            runs.start(db, runs.find(db, campaign.name), ledger.now(), exchange=exchange)
+        say_where(elsewhere)
         latest = status(ledger, campaign.name, ledger.now())
         if note := schedule_note(campaign, campaign_file, entered=latest.schedule is not None):
             put(note)
@@ -113,22 +120,6 @@ def run_to_the_end(
     finally:
         ledger.close()
     return code
-
-
-def _refuse_other_exchange(ledger: "Ledger", name: str, exchange: str) -> None:
-    """A campaign that was begun in the sandbox does not go on in earnest, nor the other way round."""
-    from campaigns.ledger import runs
-
-    with ledger.read() as db:
-        begun = {run.name: run.exchange for run in runs.latest_runs(db)}.get(name)
-    if begun not in (None, exchange):
-        where, flag = (
-            ("in the sandbox", "with") if begun == "sandbox" else ("through Amazon Connect", "without")
-        )
-        raise Mistake(
-            f"{name} was begun {where} and can only go on there: run it {flag} --sandbox, "
-            "or give the campaign file another name"
-        )
 
 
 def _watch(ledger: "Ledger", stack: "Stack", name: str, wait: Wait) -> "Status":

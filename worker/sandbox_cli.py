@@ -43,6 +43,8 @@ def sandbox(
     journal: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keeps every request, as JSON Lines.")
     ] = None,
+    # For drills of real runs: whatever is dialed through it counts as a real call.
+    incognito: Annotated[bool, typer.Option("--incognito", hidden=True)] = False,
 ) -> None:
     """Run the stand-in for Amazon Connect alone, for anybody's boto3."""
     from worker.sandbox.options import SandboxOptions, call_seconds_from, describe_burst, search_burst
@@ -69,6 +71,7 @@ def sandbox(
             search_only_ended=search_only_ended,
             latency_seconds=latency,
             journal=journal,
+            incognito=incognito,
         ),
         on_ready=ready,
     )

@@ -7,11 +7,12 @@ lies in the data directory, so calls that were under way when it stopped are kno
 """
 
 import os
-import sys
 import threading
 from pathlib import Path
 
 from campaigns.mistake import Mistake
+from campaigns.plain_logs import plain_errors
+from campaigns.plain_text import complain
 from campaigns.settings import load_settings
 from worker.children import alone, stop_with_parent
 from worker.sandbox.options import SandboxOptions, call_seconds_from, describe_burst, search_burst
@@ -42,6 +43,7 @@ def options(settings: DialerSettings, journal: Path | None) -> SandboxOptions:
 
 def main() -> None:
     """Serve until SIGTERM, or until the parent is gone."""
+    plain_errors()
     stop_with_parent()
     settings = load_settings(DialerSettings)
     with alone(settings.data_dir / "sandbox.lock", threading.Event()) as ours:
@@ -53,5 +55,5 @@ if __name__ == "__main__":
     try:
         main()
     except Mistake as mistake:
-        print(f"dialer: {mistake}", file=sys.stderr)  # noqa: T201
+        complain(mistake)
         raise SystemExit(2) from None

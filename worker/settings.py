@@ -5,10 +5,10 @@ import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from campaigns.settings import LedgerSettings
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from campaigns.ledger.in_progress import CallLimit
 
 CONNECT_TIMEOUT_SECONDS = 3.0
+SHORTEST_SECRET = 16
+"""Characters of DIALER_TOKEN_SECRET: a shorter one could be found by trying."""
 
 
 class DialerSettings(LedgerSettings):
@@ -94,9 +96,9 @@ class DialerSettings(LedgerSettings):
     dial_threads: int = Field(
         default=16, ge=1, le=200, description="how many calls one dial worker places at the same time"
     )
-    exchange: Literal["connect", "sandbox"] = Field(
-        default="connect",
-        description="what answers the calls: Amazon Connect, or the sandbox (set by --sandbox)",
+    token_secret: SecretStr | None = Field(
+        default=None,
+        description="the secret that keys the client tokens, so that no number can be recovered from one",
     )
 
     @field_validator("redis_url")
@@ -105,6 +107,21 @@ class DialerSettings(LedgerSettings):
         if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("expected redis://…, rediss://… (TLS) or unix:///path/to/socket")
         return url
+
+    @field_validator("token_secret")
+    @classmethod
+    def _is_a_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is None:
+            return None
+        # A secret that is read from a file often ends in a line break; on all machines it is the same one.
+        text = secret.get_secret_value().strip()
+        if len(text) < SHORTEST_SECRET:
+            raise ValueError(f"it has fewer than {SHORTEST_SECRET} characters, and could be found by trying")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("it is not UTF-8") from None
+        return SecretStr(text)
 
     @field_validator("events_queue_url")
     @classmethod
@@ -155,6 +172,16 @@ class DialerSettings(LedgerSettings):
     def send_within_seconds(self) -> float:
         """How long after `dialing` was written a request may leave: its answer must come within the lease."""
         return self.lease.total_seconds() - CONNECT_TIMEOUT_SECONDS - self.read_timeout_seconds - 2
+
+    @property
+    def listens(self) -> bool:
+        """Whether this side takes contact events off their queue.
+
+        A trial takes no real call's events, unless a stand-in for SQS has the queue.
+        """
+        return self.events_queue_url is not None and (
+            self.exchange == "connect" or bool(os.environ.get("AWS_ENDPOINT_URL_SQS"))
+        )
 
     @property
     def runtime_dir(self) -> Path:

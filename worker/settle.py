@@ -7,12 +7,16 @@ that would ring a second time.
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from campaigns.attempt import AttemptState
 from campaigns.ledger import Ledger, LedgerUnavailable
 from campaigns.ledger.contacts import known_contacts
+from campaigns.ledger.runs import pause
+from campaigns.ledger.sendings import known_tokens, sendings
 from campaigns.ledger.unknowns import (
     Unknown,
     anything_searched_for,
@@ -23,8 +27,9 @@ from campaigns.ledger.unknowns import (
     take_due_unknowns,
 )
 from campaigns.redial import dial_again_unfound
+from campaigns.stranger import CLOCK_SKEW, Sending, Stranger, candidates, distance, tokens_in
 from worker.connect import Connect, Listed
-from worker.connect_errors import Ambiguous, ConnectError, Refused, Throttled
+from worker.connect_errors import Ambiguous, ConnectError, Misconfigured, Refused, Throttled
 from worker.pacer import Pacer, PacerUnavailable
 
 log = logging.getLogger(__name__)
@@ -32,12 +37,8 @@ log = logging.getLogger(__name__)
 FIRST_SEARCH = timedelta(seconds=10)
 """How long after an attempt became unknown it is first searched for."""
 
-_CLOCKS = timedelta(minutes=5)
-"""A request whose clock is further off than this is refused by AWS (its signature counts as expired). So a
-call that was placed is found within this time around the moment that our own clock wrote down."""
-
 _NEAR = timedelta(seconds=10)
-"""Enough for machines that keep their clocks; the last search, which decides, takes all of `_CLOCKS`."""
+"""Enough for machines that keep their clocks; the last search, which decides, takes all of CLOCK_SKEW."""
 
 _NEIGHBOURS = timedelta(minutes=1)
 """How far around an attempt others are searched for along with it, and known calls must be listed too."""
@@ -57,27 +58,6 @@ _MOST_RESULTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
-    """A call that Connect lists and the ledger does not know."""
-
-    contact_id: str
-    initiated_at: datetime
-    phone: str | None
-    attributes: Mapping[str, str]
-
-    def may_be(self, unknown: Unknown) -> bool:
-        """Whether this can be the attempt's call: by its token, or else to its number and at its time."""
-        name = unknown.campaign.connect.search_attribute
-        token = self.attributes.get(name) if name else None
-        if token is not None:
-            return token == unknown.client_token
-        return (
-            self.phone == unknown.phone
-            and unknown.dialing_at - _CLOCKS <= self.initiated_at <= unknown.lease_until + _CLOCKS
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Sweep:
     """All that a search has shown."""
 
@@ -87,15 +67,32 @@ class Sweep:
     """Whether Connect could tell whom each stranger called."""
 
 
-Attribute = tuple[str, Sequence[str]]
-"""A contact attribute's name, and the values of which it is to have one."""
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """What calls are searched by, beside their time: an attribute or a name that holds their tokens."""
 
+    attribute: tuple[str, Sequence[str]] | None = None
+    """An attribute's name, and the values of which it is to have one."""
+    names: Sequence[str] | None = None
+
+
+BY_TIME_ALONE = Criterion()
 _MOST_VALUES = 20
 """Values a criterion takes (API reference, SearchableContactAttributesCriteria)."""
+_MOST_NAMES = 100
+"""Texts a criterion takes (API reference, NameCriteria)."""
 
 
 class Interrupted(Exception):
     """The search did not come to its end."""
+
+
+class Forbidden(Exception):
+    """Connect does not let these credentials ask. Until that is mended, nothing in doubt can be settled."""
+
+    def __init__(self, right: str, error: Misconfigured) -> None:
+        super().__init__(f"{error.code}: {right} is needed: {error.reason}")
+        self.code = error.code
 
 
 def next_search(age: timedelta, patience: timedelta) -> timedelta | None:
@@ -111,36 +108,40 @@ def next_search(age: timedelta, patience: timedelta) -> timedelta | None:
     return wait if age < patience + _GIVEN_UP_AFTER else None
 
 
-def _tokens(unknowns: Sequence[Unknown], last: bool) -> Sequence[Attribute | None]:
-    """What to search by: the attempts' tokens where their campaigns have an attribute for them, else only by
-    time. The last search goes by time alone: an attribute that is not searchable after all finds nothing."""
-    if last or any(unknown.campaign.connect.search_attribute is None for unknown in unknowns):
-        return [None]
-    by_name: dict[str, list[str]] = {}
+def criteria(unknowns: Sequence[Unknown], last: bool) -> Sequence[Criterion]:
+    """What to search by: the attempts' tokens where all their calls carry them, else only their time.
+
+    The last search goes by time alone: an attribute that is not searchable after all finds nothing.
+    """
+    by_attribute: defaultdict[str, list[str]] = defaultdict(list)
+    names: list[str] = []
     for unknown in unknowns:
-        by_name.setdefault(str(unknown.campaign.connect.search_attribute), []).append(unknown.client_token)
-    return [
-        (name, tokens[first : first + _MOST_VALUES])
-        for name, tokens in by_name.items()
+        connect = unknown.campaign.connect
+        if connect.search_attribute is not None:
+            by_attribute[connect.search_attribute].append(unknown.client_token)
+        elif connect.token_in_name:
+            names.append(connect.name_of(unknown.client_token) or "")
+        else:
+            return [BY_TIME_ALONE]
+    if last:
+        return [BY_TIME_ALONE]
+    attributes = [
+        Criterion(attribute=(name, tokens[first : first + _MOST_VALUES]))
+        for name, tokens in by_attribute.items()
         for first in range(0, len(tokens), _MOST_VALUES)
     ]
+    firsts = range(0, len(names), _MOST_NAMES)
+    return attributes + [Criterion(names=names[first : first + _MOST_NAMES]) for first in firsts]
 
 
-def matched(unknowns: Iterable[Unknown], strangers: Iterable[Stranger]) -> dict[int, Stranger]:
-    """attempt_id → the call that must be it: to its number, nearest in time, each call for one attempt."""
-    pairs = sorted(
-        (abs(stranger.initiated_at - unknown.dialing_at), unknown.attempt_id, stranger.contact_id, stranger)
-        for unknown in unknowns
-        for stranger in strangers
-        if stranger.may_be(unknown)
-    )
-    found: dict[int, Stranger] = {}
-    taken: set[str] = set()
-    for _, attempt_id, contact_id, stranger in pairs:
-        if attempt_id not in found and contact_id not in taken:
-            found[attempt_id] = stranger
-            taken.add(contact_id)
-    return found
+def _undecided(fitting: Sequence[tuple[Stranger, Sequence[Sending]]]) -> str:
+    """Why calls that may be an attempt's decide nothing."""
+    attempts = {each.attempt_id for _, these in fitting for each in these}
+    contacts = ", ".join(sorted(call.contact_id for call, _ in fitting)[:3])
+    calls = f"call {contacts} to this number" if len(fitting) == 1 else f"{len(fitting):,} calls ({contacts})"
+    if len(attempts) == 1:
+        return f"nobody can tell: {calls} could not be given to this attempt yet"
+    return f"nobody can tell: {calls} can be of any of {len(attempts):,} attempts, so it decides nothing"
 
 
 @dataclass
@@ -176,13 +177,16 @@ class Settling:
                 self.report_problem(None)
             return 0
         last = any(began - unknown.unknown_at >= self.patience for unknown in unknowns)
-        around = _CLOCKS if last else _NEAR
+        around = CLOCK_SKEW if last else _NEAR
         since = min(unknown.dialing_at for unknown in unknowns) - around
         until = min(max(unknown.lease_until for unknown in unknowns) + around, began + around)
+        instance_id = unknowns[0].campaign.connect.instance_id
         try:
-            sweep = self._sweep(
-                unknowns[0].campaign.connect.instance_id, since, until, _tokens(unknowns, last)
-            )
+            sweep = self.sweep(instance_id, since, until, criteria(unknowns, last))
+        except Forbidden as error:
+            self._failed(unknowns, str(error), alarm=True)
+            self._pause(unknowns, error)
+            return 0
         except (ConnectError, PacerUnavailable, Interrupted) as error:
             self._failed(unknowns, str(error), alarm=not isinstance(error, Throttled | Interrupted))
             return 0
@@ -201,50 +205,73 @@ class Settling:
             self.report_problem(f"unknown calls cannot be searched for: {why}")
         self._try_later(unknowns, f"no search was possible: {why}", at_most=timedelta(minutes=1))
 
-    def _sweep(
-        self, instance_id: str, since: datetime, until: datetime, tokens: Sequence[Attribute | None]
-    ) -> Sweep:
-        """What Connect lists, and whom those called that we do not know. Raises ConnectError."""
+    def _pause(self, unknowns: Sequence[Unknown], error: Forbidden) -> None:
+        """Their campaigns dial nothing more: each answer that gets lost would be one more in doubt."""
+        for run_id in sorted({unknown.run_id for unknown in unknowns}):
+            with self.ledger.write() as db:
+                pause(db, run_id, f"what is unknown cannot be searched for: {error}", code=error.code[:40])
+
+    def sweep(self, instance_id: str, since: datetime, until: datetime, by: Sequence[Criterion]) -> Sweep:
+        """What Connect lists, and who was called by what we do not know. Raises ConnectError, Forbidden."""
         listed: dict[str, Listed] = {}
-        for attribute in tokens:
-            listed |= self._listed(instance_id, since, until, attribute)
+        try:
+            for criterion in by:
+                listed |= self._listed(instance_id, since, until, criterion)
+        except (Refused, Forbidden) as error:
+            if by == [BY_TIME_ALONE]:
+                raise
+            # An attribute needs a right of its own (connect:GetContactAttributes), and has to be searchable.
+            log.warning("calls cannot be searched for by their tokens: %s", error)
+            listed = self._listed(instance_id, since, until, BY_TIME_ALONE)
         unfamiliar = sorted(listed.keys() - known_contacts(self.ledger, list(listed)))
+        named = {contact_id: tokens_in([listed[contact_id].name or ""]) for contact_id in unfamiliar}
+        ours = known_tokens(self.ledger, {token for tokens in named.values() for token in tokens})
         strangers: list[Stranger] = []
         complete = True
         for contact_id in unfamiliar:
-            self._wait(self.describe_pacer)
-            try:
-                report = self.connect.describe(instance_id, contact_id)
-            except Throttled:
-                self.describe_pacer.throttled()
-                raise
-            except (Ambiguous, Refused) as error:
-                # Perhaps only this one's fault, so the others must not wait behind it.
-                log.warning("contact %s cannot be described now: %s", contact_id, error)
-                report = None
-            complete = complete and report is not None and _E164.fullmatch(report.phone or "") is not None
-            strangers.append(
-                Stranger(
-                    contact_id,
-                    listed[contact_id].initiated_at,
-                    report.phone if report else None,
-                    report.attributes if report else {},
-                )
-            )
+            call = listed[contact_id]
+            if not ours.isdisjoint(named[contact_id]):
+                # Its name says whose it is.
+                strangers.append(Stranger(contact_id, call.initiated_at, name=call.name))
+                continue
+            stranger = self._described(instance_id, call)
+            complete = complete and _E164.fullmatch(stranger.phone or "") is not None
+            strangers.append(stranger)
         return Sweep(frozenset(listed), strangers, complete)
 
-    def _listed(
-        self, instance_id: str, since: datetime, until: datetime, attribute: Attribute | None
-    ) -> dict[str, Listed]:
+    def _described(self, instance_id: str, call: Listed) -> Stranger:
+        """What Connect says of a call, if it does. Raises ConnectError, Forbidden, Interrupted."""
+        self._wait(self.describe_pacer)
+        try:
+            report = self.connect.describe(instance_id, call.contact_id)
+        except Throttled:
+            self.describe_pacer.throttled()
+            raise
+        except Misconfigured as error:
+            raise Forbidden("connect:DescribeContact", error) from error
+        except (Ambiguous, Refused) as error:
+            # Perhaps only this one's fault, so the others must not wait behind it.
+            log.warning("contact %s cannot be described now: %s", call.contact_id, error)
+            report = None
+        if report is None:
+            return Stranger(call.contact_id, call.initiated_at, name=call.name)
+        name = report.name or call.name
+        return Stranger(call.contact_id, call.initiated_at, report.phone, report.attributes, name)
+
+    def _listed(self, instance_id: str, since: datetime, until: datetime, by: Criterion) -> dict[str, Listed]:
         listed: dict[str, Listed] = {}
         shown, token = 0, None
         while True:
             self._wait(self.search_pacer)
             try:
-                page = self.connect.search(instance_id, since, until, token, attribute=attribute)
+                page = self.connect.search(
+                    instance_id, since, until, token, attribute=by.attribute, names=by.names
+                )
             except Throttled:
                 self.search_pacer.throttled()
                 raise
+            except Misconfigured as error:
+                raise Forbidden("connect:SearchContacts", error) from error
             listed |= {call.contact_id: call for call in page.calls}
             shown, token = shown + len(page.calls), page.next_token
             if token is None and shown < _MOST_RESULTS:
@@ -263,17 +290,23 @@ class Settling:
 
     def _judge(self, unknowns: Sequence[Unknown], sweep: Sweep, began: datetime) -> int:
         """Write down what the search has shown. Returns how many attempts are settled."""
-        settled = 0
-        found = matched(unknowns, sweep.strangers)
+        whose = self._whose(unknowns[0].campaign.connect.instance_id, sweep.strangers)
+        found = self._settle_found(whose)
         in_vain: list[Unknown] = []
         for unknown in unknowns:
-            call = found.get(unknown.attempt_id)
-            if call is None:
-                in_vain.append(unknown)
-            elif self._found(unknown, call):
-                settled += 1
+            if unknown.attempt_id in found:
+                continue
+            fitting = [
+                (call, these)
+                for call, these in whose
+                if any(each.attempt_id == unknown.attempt_id for each in these)
+            ]
+            if fitting:
+                # Never "never placed": one of these calls may be its own.
+                self._try_later([unknown], _undecided(fitting))
             else:
-                self._try_later([unknown], "a call to this number was found, and may be another attempt's")
+                in_vain.append(unknown)
+        settled = len(found)
         seen = f"{len(sweep.listed):,} calls listed at that time, {len(sweep.strangers):,} of them not ours"
         early = [u for u in in_vain if began - u.unknown_at < self.patience]
         self._try_later(early, f"not found yet: {seen}")
@@ -296,22 +329,61 @@ class Settling:
                 redial=redial,
                 now=self.clock(),
                 evidence=f"never found: {seen}",
+                taken_until=unknown.taken_until,
             )
         return settled
 
-    def _found(self, unknown: Unknown, call: Stranger) -> bool:
-        now = self.clock()
+    def _whose(self, instance_id: str, strangers: Sequence[Stranger]) -> list[tuple[Stranger, list[Sending]]]:
+        """Each call with the attempts that can have made it, those of calls that no attempt fits left out."""
+        with self.ledger.read() as db:
+            all_of_them = sendings(
+                self.ledger,
+                db,
+                exchange=self.exchange,
+                instance_id=instance_id,
+                phones={stranger.phone for stranger in strangers if stranger.phone is not None},
+                tokens={token for stranger in strangers for token in stranger.tokens},
+            )
+        by_phone: defaultdict[str | None, list[Sending]] = defaultdict(list)
+        by_token = {sending.client_token: sending for sending in all_of_them}
+        for sending in all_of_them:
+            by_phone[sending.phone].append(sending)
+        found = []
+        for stranger in strangers:
+            its_own = [by_token[token] for token in stranger.tokens if token in by_token]
+            if these := candidates(stranger, its_own or by_phone[stranger.phone]):
+                found.append((stranger, these))
+        return found
+
+    def _settle_found(self, whose: Sequence[tuple[Stranger, list[Sending]]]) -> set[int]:
+        """Settle the attempts that calls fit which fit no other. Returns their ids.
+
+        Also such as are no longer searched for: what counted as never placed has been placed after all.
+        """
+        calls: defaultdict[int, list[tuple[Stranger, Sending]]] = defaultdict(list)
+        for call, these in whose:
+            if len(these) == 1 and these[0].state == AttemptState.UNKNOWN:
+                calls[these[0].attempt_id].append((call, these[0]))
+        settled = set()
+        for attempt_id, its_calls in calls.items():
+            # Several are of requests that were sent again; its contact is the nearest in time.
+            call, sending = min(its_calls, key=lambda pair: (distance(*pair), pair[0].contact_id))
+            if self._found(sending, call):
+                settled.add(attempt_id)
+        return settled
+
+    def _found(self, sending: Sending, call: Stranger) -> bool:
+        by_token = sending.client_token in call.tokens
         moved = mark_found(
             self.ledger,
-            unknown.attempt_id,
-            unknown.fence,
-            call.contact_id,
-            placed_at=call.initiated_at,
-            follow_at=now if self.follow else None,
-            evidence="found among Connect's calls",
+            sending.attempt_id,
+            sending.fence,
+            call,
+            follow_at=self.clock() if self.follow else None,
+            evidence="found among Connect's calls" + (" by its token" if by_token else ""),
         )
         if moved:
-            log.info("attempt %d was placed after all: contact %s", unknown.attempt_id, call.contact_id)
+            log.info("attempt %d was placed after all: contact %s", sending.attempt_id, call.contact_id)
         return moved
 
     def _why_not_believed(self, unknown: Unknown, sweep: Sweep) -> str | None:

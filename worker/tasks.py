@@ -49,7 +49,10 @@ def feed_task() -> None:
             lease=settings.lease,
             limit=settings.call_limit,
             clock=machine().now,
+            tokens=machine().tokens,
+            endpoint=machine().endpoint,
             report_problem=lambda problem: machine().note("feed", problem),
+            positions=machine().positions,
         )
     )
 
@@ -149,7 +152,7 @@ def send(claims: Sequence[Claim]) -> None:
 def undelivered() -> int:
     """How many dial tasks no worker has taken yet. Raises QueueUnavailable."""
     try:
-        return int(machine().redis.llen(machine().settings.dial_queue))
+        return int(machine().redis.llen(machine().prefix + machine().settings.dial_queue))
     except RedisError as error:
         raise QueueUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from campaigns.command_line import say
+from campaigns.mistake import Mistake
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 _STARTING_SECONDS = 15.0
 """For so long after their start it says nothing that no worker has reported yet."""
 
-Sandbox = Annotated[
-    bool, typer.Option("--sandbox", help="A trial: the calls go to a stand-in on this machine.")
-]
 Workers = Annotated[
     int, typer.Option("--workers", metavar="N", min=1, max=64, help="Dial workers, a process each.")
 ]
@@ -96,10 +94,37 @@ def the_stack(
         signal.signal(signal.SIGINT, hurry)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stack.stop(say)
-        _give_back_queued(ledger, "sandbox" if trial else "connect")
+        _give_back_queued(ledger, stack.settings.exchange)
         ledger.close()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def check_endpoint(settings: "DialerSettings", trial: "Trial | None") -> str | None:
+    """Where calls will go, if that is not AWS's own address; None in a trial with a sandbox of its own.
+
+    Raises Mistake where this side's calls must not go: real ones to the sandbox, a trial's to anything else.
+    """
+    if trial is not None:
+        return None
+    from worker.connect import Connect
+    from worker.connect_errors import ConnectError
+    from worker.settings import CONNECT_TIMEOUT_SECONDS
+
+    connect = Connect(exchange=settings.exchange, connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS)
+    try:
+        connect.verify()
+        return connect.elsewhere
+    except ConnectError as error:
+        raise Mistake(error.reason) from None
+    finally:
+        connect.close()
+
+
+def say_where(elsewhere: str | None) -> None:
+    """Name the address that calls go to, unless it is AWS's own."""
+    if elsewhere is not None:
+        say(f"calls go to {elsewhere}, which is not AWS's own address")
 
 
 def while_starting(latest: "Status", began: float) -> "Status":
@@ -107,6 +132,8 @@ def while_starting(latest: "Status", began: float) -> "Status":
     from campaigns.report import NOT_REPORTED
 
     starting = time.monotonic() - began < _STARTING_SECONDS
+    if starting and latest.schedule is not None and latest.schedule.overdue is not None:
+        latest = replace(latest, schedule=replace(latest.schedule, overdue=None))
     if starting and latest.run.state == "running" and NOT_REPORTED in (latest.reason or ""):
         return replace(latest, reason="the workers are starting")
     return latest

@@ -6,8 +6,17 @@ Heavy imports stand inside the functions, as in campaigns/command_line.py.
 import time
 from typing import TYPE_CHECKING, Never
 
-from campaigns.command_line import app, put, say
-from worker.until_stopped import Sandbox, Speed, Stopped, Wait, Workers, the_stack, while_starting
+from campaigns.command_line import Sandbox, app, put, say
+from worker.until_stopped import (
+    Speed,
+    Stopped,
+    Wait,
+    Workers,
+    check_endpoint,
+    say_where,
+    the_stack,
+    while_starting,
+)
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
@@ -19,17 +28,18 @@ if TYPE_CHECKING:
 def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0) -> None:
     """Run the whole dialer on this machine until Ctrl-C: workers, scheduler, and Redis if there is none."""
     from campaigns.settings import load_settings
+    from campaigns.side import told
     from worker.local import Trial
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
+    trial = Trial(speed) if sandbox else None
+    elsewhere = check_endpoint(settings, trial)
     try:
-        with the_stack(settings, workers, Trial(speed) if sandbox else None) as (
-            ledger,
-            stack,
-            wait,
-        ):
-            put(f"up: {workers} dial worker{'s' if workers > 1 else ''}, logs in {stack.logs}; Ctrl-C stops")
+        with the_stack(settings, workers, trial) as (ledger, stack, wait):
+            dial = f"{workers} dial worker{'s' if workers > 1 else ''} ({told(stack.settings.exchange)})"
+            put(f"up: {dial}, logs in {stack.logs}; Ctrl-C stops")
+            say_where(elsewhere)
             _look_on(ledger, stack, wait)
     except Stopped:
         # Being stopped is how it ends; nothing has failed.
@@ -47,7 +57,7 @@ def _look_on(ledger: "Ledger", stack: "Stack", wait: Wait) -> Never:
     while True:
         stack.watch()
         try:
-            for latest in every_status(ledger, ledger.now()):
+            for latest in (while_starting(each, began) for each in every_status(ledger, ledger.now())):
                 name = latest.run.name
                 before = seen.get(name)
                 # A running campaign is worth a line when it moves, any other when it has just become so.
@@ -55,7 +65,7 @@ def _look_on(ledger: "Ledger", stack: "Stack", wait: Wait) -> Never:
                 turned = before is not None and before.run.state != latest.run.state
                 alarmed = latest.alarm is not None and (before is None or before.alarm != latest.alarm)
                 if turned or alarmed or (moved and latest.run.state == "running"):
-                    put(plain(while_starting(latest, began)))
+                    put(plain(latest))
                 seen[name] = latest
         except LedgerUnavailable as error:
             say(f"dialer: {error}")

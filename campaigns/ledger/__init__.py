@@ -2,16 +2,23 @@
 
     engine.py    opening it: SQLite or PostgreSQL, migrated before it is handed out
     sqlite.py    what is special about a ledger in a file
+    postgresql.py  how a transaction begins in PostgreSQL, directly or through a connection pooler
     together.py  moves of several threads in one transaction
     tables.py    what it holds
+    identity.py  which ledger this is, and whether dialing from it is stopped as a whole
+    reached.py   what a process remembers of how far its ledger has come
+    positions.py how far the ledger has come, and whether it has gone back
+    lost_calls.py  calls that a ledger which has gone back does not know, entered again
     runs.py      the runs of campaigns: begun, started, paused, cancelled, finished
+    binding.py   which side dials a campaign, decided once
     choices.py   what a campaign's file says, and what a change of it may not do
     suppressions.py  numbers that are never called
     suppression_book.py  what the list of them says, and has said
     schedules.py  which campaigns begin runs by themselves, and the fires that did not become one
     appointments.py  a list of appointments meets those that are there: the same, moved, new ones
     corrections.py  a list says another time zone of people who are there
-    staging.py   a list waits in a table of its own until all of it is read
+    preparation.py  what is prepared in temporary tables before the ledger is locked
+    staging.py   a list waits in a temporary table until all of it is read
     lists.py     a list goes in, whole or not at all
     limits.py    which calls to a number count against its limits
     due.py       who may be dialed now: due, in open calling hours, within the limits

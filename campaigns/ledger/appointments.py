@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, TextClause, bindparam, text
 
+from campaigns.ledger.preparation import create_temporary
 from campaigns.ledger.tables import microseconds
 
 # These are put into the statements below by name. A recipient is called `r` there.
@@ -215,7 +216,7 @@ def meet(db: Connection, campaign_id: int, run_id: int, names: Collection[str | 
     appointment has moved.
     """
     this = {"campaign_id": campaign_id, "run_id": run_id, "now": microseconds(now)}
-    db.execute(text(_WITHDRAWN))
+    create_temporary(db, _WITHDRAWN)
     known = _statement(db, _KNOWN).bindparams(bindparam("names", expanding=True))
     db.execute(known, {**this, "names": [name or "" for name in names]})
     withdrawn = [db.execute(_statement(db, each), this).rowcount for each in (_MOVED, _ENTERED_AGAIN)]

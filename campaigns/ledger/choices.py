@@ -1,5 +1,6 @@
 """What a campaign's file says, entered; and what a change of it may not do to people who are there."""
 
+import secrets
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, insert, select, update
@@ -23,7 +24,9 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
     choices = campaign.model_dump(mode="json")
     known = db.execute(select(campaigns).where(campaigns.c.name == campaign.name)).one_or_none()
     if known is None:
-        row = insert(campaigns).values(name=campaign.name, choices=choices, version=1, created_at=now)
+        row = insert(campaigns).values(
+            name=campaign.name, choices=choices, version=1, revision=_another(), created_at=now
+        )
         return int(db.execute(row.returning(campaigns.c.id)).scalar_one()), None
     was = Campaign.model_validate(known.choices)
     changed = {change.key for change in changes(was, campaign)}
@@ -44,7 +47,7 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
         db.execute(
             update(campaigns)
             .where(campaigns.c.id == known.id)
-            .values(choices=choices, version=known.version + 1)
+            .values(choices=choices, version=known.version + 1, revision=_another())
         )
     if "connect.instance_id" in changed:
         # Of calls that were given up the new instance knows nothing; nobody looks for their word any more.
@@ -59,6 +62,11 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
     if "pacing.calls_per_second" in changed and campaign.pacing.calls_per_second:
         _use_up_one_call(db, known.id, now + timedelta(seconds=1 / campaign.pacing.calls_per_second))
     return int(known.id), was
+
+
+def _another() -> str:
+    """A revision that no other choices have had, nor will have after the ledger has gone back."""
+    return secrets.token_hex(8)
 
 
 def _use_up_one_call(db: Connection, campaign_id: int, until: datetime) -> None:

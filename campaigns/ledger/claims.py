@@ -9,14 +9,24 @@ from sqlalchemy import Connection, and_, case, func, insert, literal_column, or_
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
-from campaigns.client_token import client_token
+from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.ledger.due import anybody_due, due_people
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.in_progress import CallLimit, in_progress
 from campaigns.ledger.limits import LIMIT, limited
 from campaigns.ledger.moves import give_back
+from campaigns.ledger.positions import known_of, may_be_dialed_from
+from campaigns.ledger.reached import Reached
 from campaigns.ledger.standing import campaign_of
-from campaigns.ledger.tables import CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import (
+    CHOICES_VERSION,
+    CLOCKS_DIFFER_BY,
+    RELEASED,
+    attempts,
+    campaigns,
+    recipients,
+    runs,
+)
 from campaigns.limits import WEEK
 from campaigns.turns import Contender, Share, share
 
@@ -30,11 +40,11 @@ _RUNNING = (
         runs.c.number,
         runs.c.turn,
         runs.c.released_until,
-        runs.c.exchange,
+        runs.c.endpoint,
         runs.c.campaign_id,
         campaigns.c.name,
         campaigns.c.choices,
-        campaigns.c.version,
+        CHOICES_VERSION,
     )
     .join(campaigns)
     .where(runs.c.state == RunState.RUNNING)
@@ -67,16 +77,23 @@ def claim(
     lease: timedelta,
     ahead: timedelta,
     limit: CallLimit | None = None,
+    tokens: Tokens = WITHOUT_SECRET,
+    noted: Reached | None = None,
+    endpoint: str | None = None,
 ) -> list[Claim]:
     """Claim due recipients until `keep_queued` attempts are queued, in fair shares between the running runs.
 
     Only one process claims at a time; another that asks meanwhile gets nothing, so two schedulers release no
     more than one. A returned attempt is claimed again under its number and its token. `ahead` is how much of
     a campaign's own rate may be released at once. `limit`: the calls that an instance may have in progress;
-    what is released counts among them.
+    what is released counts among them. `tokens` names the new attempts; those that exist keep their tokens.
+    `noted`: how far the ledger has come as was noted outside, read before this call; a ledger that is behind
+    it is stopped, and nothing is claimed from one that is. `endpoint`: where their calls will go, if that is
+    not AWS's own address.
     """
+    known = known_of(ledger, noted)
     with ledger.write() as db:
-        if not ledger.alone(db, Errand.FEED):
+        if not ledger.alone(db, Errand.FEED) or not may_be_dialed_from(ledger, db, known, now):
             return []
         room = keep_queued - _queued(db, exchange)
         if room <= 0:
@@ -98,8 +115,8 @@ def claim(
         ]
         claims: list[Claim] = []
         for run, part in zip(running, share(room, contenders, rooms), strict=True):
-            _note_share(db, run, part, exchange, now, ahead)
-            claims += _queue(db, run, due[run.id][: part.sends], now, lease)
+            _note_share(db, run, part, endpoint, now, ahead)
+            claims += _queue(db, run, due[run.id][: part.sends], now, lease, tokens)
         return claims
 
 
@@ -145,6 +162,8 @@ def take_back_expired(
             "its worker stopped before it recorded an answer",
             unknown_at=now,
             settle_at=settle_at,
+            # Perhaps: its worker cannot say how often it has sent the request.
+            replays=1,
         )
     return Rescued(returned=len(lost), unknown=len(cut))
 
@@ -233,7 +252,8 @@ def _due_by_run(
 
 
 def _may_dial(exchange: str) -> Any:
-    return or_(runs.c.exchange.is_(None), runs.c.exchange == exchange)
+    # A run that no side was decided for is nobody's: whoever claimed it first would decide by a race.
+    return runs.c.exchange == exchange
 
 
 def _campaign(ledger: Ledger, db: Connection, run: Any) -> Campaign:
@@ -282,14 +302,14 @@ def _released_until(run: Any, rate: float, now: datetime, ahead: timedelta) -> d
 
 
 def _note_share(
-    db: Connection, run: Any, part: Share, exchange: str, now: datetime, ahead: timedelta
+    db: Connection, run: Any, part: Share, endpoint: str | None, now: datetime, ahead: timedelta
 ) -> None:
     values: dict[str, Any] = {}
     if part.turn != run.turn:
         values["turn"] = part.turn
     if part.sends:
-        if run.exchange is None:
-            values["exchange"] = exchange
+        if run.endpoint != endpoint:
+            values["endpoint"] = endpoint
         rate = run.choices["pacing"]["calls_per_second"]
         if rate is not None:
             used = timedelta(seconds=part.sends / rate)
@@ -298,7 +318,9 @@ def _note_share(
         db.execute(update(runs).where(runs.c.id == run.id).values(values))
 
 
-def _queue(db: Connection, run: Any, people: Sequence[Any], now: datetime, lease: timedelta) -> list[Claim]:
+def _queue(
+    db: Connection, run: Any, people: Sequence[Any], now: datetime, lease: timedelta, tokens: Tokens
+) -> list[Claim]:
     """recipients waiting → in progress; a returned attempt is queued again, else a new one is made."""
     claims: list[Claim] = []
     for first in range(0, len(people), _PIECE):
@@ -337,7 +359,7 @@ def _queue(db: Connection, run: Any, people: Sequence[Any], now: datetime, lease
                     "run_id": run.id,
                     "recipient_id": person.id,
                     "number": person.attempts + 1,
-                    "client_token": client_token(run.name, run.number, person.key, person.attempts + 1),
+                    "client_token": tokens.of(run.name, run.number, person.key, person.attempts + 1),
                     "state": AttemptState.QUEUED,
                     "fence": 1,
                     "queued_at": now,
@@ -350,7 +372,7 @@ def _queue(db: Connection, run: Any, people: Sequence[Any], now: datetime, lease
     return claims
 
 
-def _take(db: Connection, these: Any, becomes: AttemptState, reason: str, **more: datetime) -> list[int]:
+def _take(db: Connection, these: Any, becomes: AttemptState, reason: str, **more: Any) -> list[int]:
     # In order, or two who take several would wait for each other (SQLite has no such locks, nor needs them).
     ids = select(attempts.c.id).where(these).order_by(attempts.c.lease_until, attempts.c.id).with_for_update()
     taken = update(attempts).where(attempts.c.id.in_(ids)).values(state=becomes, reason=reason, **more)

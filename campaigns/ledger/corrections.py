@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, text
 
+from campaigns.ledger.preparation import create_temporary
 from campaigns.ledger.tables import microseconds
 
 _CORRECTED = """
@@ -145,7 +146,7 @@ def correct_zones(
         finds = [
             each.format(same=_BY_APPOINTMENT, other_zones=_OTHER_ZONES) for each in (_FIND, _FIND_OTHERS)
         ]
-    db.execute(text(_CORRECTED))
+    create_temporary(db, _CORRECTED)
     if not sum(db.execute(text(find), this).rowcount for find in finds):
         return 0
     if reminders is None:

@@ -8,20 +8,21 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Connection, Engine, Transaction, create_engine, event, text
+from sqlalchemy import Connection, Engine, Transaction, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
     InterfaceError,
     InternalError,
-    NoSuchModuleError,
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from campaigns.campaign import Campaign
 from campaigns.ledger.clock import DatabaseClock, wall_clock
+from campaigns.ledger.postgresql import postgresql_engine
+from campaigns.ledger.reached import Memory
 from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engine, sqlite_engine
 from campaigns.ledger.together import Together
 from campaigns.mistake import Mistake
@@ -59,8 +60,10 @@ class Ledger:
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._writer = threading.Lock()
         self._together = Together(lambda: self.write())
-        self.campaigns: dict[tuple[int, int], Campaign] = {}
+        self.campaigns: dict[tuple[int, str], Campaign] = {}
         """Choices already read, by campaign and version: one entry each, for as long as the process lives."""
+        self.reached = Memory()
+        """How far this process has seen the ledger come."""
         self._clock = DatabaseClock(self._ask_for_the_time, away=LedgerUnavailable)
 
     def now(self) -> datetime:
@@ -176,7 +179,8 @@ def open_ledger(url: str, *, create: bool = True) -> Ledger:
     exist yet is a Mistake too, so that asking for a status never makes an empty ledger somewhere.
     """
     parsed = _checked(url)
-    engine = sqlite_engine(parsed, create) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    engine = sqlite_engine(parsed, create) if sqlite else postgresql_engine(parsed)
     ledger = Ledger(engine)
     try:
         _bring_up_to_date(ledger)
@@ -203,7 +207,7 @@ def open_to_read(url: str) -> Ledger:
             raise NothingToRead("there is none yet")
         engine = read_only_sqlite_engine(parsed)
     else:
-        engine = _postgresql(parsed.update_query_dict({"options": "-c default_transaction_read_only=on"}))
+        engine = postgresql_engine(parsed, read_only=True)
     ledger = Ledger(engine)
     try:
         version = _version(ledger)
@@ -239,40 +243,6 @@ def _checked(url: str) -> URL:
             f"DIALER_DATABASE_URL: {parsed.get_backend_name()} is not supported; use sqlite or postgresql"
         )
     return parsed
-
-
-def _postgresql(url: URL) -> Engine:
-    try:
-        engine = create_engine(
-            url,
-            hide_parameters=True,
-            pool_pre_ping=True,  # a restarted server costs a reconnect, not a failed transaction
-            pool_size=20,
-            connect_args={
-                "connect_timeout": 5,
-                "application_name": "dialer",
-                "keepalives_idle": 30,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-            },
-        )
-    except (NoSuchModuleError, ModuleNotFoundError):
-        raise Mistake('PostgreSQL needs its driver: pip install "connect-batch-dialer[postgres]"') from None
-
-    @event.listens_for(engine, "connect")
-    def _set_up(dbapi: Any, _record: object) -> None:
-        # A server or a role may be set up to answer before a commit is safe. Then a crash would take
-        # `dialing` back, and the call be placed twice. Stricter settings than `on` stay as they are.
-        with dbapi.cursor() as cursor:
-            cursor.execute("SHOW synchronous_commit")
-            if cursor.fetchone()[0] == "off":
-                cursor.execute("SET synchronous_commit TO on")
-            # A process that is stopped in the middle of a transaction, or whose machine is gone, would keep
-            # its rows locked, and with them the feed of everybody.
-            cursor.execute("SET idle_in_transaction_session_timeout TO '15s'")
-        dbapi.commit()
-
-    return engine
 
 
 def _bring_up_to_date(ledger: Ledger) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, literal_column, select, tuple_, union_all
 
-from campaigns.attempt import AttemptState, RecipientState
+from campaigns.attempt import AttemptState, Outcome, RecipientState
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import attempts, loads, recipients
 from campaigns.ledger.tallies import Tallies, tallied
@@ -26,6 +26,8 @@ class Unknowns:
     """Were never found there, and hold nobody: whoever may be called was, or will be, dialed again."""
     next_search: datetime | None = None
     """When the first of those that are searched for is looked for again."""
+    untold: int = 0
+    """Recipients who are held because Connect has not told how their calls ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,10 @@ def figures(db: Connection, run_id: int, now: datetime) -> Figures:
 
 
 def _unknowns(db: Connection, run_id: int, counted: Tallies) -> Unknowns:
-    held = counted.recipients.get(RecipientState.HELD, 0)
+    untold = _untold(db, run_id, counted)
+    held = counted.recipients.get(RecipientState.HELD, 0) - untold
     if counted.attempts.get(AttemptState.UNKNOWN, 0) == counted.not_found:
-        return Unknowns(not_found=max(0, counted.not_found - held))
+        return Unknowns(not_found=max(0, counted.not_found - held), untold=untold)
     # Those that are searched for: as many as the last hours have left, however long the list.
     searched, held_meanwhile = (
         recipients.c.state == state for state in (RecipientState.IN_PROGRESS, RecipientState.HELD)
@@ -105,7 +108,26 @@ def _unknowns(db: Connection, run_id: int, counted: Tallies) -> Unknowns:
     ).one()
     # In PostgreSQL somebody may have been settled since the counts were read.
     not_found = max(0, counted.not_found - (held - row.held))
-    return Unknowns(row.searched, not_found, row.next_search)
+    return Unknowns(row.searched, not_found, row.next_search, untold)
+
+
+def _untold(db: Connection, run_id: int, counted: Tallies) -> int:
+    """How many are held whose latest call was placed, and has ended without an outcome."""
+    held = counted.recipients.get(RecipientState.HELD, 0)
+    if not held or not counted.outcomes.get(Outcome.NO_OUTCOME, 0):
+        return 0  # as nearly always
+    query = (
+        select(func.count())
+        .select_from(
+            recipients.join(
+                attempts,
+                (attempts.c.recipient_id == recipients.c.id) & (attempts.c.number == recipients.c.attempts),
+            )
+        )
+        .where(recipients.c.run_id == run_id, recipients.c.state == RecipientState.HELD)
+        .where(attempts.c.state == AttemptState.ENDED)
+    )
+    return min(held, int(db.execute(query).scalar_one()))
 
 
 def list_columns(ledger: Ledger, run_id: int) -> list[str]:

@@ -29,9 +29,18 @@ class Heartbeat:
     """Where its calls go, if that is not AWS's own address."""
 
 
-def beat(ledger: Ledger, process: str, role: str, exchange: str, problem: str | None, now: datetime) -> None:
+def beat(
+    ledger: Ledger,
+    process: str,
+    role: str,
+    exchange: str,
+    problem: str | None,
+    now: datetime,
+    *,
+    endpoint: str | None = None,
+) -> None:
     """Report that this process lives, and what keeps it from its work, if anything does."""
-    values = {"role": role, "exchange": exchange, "seen_at": now, "problem": problem}
+    values = {"role": role, "exchange": exchange, "seen_at": now, "problem": problem, "endpoint": endpoint}
     with ledger.write() as db:
         if db.execute(update(heartbeats).where(heartbeats.c.process == process).values(values)).rowcount == 0:
             db.execute(insert(heartbeats).values(process=process, **values))

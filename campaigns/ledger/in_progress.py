@@ -68,8 +68,13 @@ def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) 
     return by_instance
 
 
+def calls_by_instance(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> Counter[str]:
+    """Calls in progress, or about to be, by instance; those of instances without any are left out."""
+    with ledger.read() as db:
+        return in_progress(db, exchange, limit, now)
+
+
 def full_instances(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> list[str]:
     """The instances that have as many calls in progress as they may."""
-    with ledger.read() as db:
-        counted = in_progress(db, exchange, limit, now)
+    counted = calls_by_instance(ledger, exchange, limit, now)
     return sorted(instance for instance, count in counted.items() if count >= limit.most)

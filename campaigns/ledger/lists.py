@@ -14,10 +14,12 @@ from campaigns.ledger import appointments, runs, schedules
 from campaigns.ledger.choices import put_campaign
 from campaigns.ledger.corrections import correct_zones
 from campaigns.ledger.engine import Errand, Ledger, begun
+from campaigns.ledger.preparation import entering, prepare
 from campaigns.ledger.rules import Judged, judge_again, rehearse
 from campaigns.ledger.schedules import Fire
-from campaigns.ledger.staging import Batch, stage
+from campaigns.ledger.staging import Batch, Miscounted, stage
 from campaigns.ledger.tables import loads
+from campaigns.side import Exchange
 
 _SUPPRESSED_OR_WAITING = """
     CASE WHEN EXISTS (
@@ -80,7 +82,7 @@ def put_list(
 
     Loading the same list again adds nobody, a longer one adds the new rows; who is there gets the time zone
     that the list says now. `batches` are read before the ledger is locked. Raises Mistake for a campaign
-    that cannot take the list.
+    that cannot take the list, and Miscounted when the counts do not add up; then nothing was entered.
 
     `fire`: the list is a run of its own, which begins with this transaction; the campaign stays as it is in
     the ledger. Raises FireGone if somebody else has begun that run, or has changed the campaign.
@@ -93,12 +95,12 @@ def put_list(
             campaign_id, was, run_id = _put_run(db, campaign, fire, now)
             unfinished = runs.ids_of(db, campaign_id)
             rehearsal.rollback()
+        prepare(ledger, db)
         staged, rejected = stage(db, batches)
         if was is not None and was.redial != campaign.redial:
             for each in unfinished:
                 rehearse(db, each, campaign.redial)
-        with begun(db, "IMMEDIATE"):
-            ledger.in_turn(db, Errand.LOAD)
+        with entering(ledger, db):
             campaign_id, was, run_id = _put_run(db, campaign, fire, now)
             if campaign.reminder:
                 appointments.hold_runs(db, campaign_id)
@@ -137,6 +139,7 @@ def put_list(
             # does not correct: the first line wins.
             if names is not None or (staged > entered and not all_are_new):
                 other_zones = correct_zones(db, campaign_id, run_id, reminders=names, now=now)
+            _check_counts(staged + rejected, accepted, staged - entered, suppressed, rejected)
             db.execute(
                 update(loads)
                 .where(loads.c.id == load_id)
@@ -168,10 +171,13 @@ class Entered:
     judged: Judged
 
 
-def put_schedule(ledger: Ledger, campaign: Campaign, folder: Path, now: datetime) -> Entered:
+def put_schedule(
+    ledger: Ledger, campaign: Campaign, folder: Path, now: datetime, *, exchange: Exchange
+) -> Entered:
     """Enter a campaign, or what has changed in its file, and let it begin runs by itself from now on.
 
-    `folder`: from where its lists are found. Raises Mistake for a change that cannot be made.
+    `folder`: from where its lists are found. `exchange`: the side that dials them. Raises Mistake for a
+    change that cannot be made, another side among them.
     """
     with ledger.connection() as db:
         db.detach()  # as for a list: judging leaves a table behind
@@ -180,16 +186,16 @@ def put_schedule(ledger: Ledger, campaign: Campaign, folder: Path, now: datetime
             campaign_id, was = put_campaign(db, campaign, now)
             unfinished = runs.ids_of(db, campaign_id)
             rehearsal.rollback()
+        prepare(ledger, db)
         other_rules = was is not None and was.redial != campaign.redial
         for each in unfinished if other_rules else ():
             rehearse(db, each, campaign.redial)
-        with begun(db, "IMMEDIATE"):
-            ledger.in_turn(db, Errand.LOAD)
+        with entering(ledger, db):
             campaign_id, was = put_campaign(db, campaign, now)
             judged = Judged()
             if was is not None and was.redial != campaign.redial:
                 judged = judge_all(db, campaign_id, was, campaign)
-            new = schedules.enter(db, campaign_id, folder, now)
+            new = schedules.enter(db, campaign_id, folder, now, exchange=exchange)
         return Entered(new, changes(was, campaign) if was is not None else (), judged)
 
 
@@ -203,6 +209,19 @@ def judge_all(db: Connection, campaign_id: int, was: Campaign, campaign: Campaig
         sum(each.done for each in judged),
         tuple(dict.fromkeys(outcome for each in judged for outcome in each.too_late)),
     )
+
+
+def _check_counts(rows: int, accepted: int, duplicates: int, suppressed: int, rejected: int) -> None:
+    """Raises Miscounted if the rows of a list are not all accounted for, each once."""
+    counts = {
+        "accepted": accepted,
+        "duplicates": duplicates,
+        "suppressed": suppressed,
+        "rejected": rejected,
+    }
+    if sum(counts.values()) != rows or min(counts.values()) < 0:
+        said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        raise Miscounted(f"of {rows:,} rows the ledger's database counts {said}; nothing was loaded")
 
 
 def _put_run(

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, case, literal, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import ConnectOptions
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.limits import LIMIT, allowed_again, one_at_a_time
+from campaigns.ledger.positions import WENT_BACK, count_up, known_of, stop_gone_back
+from campaigns.ledger.reached import Position
 from campaigns.ledger.standing import (
     ON_THIS_ATTEMPT,
     called_after_all,
@@ -27,7 +29,7 @@ from campaigns.ledger.standing import (
     put_back,
     still_on,
 )
-from campaigns.ledger.tables import attempts
+from campaigns.ledger.tables import Instant, attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Order:
     phone: str
     attributes: dict[str, str]
     connect: ConnectOptions
+    position: Position
+    """How far the ledger has come with it; to be noted outside before the request leaves."""
     closes_at: datetime | None = None
     """The request must have left before: then the calling hours end, or the time to be called has passed."""
 
@@ -50,6 +54,15 @@ class NotNow:
     """The attempt may not be dialed, and nothing was charged for it."""
 
     reason: str
+    code: str | None = None
+    """Where it is no fate of this attempt alone: STOPPED, WENT_BACK or OTHER_LEDGER."""
+
+
+STOPPED = "ledger_stopped"
+"""Nothing is dialed from this ledger until an operator lets it go on."""
+
+OTHER_LEDGER = "other_ledger"
+"""The task names another token: it was sent for another ledger, or for this one before it went back."""
 
 
 # Each call makes these moves; they are put together once, for that takes longer than what they do.
@@ -69,6 +82,7 @@ _TO_PLACED, _TO_PLACED_LATE = (
         contact_id=bindparam("contact"),
         placed_at=bindparam("now"),
         follow_at=bindparam("follow"),
+        replays=bindparam("again"),
         reason=None,
         settle_at=None,
     )
@@ -78,17 +92,32 @@ _TO_PLACED, _TO_PLACED_LATE = (
 
 
 def mark_dialing(
-    ledger: Ledger, attempt_id: int, fence: int, *, exchange: str, now: datetime, lease: timedelta
+    ledger: Ledger,
+    attempt_id: int,
+    fence: int,
+    *,
+    exchange: str,
+    now: datetime,
+    lease: timedelta,
+    client_token: str | None = None,
 ) -> Order | NotNow:
     """queued → dialing, durably, before the request leaves.
 
     Asks again, in the same transaction, for everything that may have changed since the attempt was claimed.
+    `client_token`: the one that the task names, if it is to be compared with the attempt's.
     """
 
     def move(db: Connection) -> Order | NotNow:
+        known = known_of(ledger)
         row = locked(db, attempt_id, fence, AttemptState.QUEUED)
         if row is None:
             return NotNow("stale: the claim was used or taken back")
+        if client_token not in (None, row.client_token):
+            # The attempt that has this id here is left to its own task.
+            return NotNow("its task is of another ledger, or of this one before it went back", OTHER_LEDGER)
+        if row.stopped_at is not None:
+            put_back(db, row, "dialing from this ledger is stopped", due_at=now)
+            return NotNow("dialing from this ledger is stopped", STOPPED)
         if row.run_state != RunState.RUNNING:
             put_back(db, row, "the campaign is " + row.run_state, due_at=now)
             return NotNow(f"the campaign is {row.run_state}")
@@ -114,6 +143,11 @@ def mark_dialing(
         if again := allowed_again(db, campaign, [row.phone], exchange, now):
             put_back(db, row, "the limits on calls to its number", due_at=again[row.phone], waits_for=LIMIT)
             return NotNow(f"its number may be called again at {again[row.phone]:%Y-%m-%d %H:%M:%S} UTC")
+        position = count_up(db, row.epoch, ledger.reached.slot())
+        if known.has(position):
+            stop_gone_back(db, known, position, now)
+            put_back(db, row, "the ledger has gone back", due_at=now)
+            return NotNow("the ledger has gone back", WENT_BACK)
         db.execute(_TO_DIALING, {"this": attempt_id, "now": now, "until": now + lease})
         return Order(
             attempt_id=attempt_id,
@@ -123,22 +157,36 @@ def mark_dialing(
             phone=row.phone,
             attributes=row.attributes,
             connect=campaign.connect,
+            position=position,
             closes_at=min(ends, default=None),
         )
 
-    return ledger.make(move)
+    moved = ledger.make(move)
+    if isinstance(moved, Order):
+        # Not before it is committed: a position that was rolled back is counted once more.
+        ledger.reached.note(moved.position)
+    return moved
 
 
 def mark_placed(
-    ledger: Ledger, attempt_id: int, fence: int, contact_id: str, *, now: datetime, follow_at: datetime | None
+    ledger: Ledger,
+    attempt_id: int,
+    fence: int,
+    contact_id: str,
+    *,
+    now: datetime,
+    follow_at: datetime | None,
+    replays: int = 0,
 ) -> bool:
     """dialing → placed, with Connect's contact_id. Returns False for a claim that is not there any more.
 
     An answer that comes after rescue gave the attempt up is evidence, and settles unknown → placed. Without
-    `follow_at` nobody will ask for the outcome, and the recipient is done.
+    `follow_at` nobody will ask for the outcome, and the recipient is done. `replays`: how often the
+    request was sent again, and may have been acted upon.
     """
     becomes = RecipientState.DONE if follow_at is None else RecipientState.IN_PROGRESS
     values = {"this": attempt_id, "claim": fence, "contact": contact_id, "now": now, "follow": follow_at}
+    values["again"] = replays
 
     def move(db: Connection) -> bool:
         row = db.execute(_TO_PLACED, values).one_or_none()
@@ -223,15 +271,34 @@ def mark_refused(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, no
 
 
 def mark_unknown(
-    ledger: Ledger, attempt_id: int, fence: int, reason: str, *, now: datetime, settle_at: datetime
+    ledger: Ledger,
+    attempt_id: int,
+    fence: int,
+    reason: str,
+    *,
+    now: datetime,
+    settle_at: datetime,
+    replays: int = 0,
 ) -> bool:
-    """dialing → unknown: it may have rung. Never due again by itself; searched for from `settle_at` on."""
+    """dialing → unknown: it may have rung. Never due again by itself; searched for from `settle_at` on.
+
+    To be written by the worker that sent it: from now on the request has left, or never will.
+    """
+    # What may be its call is told by when it was sent; the rest of its lease would make it more than can be.
+    sent_by = case((attempts.c.lease_until > now, literal(now, Instant)), else_=attempts.c.lease_until)
     with ledger.write() as db:
         return bool(
             db.execute(
                 update(attempts)
                 .where(attempts.c.id == attempt_id, attempts.c.fence == fence)
                 .where(attempts.c.state == AttemptState.DIALING)
-                .values(state=AttemptState.UNKNOWN, reason=reason, unknown_at=now, settle_at=settle_at)
+                .values(
+                    state=AttemptState.UNKNOWN,
+                    reason=reason,
+                    unknown_at=now,
+                    settle_at=settle_at,
+                    lease_until=sent_by,
+                    replays=replays,
+                )
             ).rowcount
         )

@@ -21,7 +21,7 @@ from campaigns.ledger.standing import (
     still_on,
 )
 from campaigns.ledger.suppressions import WAITS_IF_ALLOWED, Number, put_one, withdraw
-from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import CHOICES_VERSION, EVERY_CAMPAIGN, attempts, campaigns, recipients, runs
 from campaigns.redial import Ring, counts
 
 # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
@@ -37,9 +37,12 @@ class Placed:
     """A placed call of which it is not known how it ended."""
 
     attempt_id: int
+    run_id: int
     contact_id: str
     instance_id: str
     placed_at: datetime
+    sent_by: datetime
+    """By then its request had left, also where its contact was recorded later."""
     follows: int
     """The looks so far, this one too; those in between not."""
     found: bool
@@ -112,6 +115,58 @@ def take_in_between(
         return _placed(ledger, db, attempts.c.id.in_(ids))
 
 
+def take_probe(
+    ledger: Ledger,
+    *,
+    exchange: str,
+    instance_id: str,
+    now: datetime,
+    rest: timedelta,
+    placed_after: datetime | None,
+) -> Placed | None:
+    """A call in progress of an instance, to find out whether Connect tells of its calls.
+
+    Placed, or last looked at, at least `rest` ago; `placed_after`: a call that is newer than that. When it is
+    due to be looked at stays as it is.
+    """
+    mine = select(runs.c.id).join(campaigns).where(runs.c.exchange == exchange)
+    mine = mine.where(campaigns.c.choices["connect"]["instance_id"].as_string() == instance_id)
+    seen_at = func.coalesce(attempts.c.looked_at, attempts.c.placed_at)
+    one = (
+        select(attempts.c.id)
+        .where(_PLACED, attempts.c.follow_at > now, (attempts.c.run_id + 0).in_(mine))
+        .where(or_(seen_at <= now - rest, seen_at > now))
+        .order_by(seen_at)
+        .limit(1)
+    )
+    if placed_after is not None:
+        one = one.where(attempts.c.placed_at > placed_after)
+    with ledger.read() as db:
+        # Most rounds have nothing to probe, and should not take a write lock to see it.
+        if db.execute(one).first() is None:
+            return None
+    with ledger.write() as db:
+        taken = db.execute(one.with_for_update(skip_locked=True)).scalar()
+        if taken is None:
+            return None
+        db.execute(update(attempts).where(attempts.c.id == taken).values(looked_at=now))
+        return _placed(ledger, db, attempts.c.id == taken)[0]
+
+
+def look_again(ledger: Ledger, *, exchange: str, instance_id: str, now: datetime) -> int:
+    """Calls of an instance that were looked at in vain are due to be looked at now. Returns how many.
+
+    Connect tells again, after it has refused to: what was asked for in the meantime is asked for at once.
+    """
+    mine = select(runs.c.id).join(campaigns).where(runs.c.exchange == exchange)
+    mine = mine.where(campaigns.c.choices["connect"]["instance_id"].as_string() == instance_id)
+    these = (_PLACED, attempts.c.follow_at > now, attempts.c.follows > 0, (attempts.c.run_id + 0).in_(mine))
+    with ledger.write() as db:
+        # In order, or two that take several would wait for each other.
+        ids = select(attempts.c.id).where(*these).order_by(attempts.c.id).with_for_update()
+        return db.execute(update(attempts).where(attempts.c.id.in_(ids)).values(follow_at=now)).rowcount
+
+
 def calls_of(ledger: Ledger, contact_ids: Sequence[str], exchange: str) -> list[Placed]:
     """Those of these contacts whose end is not known: they are placed, or were given up without a word."""
     with ledger.read() as db:
@@ -136,10 +191,12 @@ def mark_ended(
     redial: Redial,
     reason: str | None = None,
     look_again_at: datetime | None = None,
+    hold: bool = False,
 ) -> bool:
     """placed → ended. The recipient is due again when `redial` says, by the rules of this moment, or done.
 
-    `look_again_at`: where there was no word, somebody goes on looking for one.
+    `look_again_at`: without an outcome, Connect is asked once more at that time. `hold`: an operator has to
+    say what is to become of the recipient, because Connect refuses to tell how the call ended.
     """
     with ledger.write() as db:
         run_state = hold_run(db, attempt_id)
@@ -160,12 +217,13 @@ def mark_ended(
             return False
         rules = _rules(ledger, db, row.run_id)
         redial_at = redial(rules) if run_state != RunState.CANCELLED else None
-        waits = {"state": WAITS_IF_ALLOWED, "due_at": redial_at}
-        db.execute(
-            _latest(row)
-            .where(recipients.c.state == RecipientState.IN_PROGRESS)
-            .values(waits if redial_at is not None else {"state": RecipientState.DONE})
-        )
+        if redial_at is not None:
+            becomes: dict[str, Any] = {"state": WAITS_IF_ALLOWED, "due_at": redial_at}
+        elif hold and run_state != RunState.CANCELLED:
+            becomes = {"state": RecipientState.HELD}
+        else:
+            becomes = {"state": RecipientState.DONE}
+        db.execute(_latest(row).where(recipients.c.state == RecipientState.IN_PROGRESS).values(becomes))
         if redial_at is not None:
             go_on(db, row)
         # Either this one is an earlier attempt after all, or an earlier one has reached them.
@@ -206,10 +264,18 @@ def mark_told_late(
             states = [RecipientState.WAITING]
             if run_state not in (RunState.FINISHED, RunState.CANCELLED):
                 states.append(RecipientState.DONE)
+            if run_state == RunState.CANCELLED:
+                db.execute(
+                    _latest(row)
+                    .where(recipients.c.state == RecipientState.HELD)
+                    .values(state=RecipientState.DONE)
+                )
             # One that is about to be dialed for want of a word would come too soon.
             called_after_all(db, row, RecipientState.WAITING)
             waits = _latest(row).where(recipients.c.state.in_(states))
-            db.execute(waits.values(state=WAITS_IF_ALLOWED, due_at=redial_at))
+            if db.execute(waits.values(state=WAITS_IF_ALLOWED, due_at=redial_at)).rowcount:
+                # A recipient who was held is not left waiting in a run that is over.
+                go_on(db, row)
         if redial_at is not None:
             leave_in_peace(db, row.recipient_id, rules)
         barred = _bar(ledger, db, row, outcome, ended_at)
@@ -239,6 +305,25 @@ def mark_goes_on(ledger: Ledger, attempt_id: int, *, follow_at: datetime) -> boo
             db.execute(done.values(state=RecipientState.IN_PROGRESS))
             go_on(db, row)
         return True
+
+
+def hold_undecided(ledger: Ledger, attempt_id: int) -> bool:
+    """The recipient of a call that ended without an outcome waits for no redial: an operator has to say.
+
+    Unless an operator has asked for one. Returns whether the recipient did wait.
+    """
+    with ledger.write() as db:
+        hold_run(db, attempt_id)
+        row = db.execute(
+            select(attempts.c.recipient_id, attempts.c.number)
+            .where(attempts.c.id == attempt_id, attempts.c.state == AttemptState.ENDED)
+            .where(attempts.c.outcome == Outcome.NO_OUTCOME, attempts.c.requeued_at.is_(None))
+            .with_for_update()
+        ).one_or_none()
+        if row is None:
+            return False
+        waiting = _latest(row).where(recipients.c.state == RecipientState.WAITING)
+        return bool(db.execute(waiting.values(state=RecipientState.HELD)).rowcount)
 
 
 def not_looked_at(ledger: Ledger, calls: Iterable[Placed], follow_at: datetime) -> None:
@@ -303,7 +388,7 @@ def _rules(ledger: Ledger, db: Connection, run_id: int) -> RedialOptions:
 
 
 def _choices(ledger: Ledger, db: Connection, run_id: int) -> Campaign:
-    query = select(campaigns.c.id, campaigns.c.version).join(runs).where(runs.c.id == run_id)
+    query = select(campaigns.c.id, CHOICES_VERSION).join(runs).where(runs.c.id == run_id)
     row = db.execute(query).one()
     return campaign_of(ledger, db, row.id, row.version)
 
@@ -346,16 +431,18 @@ def _placed(ledger: Ledger, db: Connection, *these: Any) -> list[Placed]:
     rows = db.execute(
         select(
             attempts.c.id,
+            attempts.c.run_id,
             attempts.c.recipient_id,
             attempts.c.number,
             attempts.c.state,
             attempts.c.contact_id,
             attempts.c.dialing_at,
+            attempts.c.lease_until,
             attempts.c.placed_at,
             attempts.c.follows,
             attempts.c.unknown_at,
             runs.c.campaign_id,
-            campaigns.c.version,
+            CHOICES_VERSION,
         )
         .select_from(attempts.join(runs, runs.c.id == attempts.c.run_id).join(campaigns))
         .where(*these)
@@ -365,9 +452,11 @@ def _placed(ledger: Ledger, db: Connection, *these: Any) -> list[Placed]:
     return [
         Placed(
             attempt_id=row.id,
+            run_id=row.run_id,
             contact_id=row.contact_id,
             instance_id=campaign.connect.instance_id,
             placed_at=row.placed_at,
+            sent_by=row.lease_until,
             follows=row.follows,
             found=row.unknown_at is not None,
             given_up=row.state == AttemptState.ENDED,

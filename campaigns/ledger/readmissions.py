@@ -15,6 +15,7 @@ from campaigns.ledger.outcomes import rings_of
 from campaigns.ledger.standing import campaign_of, leave_in_peace
 from campaigns.ledger.suppressions import NOT_FOR_THE_LIMIT, hold_runs_with, suppressed
 from campaigns.ledger.tables import (
+    CHOICES_VERSION,
     EVERY_CAMPAIGN,
     attempts,
     campaigns,
@@ -94,7 +95,7 @@ def readmit(ledger: Ledger, db: Connection, now: datetime, *these: ColumnElement
             attempts.c.follow_at,
             attempts.c.requeued_at,
             runs.c.campaign_id,
-            campaigns.c.version,
+            CHOICES_VERSION,
         )
         .select_from(
             recipients.join(runs, runs.c.id == recipients.c.run_id)

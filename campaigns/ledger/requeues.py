@@ -255,8 +255,9 @@ def ask_for_another(
             these = recipients.c.id.in_(_listed(ledger, piece))
             asked_again += readmit(ledger, db, now, these, recipients.c.run_id == run.id, in_time(now))
         if asked_again and state == RunState.FINISHED:
-            # As by `dialer start`: it takes its turn beside the others, and refusals are counted anew.
-            start(db, run, now)
+            # As by `dialer start`: it takes its turn beside the others, and refusals are counted anew. The
+            # side stays as it was decided.
+            start(db, run, now, exchange=None)
     return asked_again
 
 

@@ -23,15 +23,15 @@ from sqlalchemy.schema import CreateTable
 from campaigns.attempt import AttemptState, Outcome, RecipientState
 from campaigns.campaign import RedialOptions
 from campaigns.changes import more_often
-from campaigns.ledger.engine import begun
 from campaigns.ledger.outcomes import rings_of
+from campaigns.ledger.preparation import step
 from campaigns.ledger.tables import Instant, attempts, recipients, runs
 from campaigns.redial import RedialAt
 
 _BATCH = 2_000  # recipients that are looked through at once
 
-# What the new rules say waits in a table that only this connection can see. A hundred thousand redials take a
-# while to be judged, and nobody could dial if the ledger were locked for that long.
+# What the new rules say waits in a temporary table (preparation.py). A hundred thousand redials take a while
+# to be judged, and nobody could dial if the ledger were locked for that long.
 _judged = Table(
     "judged",
     MetaData(),
@@ -40,6 +40,7 @@ _judged = Table(
     Column("was_due_at", Instant, nullable=False),
     Column("due_at", Instant),  # NULL: is not dialed again
     prefixes=["TEMPORARY"],
+    postgresql_on_commit="DROP",
 )
 
 # Only these wait because a rule has said so: not those who were never called, nor those whose latest attempt
@@ -67,8 +68,8 @@ class Judged:
 
 
 def rehearse(db: Connection, run_id: int, rules: RedialOptions) -> None:
-    """Find out what these rules say of those who wait, in short reads. Nothing is changed yet."""
-    with begun(db, "DEFERRED"):
+    """Find out what these rules say of those who wait, as steps of a preparation. Changes nothing yet."""
+    with step(db):
         db.execute(CreateTable(_judged, if_not_exists=True))
         ids = select(func.min(recipients.c.id), func.max(recipients.c.id)).where(
             recipients.c.run_id == run_id
@@ -77,7 +78,7 @@ def rehearse(db: Connection, run_id: int, rules: RedialOptions) -> None:
     if first is None:
         return
     for low in range(first, last + 1, _BATCH):
-        with begun(db, "DEFERRED"):
+        with step(db):
             # The + 0 keeps SQLite to the ids: by run, each batch would go through all who wait.
             of_run = (recipients.c.run_id + 0) == run_id
             _judge(db, rules, of_run & recipients.c.id.between(low, low + _BATCH - 1))

@@ -20,12 +20,20 @@ from sqlalchemy import (
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
 from campaigns.ledger import schedules
+from campaigns.ledger.binding import decide
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 from campaigns.mistake import Mistake
+from campaigns.side import Exchange
 
 OPERATOR = "operator"
 """The reason code of a pause that a person asked for; any other code is a fault that dialing ran into."""
+
+OPERATOR_ALL = "operator_all"
+"""The reason code of a pause by `pause --all`: `resume --all` resumes what has it, and nothing else."""
+
+PAUSED_WITH_ALL = "by an operator, with all others"
+"""The reason of the same, also of a schedule, which has no code."""
 
 REFUSED_IN_A_ROW = 25
 """So many refusals with one code, and nothing else between them, pause a run."""
@@ -45,6 +53,8 @@ class Run:
     reason: str | None
     reason_code: str | None
     exchange: str | None
+    endpoint: str | None = None
+    """Where its calls went lately, if that is not AWS's own address."""
     hang_up_at: datetime | None = None
     """Since when its calls in progress are to be hung up; it is cancelled then."""
 
@@ -60,7 +70,10 @@ def put_run(db: Connection, campaign_id: int, now: datetime) -> int:
     )
     known = db.execute(latest).one_or_none()
     if known is None:
-        row = insert(runs).values(campaign_id=campaign_id, number=1, state=RunState.LOADED, loaded_at=now)
+        of_campaign = select(campaigns.c.exchange).where(campaigns.c.id == campaign_id).scalar_subquery()
+        row = insert(runs).values(
+            campaign_id=campaign_id, number=1, state=RunState.LOADED, loaded_at=now, exchange=of_campaign
+        )
         return int(db.execute(row.returning(runs.c.id)).scalar_one())
     if known.state == RunState.CANCELLED:
         raise _cancelled(known.name)
@@ -159,18 +172,21 @@ def all_of(db: Connection, latest: Run) -> list[Run]:
     return [*(_run(row) for row in db.execute(query.order_by(runs.c.number))), latest]
 
 
-def start_all(db: Connection, latest: Run, now: datetime, *, resumed: bool = False) -> RunState:
+def start_all(
+    db: Connection, latest: Run, now: datetime, *, exchange: Exchange | None, resumed: bool = False
+) -> RunState:
     """Let a campaign be dialed: its latest run, and those before it that are not over.
 
-    Returns the latest run's state afterwards. Raises Mistake if that was cancelled, unless it was the
-    campaign's schedule that was to be resumed.
+    `exchange`: as for `start`. Returns the latest run's state afterwards. Raises Mistake if that was
+    cancelled, unless it was the campaign's schedule that was to be resumed, or if the campaign belongs to
+    the other side.
     """
     every = _held(db, latest)
     state = every[-1].state
     if every[-1].number == 0 or (resumed and state == RunState.CANCELLED):
         return state
     for run in every:
-        state = start(db, run, now)
+        state = start(db, run, now, exchange=exchange)
     return state
 
 
@@ -185,13 +201,24 @@ def cancelled_of(db: Connection, latest: Run) -> list[int]:
     return list(db.execute(select(runs.c.id).where(cancelled).order_by(runs.c.id)).scalars())
 
 
-def pause_all(db: Connection, latest: Run, reason: str) -> bool:
+def pause_all(db: Connection, latest: Run, reason: str, code: str = OPERATOR) -> bool:
     """Stop dialing a campaign: all its running runs, and its schedule. Returns whether any was going on."""
     every = _held(db, latest)
     paused = schedules.pause(db, latest.campaign_id, reason)
     for run in every:
-        paused |= pause(db, run.id, reason)
+        paused |= pause(db, run.id, reason, code)
     return paused
+
+
+def resume_paused_with_all(db: Connection, latest: Run, now: datetime) -> bool:
+    """Go on with what `pause --all` has paused of a campaign, and only that. Returns whether it was any."""
+    every = _held(db, latest)
+    resumed = schedules.resume(db, latest.campaign_id, PAUSED_WITH_ALL)
+    for run in every:
+        if run.state == RunState.PAUSED and run.reason_code == OPERATOR_ALL:
+            start(db, run, now, exchange=None)
+            resumed = True
+    return resumed
 
 
 def cancel_all(db: Connection, latest: Run, now: datetime, *, hang_up: bool = False) -> int:
@@ -212,15 +239,19 @@ def campaign_of(db: Connection, run_id: int) -> Campaign:
     return Campaign.model_validate(db.execute(query).scalar_one())
 
 
-def start(db: Connection, run: Run, now: datetime) -> RunState:
+def start(db: Connection, run: Run, now: datetime, *, exchange: Exchange | None) -> RunState:
     """Let a run be dialed, unless it is finished with nobody waiting. Returns its state afterwards.
 
-    Raises Mistake if it was cancelled.
+    `exchange`: the side that dials the campaign from now on and for ever, if that was not decided before.
+    None: what was decided holds; a run that no side was decided for is not dialed though it is running.
+    Raises Mistake if the run was cancelled, or if the campaign belongs to the other side.
     """
     if run.state == RunState.CANCELLED:
         raise Mistake(
             f"{run.name} was cancelled, which is for ever; load it under another name to call again"
         )
+    if exchange is not None:
+        decide(db, run.campaign_id, exchange)
     somebody = exists().where(
         recipients.c.run_id == run.id, recipients.c.state == literal_column(f"'{RecipientState.WAITING}'")
     )
@@ -353,6 +384,7 @@ _RUN = select(
     runs.c.reason,
     runs.c.reason_code,
     runs.c.exchange,
+    runs.c.endpoint,
     runs.c.hang_up_at,
 ).join(campaigns)
 
@@ -364,10 +396,10 @@ def _run(row: Row[*tuple[object, ...]]) -> Run:
 
 def _to_come(db: Connection, *which: ColumnElement[bool]) -> list[Run]:
     """For each campaign without a run, the one to come."""
-    query = select(campaigns.c.id, campaigns.c.name).where(*which)
+    query = select(campaigns.c.id, campaigns.c.name, campaigns.c.exchange).where(*which)
     never = ~exists().where(runs.c.campaign_id == campaigns.c.id)
     rows = db.execute(query.where(never)).all()
-    return [Run(0, row.id, row.name, 0, RunState.LOADED, None, None, None) for row in rows]
+    return [Run(0, row.id, row.name, 0, RunState.LOADED, None, None, row.exchange) for row in rows]
 
 
 def _cancelled(name: str) -> Mistake:

@@ -14,11 +14,13 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from campaigns.attempt import RecipientState, RunState
 from campaigns.campaign import Campaign
+from campaigns.ledger.binding import decide
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import CLOCKS_DIFFER_BY, campaigns, fires, runs
 from campaigns.ledger.tallies import tallied
 from campaigns.mistake import Mistake
 from campaigns.schedule import Skipped
+from campaigns.side import Exchange
 from campaigns.when import ScheduleOptions
 
 WAITING = "waiting"
@@ -81,6 +83,8 @@ class Scheduled:
     trouble: Trouble | None
     """The latest fire that did not become a run, if none has since."""
     last: LastRun | None
+    exchange: str | None = None
+    """Which side begins its runs, and dials them; None: it is not decided, and no run begins."""
 
     def fire(self, at: datetime) -> Fire:
         """One of its fires."""
@@ -118,10 +122,12 @@ def leftovers(db: Connection, campaign_id: int, number: int) -> list[Leftover]:
     ]
 
 
-def scheduled(ledger: Ledger) -> list[Scheduled]:
-    """All campaigns that begin runs by themselves, by name."""
+def scheduled(ledger: Ledger, exchange: str | None = None) -> list[Scheduled]:
+    """All campaigns that begin runs by themselves, by name; with `exchange` those of that side alone."""
+    # Another side's are not so much as looked at: whatever this side decided over them would be lost there.
+    of_side = () if exchange is None else (campaigns.c.exchange == exchange,)
     with ledger.read() as db:
-        return _scheduled(db)
+        return _scheduled(db, *of_side)
 
 
 def schedule_of(db: Connection, campaign_id: int) -> Scheduled | None:
@@ -129,11 +135,13 @@ def schedule_of(db: Connection, campaign_id: int) -> Scheduled | None:
     return next(iter(_scheduled(db, campaigns.c.id == campaign_id)), None)
 
 
-def enter(db: Connection, campaign_id: int, folder: Path, now: datetime) -> bool:
+def enter(db: Connection, campaign_id: int, folder: Path, now: datetime, *, exchange: Exchange) -> bool:
     """Let a campaign begin runs by itself, at the times after `now`. Returns whether it has not until now.
 
-    What a clock has written down that was ahead is forgotten, or no run would begin until then.
+    `exchange`: the side that begins and dials them, for ever. Raises Mistake if the campaign belongs to the
+    other one. What a clock has written down that was ahead is forgotten, or no run would begin until then.
     """
+    decide(db, campaign_id, exchange)
     since = _from(db, campaign_id, now)
     ahead = (campaigns.c.id == campaign_id) & (campaigns.c.schedule_from > now + CLOCKS_DIFFER_BY)
     if db.execute(update(campaigns).where(ahead).values(schedule_from=since)).rowcount:
@@ -176,9 +184,11 @@ def pause(db: Connection, campaign_id: int, reason: str) -> bool:
     return bool(db.execute(update(campaigns).where(going).values(schedule_paused=reason)).rowcount)
 
 
-def resume(db: Connection, campaign_id: int) -> bool:
-    """Let it fire again. Returns whether it was paused."""
+def resume(db: Connection, campaign_id: int, reason: str | None = None) -> bool:
+    """Let it fire again. Returns whether it was paused; for this reason, if one is given."""
     paused = (campaigns.c.id == campaign_id) & campaigns.c.schedule_paused.is_not(None)
+    if reason is not None:
+        paused &= campaigns.c.schedule_paused == reason
     return bool(db.execute(update(campaigns).where(paused).values(schedule_paused=None)).rowcount)
 
 
@@ -250,9 +260,13 @@ def _mend(db: Connection, campaign_id: int) -> None:
 def begun(db: Connection, fire: Fire, now: datetime, turn: float) -> int:
     """The id of the run that a fire becomes: new, empty and running.
 
-    Raises FireGone, and Mistake if there is a run of that time, begun by a clock that was ahead.
+    Raises FireGone, and Mistake if there is a run of that time, begun by a clock that was ahead, or if it is
+    not decided which side dials it.
     """
     _hold(db, fire)
+    exchange = db.execute(select(campaigns.c.exchange).where(campaigns.c.id == fire.campaign_id)).scalar()
+    if exchange is None:
+        raise Mistake("it is not decided whether its calls are real; enter the schedule again")
     before = select(runs.c.number).where(runs.c.campaign_id == fire.campaign_id, runs.c.fire_at == fire.at)
     if (number := db.execute(before).scalar()) is not None:
         raise Mistake(f"run {number} was begun for that time before, by a clock that was ahead")
@@ -262,6 +276,7 @@ def begun(db: Connection, fire: Fire, now: datetime, turn: float) -> int:
         number=int(db.execute(latest).scalar() or 0) + 1,
         state=RunState.RUNNING,
         turn=turn,
+        exchange=exchange,
         loaded_at=now,
         started_at=now,
         fire_at=fire.at,
@@ -325,6 +340,7 @@ def _scheduled(db: Connection, *which: Any) -> list[Scheduled]:
                 paused=_paused(db, row.id),
                 trouble=_trouble(db, row.id, last, row.schedule_from),
                 last=last,
+                exchange=row.exchange,
             )
         )
     return found

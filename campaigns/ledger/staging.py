@@ -1,8 +1,4 @@
-"""A list waits in a table of its own until all of it is read.
-
-Only this connection can see the table, so that reading and checking a long file holds no lock on the ledger,
-and a load that is killed leaves nothing behind: the database drops the table itself.
-"""
+"""A list waits in a temporary table until all of it is read (preparation.py)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from campaigns.ledger.engine import LedgerUnavailable, begun
+from campaigns.ledger.engine import LedgerUnavailable
+from campaigns.ledger.postgresql import POOLER
+from campaigns.ledger.preparation import create_temporary, step
 from campaigns.ledger.tables import AT_ONCE, microseconds
 from campaigns.recipient import Recipient
 
@@ -30,7 +28,7 @@ _MEMORY = {
     # A list's numbers go into the indexes in no order: what does not stay in memory is written many times.
     "sqlite": "PRAGMA cache_size = -64000",
     # For this table alone; it is 8 MB, and everything goes through a file before it is entered.
-    "postgresql": "SET temp_buffers = '64MB'",
+    "postgresql": "SET LOCAL temp_buffers = '64MB'",
 }
 """What gives this connection 64 MB to work in."""
 
@@ -39,6 +37,10 @@ _AT_ONCE = microseconds(AT_ONCE)
 
 Row = tuple[Any, ...]
 """One recipient, in the order of the staging table's columns."""
+
+
+class Miscounted(Exception):
+    """The database has other rows than those of the list. The text says how many; nothing was loaded."""
 
 
 @dataclass(slots=True)
@@ -60,22 +62,31 @@ class Batch:
 
 
 def stage(db: Connection, batches: Iterable[Batch]) -> tuple[int, int]:
-    """Write a list to a table `staging` of this connection. Returns how many rows are accepted and rejected.
+    """Write a list to a table `staging`. Returns how many rows are accepted and rejected.
 
-    Between the batches no transaction is open. Raises LedgerUnavailable.
+    In a preparation, before anything else of it. Raises LedgerUnavailable, and Miscounted if the table does
+    not hold what was sent.
     """
-    with begun(db, "DEFERRED"):
-        # Before the table: afterwards PostgreSQL does not change it any more.
-        db.exec_driver_sql(_MEMORY[db.dialect.name])
-        db.execute(text(_STAGING))
-    accepted = rejected = 0
+    with step(db):
+        # Before the table: afterwards PostgreSQL does not change it any more. A pooler's session is not ours,
+        # may have had temporary tables already, and would keep the memory for good.
+        if not db.info.get(POOLER):
+            db.exec_driver_sql(_MEMORY[db.dialect.name])
+        create_temporary(db, _STAGING)
+    accepted = rejected = sent = 0
     for batch in batches:
         _put(db, batch.rows)
         _put(db, [_row_of_nobody(*each) for each in batch.appointments])
+        sent += len(batch.rows) + len(batch.appointments)
         accepted += batch.accepted
         rejected += batch.rejected
-    if db.dialect.name == "sqlite":
-        with begun(db, "DEFERRED"):
+    with step(db):
+        staged = int(db.execute(text("SELECT count(*) FROM staging")).scalar_one())
+        if staged != sent:
+            raise Miscounted(
+                f"{sent:,} rows were sent to the ledger's database, and it has {staged:,}; nothing was loaded"
+            )
+        if db.dialect.name == "sqlite":
             # Or a million rows would be sorted while everybody waits for the ledger's lock.
             db.execute(text("CREATE INDEX staging_line ON staging (line)"))
     return accepted, rejected
@@ -123,7 +134,7 @@ def _row_of_nobody(line: int, key: str, at: datetime) -> Row:
 def _put(db: Connection, rows: list[Row]) -> None:
     if not rows:
         return
-    with begun(db, "DEFERRED"):
+    with step(db):
         if db.dialect.name == "sqlite":
             db.exec_driver_sql(_PUT, rows)
             return

@@ -8,9 +8,10 @@ from sqlalchemy import Connection, bindparam, delete, func, literal_column, or_,
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import Campaign, RedialOptions
+from campaigns.ledger import identity
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.suppressions import suppressed
-from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
 
 ON_THIS_ATTEMPT = (RecipientState.IN_PROGRESS, RecipientState.HELD)
 """Where a recipient is while the latest attempt is under way, or unknown."""
@@ -30,7 +31,9 @@ _ATTEMPT = select(
     runs.c.state.label("run_state"),
     runs.c.exchange,
     runs.c.campaign_id,
-    campaigns.c.version,
+    CHOICES_VERSION,
+    identity.epoch.label("epoch"),
+    identity.stopped_at.label("stopped_at"),
     suppressed(recipients.c.phone, runs.c.campaign_id).label("suppressed"),
 ).select_from(
     attempts.join(recipients, recipients.c.id == attempts.c.recipient_id)
@@ -208,10 +211,15 @@ def _withdraw_after(db: Connection, recipient_id: int, number: int, becomes: Rec
     db.execute(person.where(recipients.c.state == RecipientState.WAITING).values(state=becomes))
 
 
-def campaign_of(ledger: Ledger, db: Connection, campaign_id: int, version: int) -> Campaign:
-    """A campaign's choices, read once for each of its versions."""
+def campaign_of(ledger: Ledger, db: Connection, campaign_id: int, version: str) -> Campaign:
+    """A campaign's choices, read once for each of its versions.
+
+    version: CHOICES_VERSION, read in this transaction.
+    """
     known = ledger.campaigns.get((campaign_id, version))
     if known is None:
-        choices = db.execute(select(campaigns.c.choices).where(campaigns.c.id == campaign_id)).scalar_one()
+        this = select(campaigns.c.choices, CHOICES_VERSION).where(campaigns.c.id == campaign_id)
+        # By the version that they are read with: they may have been changed since the caller read its own.
+        choices, version = db.execute(this).one()
         known = ledger.campaigns[campaign_id, version] = Campaign.model_validate(choices)
     return known

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, literal_column, or_, select, union
+from sqlalchemy import Connection, and_, literal_column, select, union
 
-from campaigns.attempt import RecipientState
+from campaigns.attempt import AttemptState, RecipientState
 from campaigns.ledger.suppressions import campaign_of_recipient
 from campaigns.ledger.tables import (
     EVERY_CAMPAIGN,
@@ -47,18 +47,21 @@ def records(db: Connection, run_id: int, *, key: str, phone: str | None) -> list
 
 
 def records_in_doubt(db: Connection, run_id: int) -> list[Record]:
-    """The recipients of a run of whom nobody can tell: searched for in Connect, or held."""
-    doubtful = (
+    """The recipients of a run whose calls are in doubt: searched for in Connect, or held."""
+    latest = and_(attempts.c.recipient_id == recipients.c.id, attempts.c.number == recipients.c.attempts)
+    held = (
         select(attempts.c.recipient_id)
-        .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
-        .where(attempts.c.run_id == run_id, attempts.c.state == literal_column("'unknown'"))
-        .where(
-            or_(
-                attempts.c.settle_at.is_not(None),
-                and_(recipients.c.state == RecipientState.HELD, recipients.c.attempts == attempts.c.number),
-            )
-        )
+        .select_from(recipients.join(attempts, latest))
+        .where(recipients.c.run_id == run_id, recipients.c.state == RecipientState.HELD)
+        .where(attempts.c.state.in_((AttemptState.UNKNOWN, AttemptState.ENDED)))
     )
+    # The + 0 keeps SQLite to the partial index: by run it would go through all that was ever placed.
+    searched = (
+        select(attempts.c.recipient_id)
+        .where((attempts.c.run_id + 0) == run_id, attempts.c.state == literal_column("'unknown'"))
+        .where(attempts.c.settle_at.is_not(None))
+    )
+    doubtful = union(held, searched)
     return _records(db, recipients.c.id.in_(doubtful))
 
 

@@ -28,7 +28,8 @@ from sqlalchemy import (
 )
 
 from campaigns.attempt import AttemptState, RecipientState
-from campaigns.ledger.engine import Errand, Ledger, begun
+from campaigns.ledger.engine import Ledger, begun
+from campaigns.ledger.preparation import create_temporary, entering, prepare, step
 from campaigns.ledger.tables import (
     EVERY_CAMPAIGN,
     attempts,
@@ -41,8 +42,7 @@ from campaigns.ledger.tables import (
 
 _PIECE = 5_000  # numbers a transaction, and a parameter
 
-# As in lists.py: the numbers wait in a table that only this connection can see, so that reading and checking
-# a long file holds no lock on the ledger, and what is killed leaves nothing behind.
+# As a list, the numbers wait in a temporary table (preparation.py).
 _STAGING = """
     CREATE TEMPORARY TABLE barred (
         phone VARCHAR(16) PRIMARY KEY, reason TEXT NOT NULL, added_at BIGINT NOT NULL
@@ -156,19 +156,19 @@ def put_numbers(ledger: Ledger, numbers: Iterable[Number], *, campaign_id: int, 
     """
     with ledger.connection() as db:
         db.detach()  # closed at the end instead of pooled, and its staging table with it
-        staged = _stage(ledger, db, numbers)
+        prepare(ledger, db)
+        staged, pages = _stage(ledger, db, numbers)
         # A few are one step for everybody. With a million, the list comes first, so that none of them is
         # dialed any more, and who waits follows piece by piece, or nobody could dial meanwhile.
         few = staged <= _PIECE
-        with begun(db, "IMMEDIATE"):
-            # A list that is being loaded would not see these numbers, nor we its people.
-            ledger.in_turn(db, Errand.LOAD)
-            phones = _page(db, "") if few else []
+        # A list that is being loaded would not see these numbers, nor we its people.
+        with entering(ledger, db):
+            phones = [phone for page in pages for phone in page.split()] if few else []
             hold_runs_with(ledger, db, phones, campaign_id)
             added = _enter(ledger, db, campaign_id, now)
             withdrawn, under_way = _withdraw(ledger, db, phones, campaign_id)
         try:
-            for phones in [] if few else _pages(db):
+            for phones in [] if few else map(str.split, pages):
                 with begun(db, "DEFERRED"):
                     if not _anybody(ledger, db, phones, campaign_id):
                         continue
@@ -216,24 +216,29 @@ def hold_runs_with(ledger: Ledger, db: Connection, phones: Sequence[str], campai
     db.execute(mine.with_for_update(key_share=True, of=runs))
 
 
-def _stage(ledger: Ledger, db: Connection, numbers: Iterable[Number]) -> int:
-    """Write the numbers to the connection's own table. Returns how many different ones."""
-    with begun(db, "DEFERRED"):
-        db.execute(text(_STAGING))
+def _stage(ledger: Ledger, db: Connection, numbers: Iterable[Number]) -> tuple[int, list[str]]:
+    """Write the numbers to a table `barred`. Returns how many different ones, and them in order, by pieces.
+
+    A piece is the numbers with spaces between them, which takes a fifth of the memory of a list. They are
+    needed when the table is gone.
+    """
+    with step(db):
+        create_temporary(db, _STAGING)
     stream = iter(numbers)
     while batch := list(islice(stream, _PIECE)):
         rows = [(each.phone, each.reason, microseconds(each.added_at)) for each in batch]
-        with begun(db, "DEFERRED"):
+        with step(db):
             if ledger.is_sqlite:
                 db.exec_driver_sql("INSERT INTO barred VALUES (?, ?, ?) ON CONFLICT (phone) DO NOTHING", rows)
             else:
                 # As the rows of three parameters: one by one a million would take a minute.
                 phones, reasons, times = (list(column) for column in zip(*rows, strict=True))
                 db.execute(text(_STAGE_IN_POSTGRESQL), {"phones": phones, "reasons": reasons, "times": times})
-    with begun(db, "DEFERRED"):
+    with step(db):
         if not ledger.is_sqlite:
             db.execute(text("ANALYZE barred"))
-        return int(db.execute(text("SELECT count(*) FROM barred")).scalar_one())
+        staged = int(db.execute(text("SELECT count(*) FROM barred")).scalar_one())
+    return staged, [" ".join(page) for page in _pages(db)]
 
 
 def _enter(ledger: Ledger, db: Connection, campaign_id: int, now: datetime) -> int:
@@ -246,7 +251,7 @@ def _enter(ledger: Ledger, db: Connection, campaign_id: int, now: datetime) -> i
 def _pages(db: Connection) -> Iterator[list[str]]:
     phones = [""]
     while True:
-        with begun(db, "DEFERRED"):
+        with step(db):
             phones = _page(db, phones[-1])
         if not phones:
             return

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    cast,
     text,
 )
 
@@ -88,6 +89,12 @@ campaigns = Table(
     # Another random value with each change of `choices`: `version` may count the same again after a restore.
     Column("revision", String(32), nullable=False, server_default=text("''")),
 )
+
+CHOICES_VERSION = (cast(campaigns.c.version, String) + ":" + campaigns.c.revision).label("version")
+"""What `standing.campaign_of` knows a campaign's choices by.
+
+Not by `version` alone: a ledger that has gone back counts to the same one again, for other choices.
+"""
 
 runs = Table(
     "runs",
@@ -353,7 +360,7 @@ identity = Table(
     metadata,
     Column("id", Integer, primary_key=True),  # 1
     Column("ledger_id", String(32), nullable=False),  # random, for ever
-    Column("epoch", Integer, nullable=False),  # counts how often an operator has let it go on, from 1
+    Column("epoch", BigInteger, nullable=False),  # a larger one each time that an operator lets it go on
     Column("stopped_at", Instant),  # nothing is dialed since then; NULL: nothing stops it
     Column("stopped_code", String(40)),
     Column("stopped_reason", Text),

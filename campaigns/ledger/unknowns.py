@@ -10,6 +10,7 @@ from sqlalchemy import Connection, literal_column, select, update
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
 from campaigns.ledger.engine import Errand, Ledger
+from campaigns.ledger.sendings import sendings
 from campaigns.ledger.standing import (
     ON_THIS_ATTEMPT,
     called_after_all,
@@ -22,7 +23,8 @@ from campaigns.ledger.standing import (
     never_found,
     still_on,
 )
-from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
+from campaigns.stranger import Stranger, candidates
 
 # As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
 _UNKNOWN = attempts.c.state == literal_column("'unknown'")
@@ -33,6 +35,7 @@ class Unknown:
     """An attempt that may have rung."""
 
     attempt_id: int
+    run_id: int
     fence: int
     client_token: str
     phone: str
@@ -44,6 +47,8 @@ class Unknown:
     not_found: int
     """How many earlier attempts for this recipient were searched for in vain."""
     campaign: Campaign
+    taken_until: datetime
+    """The lease of the search that has it. What that shows is written only while no other has taken it."""
 
 
 def take_due_unknowns(
@@ -67,6 +72,7 @@ def take_due_unknowns(
         unknowns = [
             Unknown(
                 attempt_id=row.id,
+                run_id=row.run_id,
                 fence=row.fence,
                 client_token=row.client_token,
                 phone=row.phone,
@@ -75,6 +81,7 @@ def take_due_unknowns(
                 unknown_at=row.unknown_at,
                 not_found=row.not_found,
                 campaign=campaign,
+                taken_until=until,
             )
             for row in (first, *(row for row in rows if row.id != first.id))
             for campaign in [_campaign(ledger, db, row)]
@@ -107,7 +114,7 @@ def calls_known_between(
     """The contact_ids of the calls that were dialed then: a search that is worth believing shows them."""
     with ledger.read() as db:
         rows = db.execute(
-            select(attempts.c.contact_id, runs.c.campaign_id, campaigns.c.version)
+            select(attempts.c.contact_id, runs.c.campaign_id, CHOICES_VERSION)
             .select_from(attempts.join(runs, runs.c.id == attempts.c.run_id).join(campaigns))
             .where(runs.c.exchange == exchange, attempts.c.contact_id.is_not(None))
             .where(attempts.c.dialing_at.between(since, until))
@@ -121,35 +128,49 @@ def mark_found(
     ledger: Ledger,
     attempt_id: int,
     fence: int,
-    contact_id: str,
+    call: Stranger,
     *,
-    placed_at: datetime,
     follow_at: datetime | None,
     evidence: str,
 ) -> bool:
-    """unknown → placed: Connect lists the call. Its outcome is asked for from `follow_at` on, if at all.
+    """unknown → placed: Connect lists its call. The outcome is asked for from `follow_at` on, if at all.
 
-    Returns False, and moves nothing, when the contact is another attempt's, or may be: one to the same
-    number is `dialing`, and has yet to say which contact is its own.
+    Returns False, and moves nothing, when the call is another attempt's, or can be: only a call that fits
+    this attempt alone, of all attempts to its number, is evidence.
     """
     becomes = RecipientState.DONE if follow_at is None else RecipientState.IN_PROGRESS
     with ledger.write() as db:
-        # One after the other, or two could take one contact for the attempts of two campaigns.
+        # One after the other, or two searches could take one contact for the attempts of two campaigns.
+        # Before any other lock: nothing that holds a run or an attempt waits for this one.
         ledger.in_turn(db, Errand.SETTLE)
         hold_run(db, attempt_id)
         row = locked(db, attempt_id, fence, AttemptState.UNKNOWN)
         if row is None:
             return False
-        # In this order: one that is not `dialing` any more has written its contact down.
-        if _being_dialed(db, row.phone) or _belongs_to_another(db, contact_id):
+        # In this order. What is being dialed, or in doubt, is seen by the first question; if its worker has
+        # recorded a contact since, by the second. What begins to be dialed now cannot have made this call.
+        fitting = candidates(
+            call,
+            sendings(
+                ledger,
+                db,
+                exchange=row.exchange,
+                instance_id=campaign_of(ledger, db, row.campaign_id, row.version).connect.instance_id,
+                phones={row.phone},
+                tokens=call.tokens,
+            ),
+        )
+        if [each.attempt_id for each in fitting] != [attempt_id] or _has_an_attempt(db, call.contact_id):
             return False
+        (mine,) = fitting
         db.execute(
             update(attempts)
             .where(attempts.c.id == row.id)
             .values(
                 state=AttemptState.PLACED,
-                contact_id=contact_id,
-                placed_at=placed_at,
+                contact_id=call.contact_id,
+                # Connect's time is of AWS's clock; what is reckoned with here is of the ledger's.
+                placed_at=min(max(call.initiated_at, mine.earliest), mine.latest),
                 follow_at=follow_at,
                 settle_at=None,
                 evidence=evidence,
@@ -162,16 +183,24 @@ def mark_found(
 
 
 def mark_not_found(
-    ledger: Ledger, attempt_id: int, fence: int, *, redial: bool, now: datetime, evidence: str
+    ledger: Ledger,
+    attempt_id: int,
+    fence: int,
+    *,
+    redial: bool,
+    now: datetime,
+    evidence: str,
+    taken_until: datetime | None = None,
 ) -> bool:
     """The search is over and has shown nothing: the recipient is due again for a new attempt, or held.
 
-    The attempt stays `unknown`: should its answer still come, it is recorded. Nobody searches any more.
+    The attempt stays `unknown`: should its answer still come, it is recorded. It is no longer searched for.
+    `taken_until`: the lease of the search; one that another search has taken over since decides nothing.
     """
     with ledger.write() as db:
         hold_run(db, attempt_id)
         row = locked(db, attempt_id, fence, AttemptState.UNKNOWN)
-        if row is None:
+        if row is None or (taken_until is not None and not _still_taken(db, attempt_id, taken_until)):
             return False
         db.execute(update(attempts).where(attempts.c.id == row.id).values(settle_at=None, evidence=evidence))
         if not redial:
@@ -194,12 +223,15 @@ def mark_not_found(
 def search_later(
     ledger: Ledger, unknowns: Iterable[tuple[Unknown, datetime | None]], *, hold: bool, evidence: str
 ) -> None:
-    """Search for each again at its time, or never; until then its recipient is held, or still in progress."""
+    """Search for each again at its time, or never; until then its recipient is held, or still in progress.
+
+    Not for what has been settled, or taken by another search, since this one took it.
+    """
     # Each in a transaction of its own: two hundred in one would keep SQLite from the dialing for a second.
     for unknown, settle_at in unknowns:
         with ledger.write() as db:
             row = locked(db, unknown.attempt_id, unknown.fence, AttemptState.UNKNOWN)
-            if row is None:
+            if row is None or not _still_taken(db, unknown.attempt_id, unknown.taken_until):
                 continue
             db.execute(
                 update(attempts).where(attempts.c.id == row.id).values(settle_at=settle_at, evidence=evidence)
@@ -208,10 +240,17 @@ def search_later(
                 move_recipient(db, row, ON_THIS_ATTEMPT, RecipientState.HELD)
 
 
+def _still_taken(db: Connection, attempt_id: int, taken_until: datetime) -> bool:
+    """Whether a search still has the attempt, which is locked. What is settled has no time at all."""
+    query = select(attempts.c.settle_at).where(attempts.c.id == attempt_id)
+    return bool(db.execute(query).scalar_one() == taken_until)
+
+
 def _searched(exchange: str) -> Any:
     return (
         select(
             attempts.c.id,
+            attempts.c.run_id,
             attempts.c.fence,
             attempts.c.client_token,
             attempts.c.dialing_at,
@@ -219,7 +258,7 @@ def _searched(exchange: str) -> Any:
             attempts.c.unknown_at,
             recipients.c.phone,
             runs.c.campaign_id,
-            campaigns.c.version,
+            CHOICES_VERSION,
             never_found.label("not_found"),
         )
         .select_from(
@@ -232,16 +271,7 @@ def _searched(exchange: str) -> Any:
     )
 
 
-def _being_dialed(db: Connection, phone: str) -> bool:
-    query = (
-        select(attempts.c.id)
-        .select_from(recipients.join(attempts, attempts.c.recipient_id == recipients.c.id))
-        .where(recipients.c.phone == phone, attempts.c.state == AttemptState.DIALING)
-    )
-    return db.execute(query.limit(1)).first() is not None
-
-
-def _belongs_to_another(db: Connection, contact_id: str) -> bool:
+def _has_an_attempt(db: Connection, contact_id: str) -> bool:
     return db.execute(select(attempts.c.id).where(attempts.c.contact_id == contact_id)).first() is not None
 
 

@@ -312,3 +312,33 @@ def test_what_the_ledger_keeps_is_the_campaign(options: dict[str, Any]) -> None:
     assert Campaign.model_validate(kept) == campaign
     assert Campaign.model_validate_json(campaign.model_dump_json()) == campaign
     assert Campaign.model_validate(kept).model_dump(mode="json") == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("{client_token} {client_token}", "more than once"),
+        ("x" * 65 + "{client_token}", "there is room for 64 characters"),
+        ("code{client_token}", "put a space between {client_token} and what stands beside it"),
+        ("{client_token}1", "put a space between {client_token} and what stands beside it"),
+    ],
+)
+def test_a_name_that_could_not_be_searched_for_is_refused(file: Path, name: str, says: str) -> None:
+    """Connect searches for 128 characters at most, and the token must be found in it again."""
+    assert says in refused(file, 'name = "reminders"\n' + CONNECT + f'name = "{name}"\n')
+
+
+@pytest.mark.parametrize(
+    ("name", "becomes"),
+    [
+        ("x" * 64 + "{client_token}", "x" * 64 + "f" * 64),
+        ("reminder {client_token}!", "reminder " + "f" * 64 + "!"),
+        ("reminder {other}", "reminder {other}"),
+    ],
+)
+def test_a_name_may_hold_each_calls_token(file: Path, name: str, becomes: str) -> None:
+    """Any other brace is part of the name."""
+    file.write_text('name = "reminders"\n' + CONNECT + f'name = "{name}"\n')
+    connect = read_campaign(file).connect
+    assert connect.name_of("f" * 64) == becomes
+    assert connect.token_in_name == ("{client_token}" in name)

@@ -64,7 +64,7 @@ def test_load_says_what_became_of_every_row(dialer: Dialer) -> None:
     assert said.out.splitlines() == [
         "reminders: 4 rows: 2 accepted, 1 duplicate, 1 rejected",
         "rejected rows and their reasons: list.rejects.csv (correct it, and load it too)",
-        "next: dialer start reminders",
+        "next: dialer start reminders, or for a trial: dialer start reminders --sandbox",
     ]
 
 
@@ -231,8 +231,9 @@ def test_status_has_its_contract_in_json(loaded: Dialer) -> None:
     }
     assert set(status["attempts"].values()) == {0}
     assert status["outcomes"] == {}
-    assert status["unknowns"] == {"searched": 0, "held": 0, "not_found": 0}
-    assert status["reason"] == "not started; start it with: dialer start reminders"
+    assert status["unknowns"] == {"searched": 0, "held": 0, "not_found": 0, "untold": 0}
+    start = "dialer start reminders"
+    assert status["reason"] == f"not started; start it with: {start}, or for a trial: {start} --sandbox"
 
 
 def test_status_of_all_is_a_row_each(loaded: Dialer) -> None:
@@ -241,10 +242,20 @@ def test_status_of_all_is_a_row_each(loaded: Dialer) -> None:
     loaded("load", "campaign.toml", "list.csv")
     loaded("start", "second")
     said = loaded("status").out.splitlines()
-    assert said[0].split() == ["campaign", "state", "settled", "waiting", "in", "progress", "pace", "reason"]
-    assert said[1].split()[:4] == ["reminders", "loaded", "0/2", "2"]
-    assert said[1].endswith("start it with: dialer start reminders")
-    assert said[2].split()[:4] == ["second", "running", "0/2", "2"]
+    assert said[0].split() == [
+        "campaign",
+        "state",
+        "calls",
+        "settled",
+        "waiting",
+        "in",
+        "progress",
+        "pace",
+        "reason",
+    ]
+    assert said[1].split()[:4] == ["reminders", "loaded", "undecided", "0/2"]
+    assert said[1].endswith("dialer start reminders, or for a trial: dialer start reminders --sandbox")
+    assert said[2].split()[:4] == ["second", "running", "real", "0/2"]
     assert said[2].endswith("start one with: dialer up")
     assert [each["name"] for each in loaded("status", "--json").json["campaigns"]] == ["reminders", "second"]
 
@@ -262,7 +273,7 @@ def test_a_campaign_that_paused_itself_says_why(loaded: Dialer) -> None:
     loaded("start", "reminders")
     fail("reminders", "OutboundContactNotPermitted")
     said = loaded("status", "reminders")
-    assert said.out.splitlines()[0] == "reminders: paused"
+    assert said.out.splitlines()[0] == "reminders: paused (real calls)"
     assert "Connect says no" in said.out
     assert "dialer resume reminders" in said.out
     assert loaded("status", "reminders", "--json").json["state"] == "paused"
@@ -295,7 +306,8 @@ def test_explain_tells_one_recipients_story(loaded: Dialer) -> None:
     assert head == "+14155550102: waiting"
     assert line.endswith("  loaded from line 3 of list.csv")
     assert comes_next == (
-        "  next, due now: attempt 1 is dialed, once the campaign is started: dialer start reminders"
+        "  next, due now: attempt 1 is dialed, once the campaign is started: dialer start reminders, "
+        "or for a trial: dialer start reminders --sandbox"
     )
     found = loaded("explain", "reminders", "+14155550102", "--json").json
     assert found["name"] == "reminders"

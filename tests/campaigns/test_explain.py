@@ -11,6 +11,7 @@ from campaigns.explain import explain, explain_unknown, span
 from campaigns.explain_view import at, in_doubt, told
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.moves import mark_placed, mark_refused, mark_returned, mark_unknown
+from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.requeues import Asked, ask_for_another, look
 from campaigns.ledger.tables import recipients
 from campaigns.ledger.unknowns import (
@@ -22,6 +23,7 @@ from campaigns.ledger.unknowns import (
 )
 from campaigns.mistake import Mistake
 from campaigns.redial import dial_again_unfound
+from campaigns.stranger import Stranger
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -92,8 +94,7 @@ def found(desk: "Desk", searched: Unknown, contact_id: str) -> bool:
         desk.ledger,
         searched.attempt_id,
         searched.fence,
-        contact_id,
-        placed_at=rang,
+        Stranger(contact_id, rang, searched.phone),
         follow_at=rang,
         evidence="found among Connect's calls",
     )
@@ -107,7 +108,7 @@ def test_a_story_goes_from_the_list_to_what_comes_next(desk: "Desk") -> None:
     desk.ended(one, Outcome.BUSY, redial_at=desk.noon + timedelta(minutes=10))
     (story,) = explain(desk.ledger, "reminders", "key-1", desk.noon)
     assert told(story, desk.noon) == [
-        "+14150000001, key key-1: waiting",
+        "+14150000001, key key-1: waiting (real calls)",
         f"  {clock(desk)}  loaded from line 2 of people.csv",
         f"  attempt 1, client token {one.client_token}",
         f"    {clock(desk)}  queued",
@@ -212,7 +213,7 @@ def test_whoever_is_never_found_again_and_again_is_held(desk: "Desk") -> None:
         unknown(desk, claimed)
         never_found(desk)
     lines = telling(desk)
-    assert lines[0] == "+14150000001, key key-1: held"
+    assert lines[0] == "+14150000001, key key-1: held (real calls)"
     assert lines[-2:] == [
         "    rule: held: 3 attempts were not found, so a person has to look at it",
         "  next: nobody can tell whether it rang, and it is not dialed again by itself; "
@@ -235,6 +236,7 @@ def test_whoever_is_held_for_want_of_evidence_is_told_apart(desk: "Desk") -> Non
         f"  next, {clock(desk, 540)}: it is searched for in Connect again; "
         "until then nobody can tell whether it rang, and it is not dialed again by itself",
     ]
+    (searched,) = taken(desk)
     search_later(desk.ledger, [(searched, None)], hold=True, evidence="nobody can tell: y")
     assert telling(desk)[-3:-1] == [
         "    nobody can tell: y",
@@ -375,7 +377,8 @@ def test_whoever_waits_is_told_for_what(desk: "Desk") -> None:
     """A campaign that is not started, or paused, and a number that is suppressed keep people waiting."""
     desk.load(desk.campaign(), desk.people(1))
     assert telling(desk)[1:] == [
-        "  next, due now: attempt 1 is dialed, once the campaign is started: dialer start reminders"
+        "  next, due now: attempt 1 is dialed, once the campaign is started: dialer start reminders, "
+        "or for a trial: dialer start reminders --sandbox"
     ]
     desk.start()
     assert telling(desk)[1:] == ["  next, due now: attempt 1 is dialed"]
@@ -386,7 +389,7 @@ def test_whoever_waits_is_told_for_what(desk: "Desk") -> None:
     ]
     desk.suppress("+14150000001")
     assert telling(desk) == [
-        "+14150000001, key key-1: waiting",
+        "+14150000001, key key-1: waiting (real calls)",
         f"  {clock(desk)}  on the suppression list: asked to",
         "  next: it is not dialed: the number is on the suppression list by now",
     ]
@@ -475,6 +478,34 @@ def test_a_person_of_another_campaign_is_not_told_of(desk: "Desk") -> None:
     assert story.record.recipient.run_id == desk.run("second").id
 
 
+@pytest.mark.parametrize("asked_again", [True, False])
+def test_a_call_that_connect_refuses_to_tell_of_is_in_doubt(desk: "Desk", asked_again: bool) -> None:
+    """It ended without an outcome and its recipient is held: why, what the rule is, and the way out."""
+    (claimed,) = running(desk, redial={"max_attempts": 3, "no_outcome": "10m"})
+    desk.bring(claimed, AttemptState.PLACED)
+    assert mark_ended(
+        desk.ledger,
+        claimed.attempt_id,
+        Outcome.NO_OUTCOME,
+        ended_at=desk.noon,
+        redial=lambda _: None,
+        reason="Connect has refused to tell for a day",
+        look_again_at=desk.noon + timedelta(hours=1) if asked_again else None,
+        hold=True,
+    )
+    lines = in_doubt("reminders", explain_unknown(desk.ledger, "reminders", desk.noon), desk.noon)
+    assert lines[0] == "reminders: 0 searched for in Connect, 1 held"
+    assert lines[-3:-1] == [
+        f"    {clock(desk)}  ended: no_outcome: Connect has refused to tell for a day",
+        "    rule: held: Connect has not told how the call ended, and it is not dialed again by itself",
+    ]
+    begins = (
+        f"  next, {clock(desk, 3600)}: Connect is asked again" if asked_again else "  next: it is not dialed"
+    )
+    assert lines[-1].startswith(begins)
+    assert lines[-1].endswith("dialer requeue reminders --outcome no_outcome")
+
+
 def test_all_in_doubt_in_one_list(desk: "Desk") -> None:
     """Searched for and held people have a block each; whoever was found, or is dialed again, has none."""
     claims = running(desk, 5)
@@ -552,6 +583,7 @@ def test_a_story_for_machines(desk: "Desk") -> None:
                 "stopped_at": None,
                 "ended_at": None,
                 "requeued_at": None,
+                "replays": 0,
                 "rule": "if it is never found, it is dialed again, as attempt 2",
             }
         ],

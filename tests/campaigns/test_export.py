@@ -15,6 +15,7 @@ from campaigns.ledger.lists import put_list
 from campaigns.ledger.outcomes import mark_ended, mark_told_late
 from campaigns.ledger.unknowns import mark_found, mark_not_found
 from campaigns.mistake import Mistake
+from campaigns.stranger import Stranger
 from tests.batches import laid_out
 
 if TYPE_CHECKING:
@@ -133,8 +134,7 @@ def test_a_call_that_was_found_has_its_outcome_and_no_error(desk: "Desk") -> Non
         desk.ledger,
         one.attempt_id,
         one.fence,
-        "c-1",
-        placed_at=desk.noon,
+        Stranger("c-1", desk.noon, desk.person(one).phone),
         follow_at=desk.noon,
         evidence="found among Connect's calls",
     )

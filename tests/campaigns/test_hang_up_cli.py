@@ -34,7 +34,7 @@ def calling(desk: "Desk") -> list[Claim]:
     """A campaign of five, of whom two are on the telephone: trials, loaded and dialed a moment ago."""
     desk.noon = datetime.now(UTC)
     desk.load(desk.campaign(), desk.people(5), now=desk.noon)
-    desk.start(now=desk.noon)
+    desk.start(now=desk.noon, exchange="sandbox")
     claims = desk.claim(2, now=desk.noon, exchange="sandbox")
     for claimed in claims:
         desk.dial(claimed, now=desk.noon, exchange="sandbox")

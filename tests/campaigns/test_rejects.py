@@ -183,7 +183,9 @@ def test_default_path(name: str, expected: str) -> None:
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    st.lists(st.lists(st.text(alphabet='4155550100,;+"\n\r\0 é\ufffd', max_size=14), max_size=4), max_size=6)
+    st.lists(
+        st.lists(st.text(alphabet="4155550100,;+\"'=@\n\r\0 é\ufffd", max_size=14), max_size=4), max_size=6
+    )
 )
 def test_any_rejects_file_loads_again(tmp_path: Path, table: list[list[str]]) -> None:
     """Whatever was rejected: its file is a list, and as it stands nobody in it is accepted."""

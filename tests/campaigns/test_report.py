@@ -9,9 +9,10 @@ from campaigns import explain_view
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.explain import explain
 from campaigns.ledger import runs
-from campaigns.ledger.claims import Claim
+from campaigns.ledger.claims import Claim, claim
 from campaigns.ledger.health import beat
 from campaigns.ledger.moves import mark_unknown
+from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.runs import finish
 from campaigns.ledger.unknowns import mark_not_found
 from campaigns.mistake import Mistake
@@ -105,7 +106,49 @@ def test_a_single_call_is_no_pace_yet(desk: "Desk") -> None:
 def test_why_not_before_the_start(desk: "Desk") -> None:
     """A loaded campaign says how to start it."""
     desk.load(desk.campaign(), desk.people(1))
-    assert now(desk).reason == "not started; start it with: dialer start reminders"
+    start = "dialer start reminders"
+    assert now(desk).reason == f"not started; start it with: {start}, or for a trial: {start} --sandbox"
+
+
+def test_a_run_that_no_side_was_decided_for_says_so(desk: "Desk") -> None:
+    """Whatever processes are there: none of them dials it, and the command that decides is named."""
+    desk.load(desk.campaign(), desk.people(1))
+    desk.start(exchange=None)
+    alive(desk, *EVERY_ROLE, exchange="connect")
+    reason = str(now(desk).reason)
+    assert reason.startswith(
+        "it is not decided whether its calls are real or a trial, and no worker dials it"
+    )
+    assert reason.endswith("dialer start reminders, or for a trial: dialer start reminders --sandbox")
+    assert now(desk).as_json()["exchange"] is None
+    assert in_words(now(desk))[0] == "reminders: running (real or sandbox: not decided)"
+    desk.start(exchange="connect")
+    assert (now(desk).reason, now(desk).as_json()["exchange"]) == (None, "connect")
+    assert in_words(now(desk))[0] == "reminders: running (real calls)"
+
+
+def test_real_calls_that_go_elsewhere_are_shown(desk: "Desk") -> None:
+    """By the run, from the claims on, and before that by what the processes of its side report."""
+    desk.started(2)
+    assert now(desk).as_json()["endpoint"] is None
+    proxy, sandbox = "https://proxy.internal:8443", "http://127.0.0.1:8480"
+    beat(desk.ledger, "dial@here:1", "dial", "connect", None, desk.noon, endpoint=proxy)
+    beat(desk.ledger, "dial@here:2", "dial", "sandbox", None, desk.noon, endpoint=sandbox)
+    assert now(desk).as_json()["endpoint"] == proxy
+    told = f"  its calls go to {proxy}, which is not AWS's own address"
+    assert told in in_words(now(desk))
+    claim(
+        desk.ledger,
+        keep_queued=1,
+        exchange="connect",
+        now=desk.noon,
+        lease=desk.lease,
+        ahead=timedelta(seconds=3),
+        endpoint=proxy,
+    )
+    assert now(desk, 60).as_json()["endpoint"] == proxy
+    desk.cancel()
+    assert told in in_words(now(desk, 60))
 
 
 def test_why_not_when_paused(desk: "Desk") -> None:
@@ -148,10 +191,12 @@ def test_silent_processes_do_not_count(desk: "Desk") -> None:
 
 def test_the_other_sides_processes_do_not_count(desk: "Desk") -> None:
     """A trial is not dialed by the real workers, and the hint says how to go on with the trial."""
-    desk.started(2)
-    desk.claim(1, exchange="sandbox")
+    desk.started(2, exchange="sandbox")
     alive(desk, *EVERY_ROLE, exchange="connect")
-    assert str(now(desk).reason).endswith("start one with: dialer up --sandbox")
+    assert now(desk).reason == (
+        "no worker is dialing: no dial process has reported lately (only the processes for real calls are "
+        "there, and do not dial it); start one with: dialer up --sandbox"
+    )
     alive(desk, *EVERY_ROLE, exchange="sandbox")
     assert now(desk).reason is None
 
@@ -314,6 +359,23 @@ def test_why_not_when_it_is_over(desk: "Desk") -> None:
     assert (now(desk).as_json()["state"], now(desk).reason) == ("cancelled", None)
 
 
+def test_why_not_when_connect_refuses_to_tell(desk: "Desk") -> None:
+    """Those held for want of an outcome are told of by their own words, and of the command for them."""
+    desk.started(2)
+    one, two = desk.claim()
+    silent = {"ended_at": desk.noon, "redial": lambda _: None, "hold": True}
+    desk.bring(one, AttemptState.PLACED)
+    assert mark_ended(desk.ledger, one.attempt_id, Outcome.NO_OUTCOME, **silent)
+    desk.bring(two, AttemptState.ENDED)
+    finish(desk.ledger, desk.noon)
+    alone = (
+        "1 held: Connect has not told how their calls ended; another attempt: "
+        "dialer requeue reminders --outcome no_outcome"
+    )
+    assert now(desk).reason == f"{alone}; see: dialer explain reminders --unknown"
+    assert now(desk).as_json()["unknowns"]["untold"] == 1
+
+
 def test_why_not_when_only_unknowns_are_left(desk: "Desk") -> None:
     """Nothing dials while the last ones are searched for: the reason says so. A fault comes first."""
     desk.started(2)
@@ -344,10 +406,10 @@ def test_unknowns_are_told_by_what_becomes_of_them(desk: "Desk") -> None:
     claims = desk.claim(5)
     for claimed in claims[:4]:
         desk.bring(claimed, AttemptState.UNKNOWN)
-    assert now(desk).as_json()["unknowns"] == {"searched": 4, "held": 0, "not_found": 0}
+    assert now(desk).as_json()["unknowns"] == {"searched": 4, "held": 0, "not_found": 0, "untold": 0}
     not_found(desk, claims[0], redial=False)
     not_found(desk, claims[1], redial=True)
-    assert now(desk).as_json()["unknowns"] == {"searched": 2, "held": 1, "not_found": 1}
+    assert now(desk).as_json()["unknowns"] == {"searched": 2, "held": 1, "not_found": 1, "untold": 0}
     at = f"{desk.noon.astimezone():%Y-%m-%d %H:%M:%S %Z}"
     lines = [
         f"  unknown: 2 may have rung and are searched for in Connect, the next time at {at}",
@@ -357,7 +419,7 @@ def test_unknowns_are_told_by_what_becomes_of_them(desk: "Desk") -> None:
     assert [line for line in in_words(now(desk)) if line in lines] == lines
     (again,) = [claimed for claimed in desk.claim(10) if claimed.attempt_id > claims[-1].attempt_id][:1]
     desk.bring(again, AttemptState.ENDED)
-    assert now(desk).as_json()["unknowns"] == {"searched": 2, "held": 1, "not_found": 1}
+    assert now(desk).as_json()["unknowns"] == {"searched": 2, "held": 1, "not_found": 1, "untold": 0}
 
 
 def test_all_campaigns_by_name(desk: "Desk") -> None:

@@ -133,17 +133,65 @@ def test_mistakes_are_one_line(entered: Dialer, command: list[str], words: str) 
     assert words in one_line(entered("schedule", *command))
 
 
+def attend(ledger: Ledger, exchange: str = "connect") -> None:
+    """The processes that begin the runs of this side have reported."""
+    for role in ("control", "beat"):
+        beat(ledger, f"{role}@here:1", role, exchange, None, datetime.now(UTC))
+
+
+def test_a_run_that_no_process_begins_is_an_alarm(entered: Dialer, ledger: Ledger) -> None:
+    """Also beside a trial's processes, which have nothing to do with it: its time has passed unnoticed."""
+    each = the_one(ledger)
+    missed = each.options.local(next(fires(each.options, each.since)))
+    alarm = f"the run of {missed:%a %Y-%m-%d %H:%M} has not begun: "
+    missing = f"{alarm}no process is there to begin it; start the dialer with: dialer up"
+    assert entered("status", "clinic", "--json").json["schedule"]["alarm"] == missing
+    attend(ledger, "sandbox")
+    others = (
+        f"{alarm}only processes of a trial are there, and do not begin it; start the dialer with: dialer up"
+    )
+    (found,) = entered("schedule", "--json").json["schedules"]
+    assert (found["alarm"], found["attended"], found["exchange"]) == (others, False, "connect")
+    assert f"alarm: {others}" in entered("status").out
+    attend(ledger)
+    (found,) = entered("schedule", "--json").json["schedules"]
+    assert (found["alarm"], found["attended"]) == (None, True)
+
+
+def test_a_schedule_is_entered_for_a_side(dialer: Dialer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the flag, or else by DIALER_EXCHANGE; every view says which, and the other side is refused."""
+    monkeypatch.setenv("DIALER_EXCHANGE", "sandbox")
+    said = dialer("schedule", "add", "clinic.toml").out
+    assert said.startswith("clinic is scheduled in the sandbox; the next run begins")
+    assert "if somebody is there to begin it: dialer up --sandbox\n" in said
+    assert dialer("status", "clinic").out.startswith("clinic: scheduled (in the sandbox)\n")
+    assert dialer("status").out.splitlines()[1].split()[:3] == ["clinic", "scheduled", "trial"]
+    assert "Europe/Berlin (in the sandbox)\n" in dialer("schedule").out
+    monkeypatch.delenv("DIALER_EXCHANGE")
+    assert "can only go on there" in one_line(dialer("schedule", "add", "clinic.toml"))
+    assert dialer("schedule", "add", "clinic.toml", "--sandbox").out.startswith("clinic is scheduled already")
+
+
+def test_a_schedule_that_no_side_was_decided_for_is_an_alarm(entered: Dialer, ledger: Ledger) -> None:
+    """As in a ledger of an older program: no run of it begins before an operator has said which it is."""
+    with ledger.write() as db:
+        db.execute(campaigns.update().values(exchange=None))
+    attend(ledger)
+    assert "alarm: no run begins: it is not decided" in entered("status", "clinic").out
+    assert entered("schedule", "add", "clinic.toml", "--sandbox").code == 0
+    assert "not decided" not in entered("status", "clinic").out
+
+
 def test_schedules_are_listed(entered: Dialer, ledger: Ledger) -> None:
     """The next three times by the schedule's clock, each one's list and whether it is there, the last run."""
     at = begin(ledger)
-    beat(ledger, "control@here:1", "control", "connect", None, datetime.now(UTC))
-    beat(ledger, "beat@here:2", "beat", "connect", None, datetime.now(UTC))
+    attend(ledger)
     each = the_one(ledger)
     path = each.list_path(next(fires(each.options, datetime.now(UTC))))
     path.parent.mkdir()
     path.write_text("phone\n")
     lines = entered("schedule").out.splitlines()
-    assert lines[0] == "clinic: 0 9 * * MON-FRI, Europe/Berlin"
+    assert lines[0] == "clinic: 0 9 * * MON-FRI, Europe/Berlin (real calls)"
     assert [line.endswith("(not there yet)") for line in lines[1:4]] == [False, True, True]
     assert lines[1].endswith(str(path))
     local = each.options.local(at)
@@ -164,7 +212,7 @@ def test_without_schedules_it_says_how_to_begin(dialer: Dialer) -> None:
 def test_status_of_a_campaign_that_has_not_begun(entered: Dialer) -> None:
     """It is there, it is scheduled, and the next run is said; for machines it is `loaded`."""
     lines = entered("status", "clinic").out.splitlines()
-    assert lines[0] == "clinic: scheduled"
+    assert lines[0] == "clinic: scheduled (real calls)"
     assert re.match(rf"  the next run begins {WHEN}", lines[1])
     assert re.search(rf"^clinic +scheduled .*the next run begins {WHEN}", entered("status").out, re.MULTILINE)
     found = entered("status", "clinic", "--json").json
@@ -177,6 +225,7 @@ def test_status_of_a_campaign_that_has_not_begun(entered: Dialer) -> None:
 
 def test_alarm_is_in_every_status(entered: Dialer, ledger: Ledger) -> None:
     """What a run waits for, and until when; and what became of it."""
+    attend(ledger)
     each = the_one(ledger)
     at = next(fires(each.options, each.since))
     assert schedules.wait(ledger, each, at, "2026.csv: there is no such file", at)
@@ -207,7 +256,7 @@ def test_pause_holds_the_schedule_too(entered: Dialer, ledger: Ledger) -> None:
     """Before a run has begun, and with all runs that have."""
     assert entered("pause", "clinic").out == "clinic is paused; go on with: dialer resume clinic\n"
     held = "paused by an operator: no run begins; go on with: dialer resume clinic"
-    assert entered("status", "clinic").out.splitlines() == ["clinic: scheduled", f"  {held}"]
+    assert entered("status", "clinic").out.splitlines() == ["clinic: scheduled (real calls)", f"  {held}"]
     assert f"  {held}\n" in entered("schedule").out
     assert entered("status", "clinic", "--json").json["schedule"]["paused"] == "by an operator"
     assert entered("resume", "clinic").out == "clinic is resumed; what comes next: dialer schedule\n"
@@ -257,7 +306,7 @@ def test_load_enters_no_schedule_and_says_so(dialer: Dialer) -> None:
     said = dialer("load", "clinic.toml", "people.csv").out.splitlines()
     assert said[1:] == [
         "schedule: not entered; let runs begin by themselves: dialer schedule add clinic.toml",
-        "next: dialer start clinic",
+        "next: dialer start clinic, or for a trial: dialer start clinic --sandbox",
     ]
     assert dialer("schedule", "add", "clinic.toml").code == 0
     assert "schedule: not entered" not in dialer("load", "clinic.toml", "people.csv").out
@@ -274,8 +323,9 @@ def test_latest_run_decides_what_a_finished_campaign_says(entered: Dialer, ledge
         run = runs.find(db, "clinic")
         db.execute(recipients.update().values(state="done"))
     assert runs.finish(ledger, datetime.now(UTC)) == 1
+    attend(ledger)
     lines = entered("status", "clinic").out.splitlines()
-    assert (run.number, lines[0]) == (1, "clinic: finished")
+    assert (run.number, lines[0]) == (1, "clinic: finished (real calls)")
     assert re.match(rf"  the next run begins {WHEN}", lines[-1])
 
 
@@ -303,8 +353,11 @@ def test_zone_that_this_machine_does_not_know(entered: Dialer, ledger: Ledger) -
     for command in (["status"], ["status", "clinic"], ["schedule"]):
         assert (entered(*command).code, alarm in entered(*command).out) == (0, True)
     listed = entered("schedule").out.splitlines()
-    assert (listed[0], listed[1].strip()) == ("clinic: 0 9 * * MON-FRI, America/Coyhaique_New", alarm)
-    assert "other: 0 9 * * MON-FRI, Europe/Berlin" in listed
+    assert (listed[0], listed[1].strip()) == (
+        "clinic: 0 9 * * MON-FRI, America/Coyhaique_New (real calls)",
+        alarm,
+    )
+    assert "other: 0 9 * * MON-FRI, Europe/Berlin (real calls)" in listed
     found = {each["name"]: each for each in entered("schedule", "--json").json["schedules"]}
     assert (found["clinic"]["next"], len(found["other"]["next"])) == ([], 3)
     assert entered("pause", "clinic").code == entered("cancel", "clinic", "--yes").code == 0

@@ -32,6 +32,7 @@ from campaigns.ledger.claims import Claim, claim
 from campaigns.ledger.lists import put_list
 from campaigns.ledger.tables import attempts, recipients
 from campaigns.recipient import Recipient
+from campaigns.side import Exchange
 from tests.batches import laid_out
 from worker.connect import CallOrder, Connect
 from worker.dial import Dialer, Timing
@@ -92,6 +93,9 @@ class SleepyLedger(Ledger):
 class Book:
     """What a test asks of the ledger: people in, claims out, and how things stand."""
 
+    exchange: Exchange = "sandbox"
+    """The side that its campaigns are started for, and that claims."""
+
     def __init__(self, ledger: SleepyLedger, clock: Clock) -> None:
         self.ledger = ledger
         self.clock = clock
@@ -124,7 +128,7 @@ class Book:
             now=self.clock.utc(),
         )
         with self.ledger.write() as db:
-            runs.start(db, runs.find(db, name), self.clock.utc())
+            runs.start(db, runs.find(db, name), self.clock.utc(), exchange=self.exchange)
         return name
 
     def claim(self, keep_queued: int = 1000) -> list[Claim]:
@@ -132,7 +136,7 @@ class Book:
         return claim(
             self.ledger,
             keep_queued=keep_queued,
-            exchange="sandbox",
+            exchange=self.exchange,
             now=self.clock.utc(),
             lease=LEASE,
             ahead=timedelta(seconds=3),
@@ -300,10 +304,14 @@ def connect_to(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     """Real clients for other endpoints, or with other patience."""
     made: list[Connect] = []
 
-    def make(url: str | None = None, *, read_timeout_seconds: float = 5.0) -> Connect:
+    def make(
+        url: str | None = None, *, read_timeout_seconds: float = 5.0, exchange: Exchange | None = None
+    ) -> Connect:
         if url is not None:
             monkeypatch.setenv("AWS_ENDPOINT_URL_CONNECT", url)
-        client = Connect(read_timeout_seconds=read_timeout_seconds, connect_timeout_seconds=1)
+        # What a test has made up does not say that it is the stand-in; the sandbox does.
+        side = exchange or ("sandbox" if url is None else "connect")
+        client = Connect(exchange=side, read_timeout_seconds=read_timeout_seconds, connect_timeout_seconds=1)
         assert client.region == "us-east-1"  # made now, of the environment as it is now
         made.append(client)
         return client
@@ -318,7 +326,7 @@ def _sandbox_connect(exchange: Exchange) -> Iterator[Connect]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**_AWS, "AWS_ENDPOINT_URL_CONNECT": exchange.url}.items():
             patch.setenv(name, value)
-        client = Connect(read_timeout_seconds=5, connect_timeout_seconds=1)
+        client = Connect(exchange="sandbox", read_timeout_seconds=5, connect_timeout_seconds=1)
         assert client.region == "us-east-1"
     yield client
     client.close()
@@ -489,8 +497,17 @@ def program(settings_environment: pytest.MonkeyPatch, valkey: "redis.Redis") -> 
     before = {name: sys.modules.pop(name, None) for name in ours}
     parts, _, app, tasks = (importlib.import_module(name) for name in ours)
     app.app.conf.worker_hijack_root_logger = False  # pytest's
+    # As every process does when it starts.
+    app.keep_to_own_ledger(app.app, parts.machine().prefix)
     try:
-        yield SimpleNamespace(app=app.app, machine=parts.machine, parts=parts, root=app, tasks=tasks)
+        yield SimpleNamespace(
+            app=app.app,
+            machine=parts.machine,
+            parts=parts,
+            root=app,
+            tasks=tasks,
+            key=lambda name: parts.machine().prefix + name,  # what it is called in Redis
+        )
     finally:
         machine = parts.machine()
         machine.stopping.set()

@@ -1,11 +1,13 @@
 """The composition root: what Celery is told, how Redis is reached, and a start that fails in one line."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from redis import Redis
 
 from campaigns.ledger.clock import wall_clock
 from campaigns.ledger.health import alive
+from campaigns.ledger.identity import read_identity
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +48,11 @@ def celery(settings_environment: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+def key_in_redis(ledger: Any, name: str) -> str:
+    """What a queue of this ledger is called in Redis."""
+    return f"dialer:{read_identity(ledger).ledger_id}:{name}"
 
 
 def until(true: Callable[[], bool], what: str) -> None:
@@ -217,6 +225,64 @@ def test_wrong_setting_stops_the_start_in_one_line(
     assert "hunter2" not in output
 
 
+POOL = "dialer: a worker's pool must be threads (or solo), because its tasks share one process's connections"
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "said", "queues"),
+    [
+        (["-Q", "dial-sandbox"], {}, POOL, "dial-sandbox"),
+        (["-Q", "dial-sandbox", "-P", "prefork"], {}, POOL, "dial-sandbox"),
+        (["-Q", "control-sandbox", "-P", "processes"], {}, POOL, "control-sandbox"),
+        (
+            ["-Q", "dial-sandbox,control-sandbox", "-P", "custom"],
+            {"CELERY_CUSTOM_WORKER_POOL": "celery.concurrency.base:BasePool"},
+            POOL,
+            "dial-sandbox,control-sandbox",
+        ),
+        (["-P", "threads", "-B"], {}, "dialer: beat is a process of its own", "control-sandbox"),
+        (
+            ["-Q", "dial-sandbox", "-P", "threads", "--autoscale", "10,1"],
+            {},
+            "dialer: threads are not scaled with --autoscale; set DIALER_DIAL_THREADS, or -c",
+            "dial-sandbox",
+        ),
+        (
+            ["-Q", "dail", "-P", "threads"],
+            {},
+            "dialer: -Q dail is no queue of this dialer, which has dial-sandbox and control-sandbox",
+            "dial-sandbox",
+        ),
+        (
+            ["-Q", "control-sandbox,dial", "-P", "threads"],
+            {},
+            "dialer: -Q dial is no queue of this dialer, which has dial-sandbox and control-sandbox",
+            "control-sandbox",
+        ),
+    ],
+)
+def test_worker_that_must_not_run_is_refused_at_once(
+    settings_environment: pytest.MonkeyPatch,
+    celery: Callable[..., Any],
+    tmp_path: Path,
+    options: list[str],
+    environment: dict[str, str],
+    said: str,
+    queues: str,
+) -> None:
+    """Exit 2 in one line with the right command, before there is a ledger or a task is taken."""
+    settings_environment.setenv("DIALER_DATABASE_URL", f"sqlite:///{tmp_path / 'untouched.sqlite'}")
+    for name, value in environment.items():
+        settings_environment.setenv(name, value)
+    process = celery("worker", *options, "--loglevel", "WARNING")
+    output, _ = process.communicate(timeout=120)
+    lines = [line for line in output.splitlines() if line.strip()]
+    assert (process.returncode, len(lines)) == (2, 1), output
+    assert lines[0].startswith(said)
+    assert lines[0].endswith(f": celery -A worker.app worker -Q {queues} -P threads")
+    assert not (tmp_path / "untouched.sqlite").exists()
+
+
 @pytest.mark.parametrize("role", ["dial", "beat"])
 def test_process_reports_and_leaves(
     celery: Callable[..., Any], dial_ledger: Any, program: SimpleNamespace, role: str
@@ -238,7 +304,7 @@ def test_beat_that_is_in_the_middle_of_a_message_leaves(
 ) -> None:
     """SIGTERM while Redis takes its time: it neither waits for an answer nor goes on as if untold."""
     process = celery("beat", "--loglevel", "WARNING")
-    until(lambda: valkey.llen("control-sandbox") > 0, "it rings")
+    until(lambda: valkey.llen(key_in_redis(dial_ledger, "control-sandbox")) > 0, "it rings")
     valkey.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
     try:
         until(lambda: valkey.info("clients")["blocked_clients"] > 0, "a message hangs")
@@ -258,7 +324,7 @@ def test_control_worker_feeds_as_soon_as_it_is_ready(
     desk.load(desk.campaign(), desk.people(1), now=now)
     desk.start(now=now)
     celery("worker", "-Q", "control-sandbox", "-P", "threads", "--loglevel", "WARNING")
-    until(lambda: valkey.llen("dial-sandbox") == 1, "somebody is released")
+    until(lambda: valkey.llen(key_in_redis(dial_ledger, "dial-sandbox")) == 1, "somebody is released")
 
 
 def test_redis_that_is_away_at_the_start_does_not_keep_it_from_listening(
@@ -301,3 +367,36 @@ def test_control_worker_listens_for_contact_events(
     # Its request to SQS would wait for up to 20 s for a message.
     assert (process.returncode, time.monotonic() - began < 15) == (0, True), output
     assert "Traceback" not in output
+
+
+def test_logs_of_every_process_show_text(settings_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What Celery sets up for workers and for beat: a value cannot begin a line, nor act on a terminal."""
+    program = """
+import logging
+from celery.utils.log import get_multiprocessing_logger, get_task_logger
+from worker.app import app
+app.log.setup(loglevel="INFO", colorize=True)
+hostile = "\x1b[2J\\nforged \x9b"
+for log in (logging.getLogger("worker.dial"), get_task_logger("t"), get_multiprocessing_logger()):
+    log.error("contact %s", hostile)
+    try:
+        raise ValueError(hostile)
+    except ValueError:
+        log.exception("failed")
+raise ValueError(hostile)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    text = ended.stderr.decode()
+    assert [c for c in text if c != "\n" and unicodedata.category(c) == "Cc"] == []
+    assert [line for line in text.split("\n") if line.startswith("forged")] == []
+    assert (
+        len(re.findall(r"ERROR/MainProcess\].* contact \\x1b\[2J\\nforged \\x9b$", text, re.MULTILINE)) == 3
+    )
+    assert text.count("Traceback (most recent call last):\n  File") == 4
+    assert len(re.findall(r"^ValueError: \\x1b\[2J\\nforged", text, re.MULTILINE)) == 4

@@ -38,31 +38,37 @@ def test_every_verb_is_rung_for_on_the_control_queue(
     assert set(entries) == set(scheduler.schedule)
 
 
-def test_doorbell_is_not_rung_without_end(scheduler: DoorbellScheduler, valkey: Redis) -> None:
+def test_doorbell_is_not_rung_without_end(
+    scheduler: DoorbellScheduler, valkey: Redis, program: SimpleNamespace
+) -> None:
     """While no worker runs, twenty messages wait at most, however long that lasts."""
     for _ in range(30):
         ring(scheduler)
-    assert valkey.llen(QUEUE) == 20
-    assert valkey.llen("dial-sandbox") == 0
+    assert valkey.llen(program.key(QUEUE)) == 20
+    assert valkey.llen(program.key("dial-sandbox")) == 0
 
 
-def test_doorbell_is_rung_again_when_somebody_came(scheduler: DoorbellScheduler, valkey: Redis) -> None:
+def test_doorbell_is_rung_again_when_somebody_came(
+    scheduler: DoorbellScheduler, valkey: Redis, program: SimpleNamespace
+) -> None:
     """As soon as the queue was emptied the schedule goes on."""
     for _ in range(30):
         ring(scheduler)
-    valkey.delete(QUEUE)
+    valkey.delete(program.key(QUEUE))
     ring(scheduler)
-    assert valkey.llen(QUEUE) == len(scheduler.schedule)
+    assert valkey.llen(program.key(QUEUE)) == len(scheduler.schedule)
 
 
-def test_schedule_goes_on_while_the_queue_is_full(scheduler: DoorbellScheduler, valkey: Redis) -> None:
+def test_schedule_goes_on_while_the_queue_is_full(
+    scheduler: DoorbellScheduler, valkey: Redis, program: SimpleNamespace
+) -> None:
     """An entry that was not sent counts as done until its next time, or beat would spin."""
-    valkey.rpush(QUEUE, *["x"] * 20)
+    valkey.rpush(program.key(QUEUE), *["x"] * 20)
     entry = scheduler.schedule["feed"]
     scheduler.apply_async(entry, producer=scheduler.producer)
     after = scheduler.schedule["feed"]
     assert after.total_run_count == entry.total_run_count + 1
-    assert valkey.llen(QUEUE) == 20
+    assert valkey.llen(program.key(QUEUE)) == 20
 
 
 def test_redis_that_is_away_does_not_end_the_schedule(

@@ -339,3 +339,14 @@ def test_ctrl_c_before_anything_has_begun_is_one_line(
     _, err = loading.communicate(timeout=30)
     assert (loading.returncode, err) == (130, "dialer: stopped\n")
     assert example("status").out.startswith("no campaigns yet")
+
+
+def test_an_error_that_was_not_foreseen_is_told_as_text(
+    dialer: Dialer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its traceback holds values from outside; the command has them shown as text."""
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    dialer("--help")
+    error = ValueError("\x1b[2J\nforged")
+    sys.excepthook(type(error), error, None)
+    assert capsys.readouterr().err == "ValueError: \\x1b[2J\\nforged\n"

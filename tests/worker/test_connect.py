@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -31,6 +32,7 @@ from worker.connect_errors import (
     judged,
     judged_answer,
 )
+from worker.sandbox.identity import PATH
 
 INSTANCE = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
 FLOW = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
@@ -83,6 +85,10 @@ class Wire:
 
             def handle(self) -> None:
                 while request := read_request(self.rfile):
+                    if request["path"].endswith(PATH):
+                        # Asked before the first request whether it is the stand-in: it does not know.
+                        self.wfile.write(http(404)(wire))
+                        continue
                     wire.requests.append(request)
                     reply = answer(wire)
                     if reply is None:
@@ -406,6 +412,7 @@ def test_last_look_comes_after_the_connection(
 ) -> None:
     """A resolver that takes its time cannot make a request leave late: it is asked with the socket open."""
     wire = serve(PLACED)
+    connect.verify()  # which resolves the name for itself
     seconds = 0.0
     resolve = socket.getaddrinfo
 
@@ -765,6 +772,31 @@ def test_reason_can_be_written_down(message: str) -> None:
     assert len(reason) < 400
 
 
+def test_what_aws_or_a_proxy_says_is_kept_as_text() -> None:
+    """Error texts and error codes hold no control characters, and are no longer than they may be."""
+    error = judged_answer(400, "Invalid\x1b[2J" + "x" * 500, "\x1b]0;owned\x07 \u202e" + "\x9b" * 500, PHONE)
+    assert error.code.startswith(r"Invalid\x1b[2Jxxx")
+    assert r"\x1b]0;owned\x07 \u202e\x9b" in error.reason
+    assert (len(error.code), len(error.reason) < 400) == (100, True)
+    assert judged_answer(400, "InvalidParameterException", "x").code == "InvalidParameterException"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("10a4c4eb-f57e-4d4c-b602-bf39176ced07", "10a4c4eb-f57e-4d4c-b602-bf39176ced07"),
+        ("\x1b[2Jc", r"\x1b[2Jc"),
+        ("x" * 500, "x" * 256),
+    ],
+)
+def test_a_contact_id_is_kept_as_text(
+    serve: Callable[..., Wire], connect: Connect, said: str, kept: str
+) -> None:
+    """Whatever answered, its id may be shown; Connect's own are not changed."""
+    serve(http(200, {"ContactId": said}))
+    assert connect.place(ORDER) == kept
+
+
 def test_traceback_keeps_the_number_to_itself(serve: Callable[..., Wire], connect: Connect) -> None:
     """AWS's own text, which may repeat the number, is not chained to the error that gets logged."""
     serve(http(400, {"message": f"bad {PHONE}"}, "InvalidParameterException"))
@@ -936,6 +968,47 @@ def test_search_asks_for_the_calls_of_a_time(serve: Callable[..., Wire], connect
         "MaxResults": 100,
     }
     assert two["body"]["NextToken"] == "more"
+
+
+def test_search_by_name_asks_for_exactly_these(serve: Callable[..., Wire], connect: Connect) -> None:
+    """The names go into the criteria, and those of the calls come back."""
+    row = {"Id": "c-1", "InitiationTimestamp": 1_700_000_000, "Name": "reminder 1"}
+    wire = serve(http(200, {"Contacts": [row]}))
+    (found,) = connect.search(INSTANCE, THEN, THEN, names=["reminder 1", "reminder 2"]).calls
+    assert found.name == "reminder 1"
+    assert wire.requests[0]["body"]["SearchCriteria"]["Name"] == {
+        "SearchText": ["reminder 1", "reminder 2"],
+        "MatchType": "MATCH_EXACT",
+    }
+
+
+def test_a_name_holds_the_calls_token(serve: Callable[..., Wire], connect: Connect) -> None:
+    """Where the campaign says so; any other name is sent as it is."""
+    wire = serve(http(200, {"ContactId": "c-1"}))
+    for name in ("reminder {client_token}", "reminder {other}"):
+        connect.place(replace(ORDER, options=ORDER.options.model_copy(update={"name": name})))
+    names = [request["body"]["Name"] for request in wire.requests]
+    assert names == [f"reminder {ORDER.client_token}", "reminder {other}"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "known"),
+    [
+        (http(404, {"Message": "no"}, "ResourceNotFoundException"), True),
+        (http(404, {"Message": "no"}, "UnknownOperationException"), False),
+        (http(404, {}), False),
+    ],
+)
+def test_only_connect_itself_says_that_it_knows_no_such_contact(
+    serve: Callable[..., Wire], connect: Connect, answer: Answer, known: bool
+) -> None:
+    """A 404 of something else on the way, such as a proxy, says nothing of the call."""
+    serve(answer)
+    if known:
+        assert connect.describe(INSTANCE, "c-1") is None
+    else:
+        with pytest.raises(Misconfigured):
+            connect.describe(INSTANCE, "c-1")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from worker.connect_errors import (
 from worker.dial import Dialer
 from worker.pacer import Pacer, Rate, bucket_name
 from worker.rescue import rescue
+from worker.sandbox.server import SandboxOptions, running_sandbox
 
 LEASE = timedelta(seconds=30)
 PERSON = "+14155550100"
@@ -79,13 +80,20 @@ def test_request_carries_the_ledgers_token(book: Any, make_dialer: MakeDialer, e
     assert [request["destination"] for request in exchange.requests(expected)] == [number(1)]
 
 
-def test_ledgers_token_is_sent_even_if_the_message_names_another(
-    book: Any, make_dialer: MakeDialer, seam: Callable[..., Any]
+def test_task_that_names_another_token_is_not_dialed_and_is_told_of(
+    book: Any, make_dialer: MakeDialer, seam: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A message that was tampered with cannot make two tokens of one attempt."""
+    """A task of another ledger fits an attempt by chance: nothing is sent, its own task dials it."""
     claim = claimed(book, 1)
-    connect = seam()
-    make_dialer(connect=connect).dial(Claim(claim.attempt_id, claim.fence, "another"))
+    connect, told = seam(), list[str | None]()
+    dialer = make_dialer(connect=connect, report_problem=told.append)
+    assert dialer.dial(Claim(claim.attempt_id, claim.fence, "another")) == "stale"
+    assert connect.orders == []
+    assert [problem.partition(",")[0] for problem in told if problem] == ["tasks of another ledger arrive"]
+    assert "its task is of another ledger" in caplog.text
+    assert book.standing() == ("queued", "in_progress")
+    assert dialer.dial(claim) == "placed"
+    assert told[1:] == [None]
     assert [order.client_token for order in connect.orders] == [claim.client_token]
 
 
@@ -402,13 +410,14 @@ def test_refused_call_is_done(
 
 
 def test_misconfiguration_pauses_the_campaign(
-    book: Any, make_dialer: MakeDialer, connect_to: Callable[..., Connect], exchange: Any
+    book: Any, make_dialer: MakeDialer, connect_to: Callable[..., Connect]
 ) -> None:
     """A fault of all calls stops the campaign with the reason, and costs nobody an attempt."""
     name = book.load(number(0), number(1))
     claim, other = book.claim()
-    wrong = connect_to(exchange.url + "/elsewhere")
-    assert make_dialer(connect=wrong).dial(claim) == "returned"
+    with running_sandbox(SandboxOptions(port=0, incognito=True)) as url:
+        wrong = connect_to(f"{url}/elsewhere")
+        assert make_dialer(connect=wrong).dial(claim) == "returned"
     run = book.run(name)
     assert (run.state, run.reason_code) == ("paused", "UnknownOperationException")
     assert run.reason.startswith("UnknownOperationException: check AWS_ENDPOINT_URL_CONNECT")
@@ -557,6 +566,46 @@ def test_busy_trap_without_a_window_rings_once(
     assert book.claim() == []
     assert dialer.dial(claim) == "stale"
     assert exchange.rings(claim.client_token) == 1
+
+
+@pytest.mark.parametrize(
+    ("happenings", "dialed", "replays"),
+    [
+        ([], "placed", 0),
+        ([NeverSent("EndpointConnectionError", "no connection")], "placed", 0),
+        ([Ambiguous("ReadTimeoutError", "?")], "placed", 1),
+        ([Ambiguous("ReadTimeoutError", "?"), Ambiguous("ReadTimeoutError", "?")], "placed", 2),
+        ([Ambiguous("ReadTimeoutError", "?"), Throttled("Throttling", "slower")], "placed", 1),
+        ([Ambiguous("ReadTimeoutError", "?"), ValueError("a fault of our own")], "unknown", 1),
+    ],
+)
+def test_how_often_a_request_may_have_been_acted_upon_is_recorded(
+    book: Any,
+    make_dialer: MakeDialer,
+    seam: Callable[..., Any],
+    happenings: list[Exception],
+    dialed: str,
+    replays: int,
+) -> None:
+    """Each sending after the first can have become a call of its own; what did not ring is not counted."""
+    claim = claimed(book, 0)
+    assert make_dialer(connect=seam(*happenings)).dial(claim) == dialed
+    assert book.attempt().replays == replays
+
+
+def test_an_attempt_in_doubt_was_sent_before_it_was_in_doubt(
+    book: Any, make_dialer: MakeDialer, seam: Callable[..., Any], clock: Any
+) -> None:
+    """Its worker is through with it, so that no call of a later time is its own."""
+    claim = claimed(book, 0)
+
+    def no_answer() -> None:
+        clock.now += 5
+        raise Ambiguous("ReadTimeoutError", "?")
+
+    dialing = clock.utc()
+    assert make_dialer(connect=seam(no_answer), replay_window_seconds=0.0).dial(claim) == "unknown"
+    assert book.attempt().lease_until == dialing + timedelta(seconds=5)
 
 
 def test_busy_trap_with_an_early_repetition_rings_once(

@@ -43,7 +43,7 @@ event.listen(
     entered.extend(["yes"] * ("INSERT INTO recipients" in statement))
 )
 event.listen(ledger._engine, "commit", lambda _: entered and os._exit(9))
-Firing(ledger, Path(folder) / "data", lambda: datetime.fromisoformat(now)).fire()
+Firing(ledger, "connect", Path(folder) / "data", lambda: datetime.fromisoformat(now)).fire()
 """
 
 
@@ -59,7 +59,7 @@ class Station:
     def enter(self, name: str = "reminders", **schedule: Any) -> None:
         """`dialer schedule add`."""
         campaign = self.desk.campaign(name, schedule=HOURLY | schedule)
-        put_schedule(self.ledger, campaign, self.folder, self.now)
+        put_schedule(self.ledger, campaign, self.folder, self.now, exchange="connect")
 
     def write(self, *phones: str, name: str = "people.csv") -> Path:
         """Put a list there that nobody is writing any more."""
@@ -69,7 +69,9 @@ class Station:
 
     def firing(self, stopping: Callable[[], bool] = lambda: False, ledger: Ledger | None = None) -> Firing:
         """What the control process does with it."""
-        return Firing(ledger or self.ledger, self.folder / "data" / "rejects", lambda: self.now, stopping)
+        return Firing(
+            ledger or self.ledger, "connect", self.folder / "data" / "rejects", lambda: self.now, stopping
+        )
 
     def fire(self, now: datetime, stopping: Callable[[], bool] = lambda: False) -> int:
         """One round, at this time. Returns how many runs have begun."""
@@ -101,7 +103,9 @@ class Station:
     def resume(self) -> None:
         with self.ledger.write() as db:
             latest = runs.find_to_come(db, "reminders")
-            runs.start_all(db, latest, self.now, resumed=schedules.resume(db, latest.campaign_id))
+            runs.start_all(
+                db, latest, self.now, exchange=None, resumed=schedules.resume(db, latest.campaign_id)
+            )
 
 
 @pytest.fixture
@@ -579,6 +583,16 @@ def test_fault_of_deciding_keeps_no_other_from_its_time(
     assert [each.trouble.state for each in scheduled(station.ledger)] == ["skipped", "skipped"]
 
 
+def test_a_schedule_of_the_other_side_is_left_alone(station: Station) -> None:
+    """A trial's control process neither begins its runs nor gives them up; its own one finds it as it was."""
+    station.now = NOON + 3 * HOUR
+    trials = Firing(station.ledger, "sandbox", station.folder / "data" / "rejects", lambda: station.now)
+    assert trials.fire() == 0
+    (each,) = scheduled(station.ledger)
+    assert (each.since, each.trouble, each.last) == (NOON, None, None)
+    assert station.fire(station.now) == 1
+
+
 # --- in the control process -------------------------------------------------------------------------------
 
 
@@ -590,7 +604,7 @@ def test_task_fires_one_at_a_time(program: SimpleNamespace, desk_of: Any, tmp_pa
     campaign = desk.campaign(schedule=HOURLY | {"cron": "* * * * *", "grace": "1d"})
     # The program goes by the wall clock, and leaves a list alone that was written just now.
     os.utime(tmp_path / "people.csv", (1_700_000_000, 1_700_000_000))
-    put_schedule(machine.ledger, campaign, tmp_path, datetime.now(UTC) - 2 * MINUTE)
+    put_schedule(machine.ledger, campaign, tmp_path, datetime.now(UTC) - 2 * MINUTE, exchange="sandbox")
     program.tasks._firing.acquire()
     program.tasks.fire_task()
     assert scheduled(machine.ledger)[0].last is None

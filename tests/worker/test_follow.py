@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,11 +13,13 @@ from campaigns.attempt import Outcome
 from campaigns.ledger import runs
 from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.tables import attempts
+from worker.answers import Answers
 from worker.connect import CallReport, Connect
 from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Refused, Throttled
 from worker.dial import Dialer
 from worker.follow import Following, deadline, next_look, outcome_of
 
+INSTANCE = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
 FIRST = timedelta(seconds=65)
 ROOMY = CallLimit(1_000, timedelta(minutes=5))
 THEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -42,11 +45,20 @@ def place(book: Any, make_dialer: Callable[..., Dialer]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def follower(book: Any, connect: Connect, slots: Any) -> Follow:
+def answers(book: Any) -> Answers:
+    """What Connect has answered to this process: it has told of a call of the instance just now."""
+    known = Answers()
+    known.answered(INSTANCE)
+    known.told(INSTANCE, book.clock.utc())
+    return known
+
+
+@pytest.fixture
+def follower(book: Any, connect: Connect, slots: Any, answers: Answers) -> Follow:
     """One round of following."""
 
     def run(*, looks: int = 10, **parts: Any) -> int:
-        usual = {"ledger": book.ledger, "connect": connect, "pacer": slots}
+        usual = {"ledger": book.ledger, "connect": connect, "pacer": slots, "answers": answers}
         usual |= {"exchange": "sandbox", "first": FIRST, "limit": ROOMY, "clock": book.clock.utc}
         return Following(**{**usual, **parts}).follow(looks)
 
@@ -286,7 +298,8 @@ def test_call_that_cannot_be_asked_for_is_due_again(
     contact_id = book.attempt().contact_id
     book.clock.now += 65
     assert follower(connect=Asked(connect, {contact_id: error})) == 0
-    assert {record.levelno for record in caplog.records} <= {logging.WARNING}
+    paused = {logging.ERROR} if isinstance(error, Misconfigured) else set()
+    assert {record.levelno for record in caplog.records} <= {logging.WARNING} | paused
     assert follower() == 0
     book.clock.now += 130
     assert follower() == 1
@@ -544,30 +557,8 @@ def test_a_call_that_nobody_can_be_asked_about_is_given_up_after_a_day(
         book.clock.now += 600
         follower()
     assert book.clock.now - placed >= 86_400
-    assert (book.attempt().outcome, book.standing()) == ("no_outcome", ("ended", "done"))
-    assert book.attempt().reason == "nobody could be asked about it for a day"
-
-
-def test_a_contact_that_always_fails_is_given_up_after_an_hour_and_three_looks(
-    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
-) -> None:
-    """Not after the first look that fails, however late that comes; and its word is looked for later."""
-    place(75)
-    placed = book.clock.now
-    denied = Misconfigured("AccessDeniedException", "check the rights")
-    failing = Asked(connect, {book.attempt().contact_id: denied})
-    book.clock.now += 7200
-    looks = 0
-    while book.attempt().state == "placed":
-        looks += 1
-        follower(connect=failing)
-        if book.attempt().state == "placed":
-            book.clock.now = book.attempt().follow_at.timestamp()
-    assert looks == 3
-    assert (book.attempt().outcome, book.clock.now - placed >= 3600) == ("no_outcome", True)
-    book.clock.now = book.attempt().follow_at.timestamp()
-    assert follower() == 1
-    assert book.attempt().outcome == "busy"
+    assert (book.attempt().outcome, book.standing()) == ("no_outcome", ("ended", "held"))
+    assert book.attempt().reason == "Connect could not be asked about it for a day"
 
 
 def test_an_end_for_an_unknown_reason_is_final(
@@ -709,20 +700,47 @@ def test_the_alarm_ends_with_the_last_call(book: Any, place: Callable[..., str],
     assert said == [None]
 
 
-def test_connects_clock_puts_nobody_off(
-    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+@pytest.mark.parametrize("skew", [-290, -30, 0, 30, 290])
+def test_connects_clock_shortens_no_wait_and_puts_none_off(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect, skew: int
 ) -> None:
-    """An end that lies in our future is taken as it is, but the redial waits from now at the latest."""
+    """AWS's clock minutes off: the rule's wait counts from the end of the call by the ledger's clock."""
 
-    class Ahead(Asked):
+    class Skewed(Asked):
         def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
-            over = datetime.fromtimestamp(book.clock.now + 240, UTC)
-            return CallReport(over, None, over, "TELECOM_BUSY", None, None, {})
+            report = super().describe(instance_id, contact_id)
+            assert report is not None
+            off = timedelta(seconds=skew)
+            assert report.initiated_at is not None
+            assert report.ended_at is not None
+            return replace(report, initiated_at=report.initiated_at + off, ended_at=report.ended_at + off)
 
     place(75, redial={"max_attempts": 2, "busy": "10m"})
+    busy_until = book.clock.now + 2
     book.clock.now += 65
-    assert follower(connect=Ahead(connect)) == 1
-    assert book.recipients()[0].due_at == book.clock.utc() + timedelta(minutes=10)
+    assert follower(connect=Skewed(connect)) == 1
+    assert book.recipients()[0].due_at.timestamp() == busy_until + 600
+    assert book.attempt().ended_at.timestamp() == busy_until
+
+
+@pytest.mark.parametrize("lasted", [None, 30, 3600])
+def test_an_end_that_cannot_be_placed_in_time_is_now(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect, lasted: int | None
+) -> None:
+    """Without a beginning, or longer than there has been time for, a call ended when that was learned."""
+
+    class Odd(Asked):
+        def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
+            over = book.clock.utc() - timedelta(minutes=4)
+            begun = over - timedelta(seconds=lasted) if lasted is not None else None
+            return CallReport(begun, None, over, "TELECOM_BUSY", None, None, {})
+
+    place(75, redial={"max_attempts": 2, "busy": "10m"})
+    placed = book.clock.utc()
+    book.clock.now += 65
+    assert follower(connect=Odd(connect)) == 1
+    ended = placed + timedelta(seconds=30 if lasted == 30 else 65)
+    assert book.recipients()[0].due_at == ended + timedelta(minutes=10)
 
 
 def test_redials_stop_at_the_days_limit(
@@ -739,3 +757,206 @@ def test_redials_stop_at_the_days_limit(
         assert make_dialer().dial(again) == "placed"
         rang.append(book.clock.now)
     assert [at - rang[0] for at in rang] == [0, 602, 86_400, 86_400 + 602]
+
+
+# --- Connect refuses to tell ------------------------------------------------------------------------------
+
+DENIED = Misconfigured("AccessDeniedException", "not authorized to perform connect:DescribeContact", 403)
+FAILING = Ambiguous("InternalServiceException", "AWS did not say", 500)
+RULE = {"max_attempts": 3, "no_outcome": "10s"}
+
+
+class Refusing(Asked):
+    """Connect that refuses to tell of any call."""
+
+    def __init__(self, connect: Connect, error: Exception | None) -> None:
+        super().__init__(connect)
+        self._error = error
+
+    def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
+        self.contacts.append(contact_id)
+        if self._error is not None:
+            raise self._error
+        return None
+
+
+def resume(book: Any, name: str) -> None:
+    """`dialer resume`."""
+    with book.ledger.write() as db:
+        runs.start(db, runs.find(db, name), book.clock.utc())
+
+
+def test_a_missing_right_pauses_at_the_first_call(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Asked about two seconds after it was placed, not after 65: the reason names the right."""
+    name = place(75, 76, redial=RULE)
+    denied, answers = Refusing(connect, DENIED), Answers()
+    said: list[str | None] = []
+    parts: dict[str, Any] = {"connect": denied, "answers": answers, "report_problem": said.append}
+    assert follower(**parts) == 0
+    assert denied.contacts == []
+    book.clock.now += 1
+    assert follower(**parts) == 0
+    assert len(denied.contacts) == 1
+    run = book.run(name)
+    assert (run.state, run.reason_code) == ("paused", "AccessDeniedException")
+    assert "connect:DescribeContact is needed" in run.reason
+    assert "connect:DescribeContact" in str(said[-1])
+    assert [(row.state, row.follows) for row in book.attempts()] == [("placed", 0), ("placed", 0)]
+    for _ in range(50):
+        book.clock.now += 1
+        follower(**parts)
+    assert len(denied.contacts) == 1
+    # It goes on without being mended: the next call is as soon asked about, and tells it again.
+    resume(book, name)
+    place(77)
+    book.clock.now += 1
+    follower(**parts)
+    assert len(denied.contacts) == 2
+
+
+@pytest.mark.parametrize("report", [None, "told"])
+def test_an_answer_proves_the_right_once(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect, report: str | None
+) -> None:
+    """Also that Connect knows no such call yet: it is no look, and the process probes no more."""
+    name = place(88)
+    asked = Asked(connect) if report else Refusing(connect, None)
+    answers = Answers()
+    due = book.attempt().follow_at
+    for _ in range(20):
+        book.clock.now += 1
+        assert follower(connect=asked, answers=answers) == 0
+    assert len(asked.contacts) == 1
+    assert book.run(name).state == "running"
+    assert (book.attempt().follow_at, book.attempt().follows) == (due, 0)
+
+
+def test_where_events_tell_the_first_call_is_not_asked_about(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Without the right, and with a queue, a campaign pauses only where a look is needed."""
+    name = place(75)
+    denied, answers = Refusing(connect, DENIED), Answers()
+    for _ in range(64):
+        book.clock.now += 1
+        follower(connect=denied, answers=answers, probes=False)
+    assert (denied.contacts, book.run(name).state) == ([], "running")
+    book.clock.now += 1
+    follower(connect=denied, answers=answers, probes=False)
+    assert book.run(name).state == "paused"
+
+
+@pytest.mark.parametrize("error", [DENIED, FAILING], ids=["denied", "failing"])
+def test_an_hour_without_an_answer_rings_no_telephone_twice(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect, error: Exception
+) -> None:
+    """However long Connect refuses to tell, the rule for no_outcome dials no recipient; then all is told."""
+    name = place(0, 75, redial=RULE)
+    refusing, answers = Refusing(connect, error), Answers()
+    for _ in range(400):
+        book.clock.now += 10
+        assert follower(connect=refusing, answers=answers) == 0
+        assert book.claim() == []
+    assert {row.state for row in book.attempts()} == {"placed"}
+    assert len(refusing.contacts) < 100
+    # It is mended: a probe gets an answer, and then all are asked about at once.
+    if book.run(name).state == "paused":
+        resume(book, name)
+    book.clock.now += 61
+    follower(answers=answers)
+    follower(answers=answers)
+    assert [row.outcome for row in book.attempts()] == ["answered", "busy"]
+    assert [person.state for person in book.recipients()] == ["done", "done"]
+
+
+@pytest.mark.parametrize("error", [DENIED, FAILING], ids=["denied", "failing"])
+def test_what_connect_refuses_to_tell_for_a_day_is_held(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect, error: Exception
+) -> None:
+    """It ends without an outcome, and only an operator has its recipient dialed again."""
+    place(75, redial=RULE)
+    placed = book.clock.now
+    refusing, answers = Refusing(connect, error), Answers()
+    while book.attempt().state == "placed":
+        book.clock.now = book.attempt().follow_at.timestamp()
+        follower(connect=refusing, answers=answers)
+    assert 86_400 <= book.clock.now - placed < 86_400 + 901
+    assert (book.attempt().outcome, book.standing()) == ("no_outcome", ("ended", "held"))
+    assert book.attempt().reason == f"Connect has refused to tell for a day ({error.code})"  # type: ignore[attr-defined]
+    assert len(refusing.contacts) < 120
+    # It is looked for all the same, and what it says frees the recipient.
+    book.clock.now = book.attempt().follow_at.timestamp()
+    assert follower(answers=answers) == 1
+    assert (book.attempt().outcome, book.standing()) == ("busy", ("ended", "done"))
+
+
+def test_held_is_dialed_again_by_the_outcomes_rule_when_it_is_told(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Busy after all: the rule for that applies, and a run that was over goes on for it."""
+    name = place(75, redial={"max_attempts": 2, "no_outcome": "10s", "busy": "10m"})
+    refusing = Refusing(connect, FAILING)
+    while book.attempt().state == "placed":
+        book.clock.now = book.attempt().follow_at.timestamp()
+        follower(connect=refusing)
+    assert runs.finish(book.ledger, book.clock.utc()) == 1
+    book.clock.now = book.attempt().follow_at.timestamp()
+    assert follower() == 1
+    assert (book.attempt().outcome, book.standing()) == ("busy", ("ended", "waiting"))
+    assert book.run(name).state == "running"
+    assert len(book.claim()) == 1
+
+
+def test_a_contact_that_connect_does_not_know_is_believed_only_beside_another_that_it_does(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Asked in the wrong Region, all calls are unknown: nobody is dialed again for that; all are held."""
+    place(0, 0, redial=RULE)
+    wrong, answers = Refusing(connect, None), Answers()
+    for _ in range(200):
+        book.clock.now += 10
+        follower(connect=wrong, answers=answers)
+        assert book.claim() == []
+    assert {row.outcome for row in book.attempts()} == {"no_outcome"}
+    assert "check the Region" in book.attempts()[0].reason
+    assert [person.state for person in book.recipients()] == ["held", "held"]
+
+
+def test_a_contact_that_is_unknown_long_after_another_was_told_of_is_held(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect, answers: Answers
+) -> None:
+    """What Connect told of more than an hour ago says nothing of what it would tell now."""
+    place(0, redial=RULE)
+    answers.told(INSTANCE, book.clock.utc() - timedelta(hours=1))
+    missing = Refusing(connect, None)
+    for _ in range(100):
+        book.clock.now += 10
+        follower(connect=missing)
+    assert book.standing() == ("ended", "held")
+
+
+def test_a_redial_without_an_outcome_is_held_when_the_last_look_before_it_is_refused(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """Connect knew nothing of the call; five seconds before the redial it refuses to tell: no second ring."""
+    place(0, redial={"max_attempts": 2, "no_outcome": "5m"})
+    given_up(book, follower, connect)
+    assert book.standing() == ("ended", "waiting")
+    book.clock.now += 295
+    follower(connect=Refusing(connect, FAILING))
+    assert book.standing() == ("ended", "held")
+    book.clock.now += 3600
+    assert book.claim() == []
+
+
+@pytest.mark.parametrize(("status", "state"), [(400, "running"), (403, "paused")])
+def test_what_is_wrong_with_one_request_pauses_no_campaign(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect, status: int, state: str
+) -> None:
+    """A 400 speaks of the request; other faults of who asks, and where."""
+    name = place(75)
+    book.clock.now += 65
+    follower(connect=Refusing(connect, Misconfigured("SomethingException", "no", status)))
+    assert book.run(name).state == state

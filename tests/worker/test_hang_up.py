@@ -13,6 +13,7 @@ import pytest
 from campaigns.ledger import LedgerUnavailable, runs
 from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.unknowns import mark_found
+from campaigns.stranger import Stranger
 from worker.connect import Connect
 from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Refused, Throttled
 from worker.dial import Dialer
@@ -306,8 +307,10 @@ def test_call_that_a_search_finds_is_hung_up(
     one = hanging_up()
     assert one.hang_up(10) == 0
     (request,) = exchange.requests(claim.client_token)
-    found = {"placed_at": book.clock.utc(), "follow_at": book.clock.utc(), "evidence": "found"}
-    assert mark_found(book.ledger, claim.attempt_id, claim.fence, request["contact_id"], **found)
+    now = book.clock.utc()
+    call = Stranger(request["contact_id"], now, request["destination"])
+    this = (book.ledger, claim.attempt_id, claim.fence, call)
+    assert mark_found(*this, follow_at=now, evidence="found")
     assert one.hang_up(10) == 1
     assert stops(exchange, book.attempt()) == 1
 

@@ -39,6 +39,7 @@ def machine(dial_ledger: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespac
         stopping=threading.Event(),
         problems={},
         start_pacer=Pace(),
+        endpoint="http://127.0.0.1:8480",
     )
 
 
@@ -135,6 +136,7 @@ def test_ledger_that_cannot_be_opened_yet_does_not_end_reporting(
             self.stopping = threading.Event()
             self.start_pacer = Pace()
             self.problems: dict[str, str] = {}
+            self.endpoint = None
             self.asked = 0
 
         @property

@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from campaigns.ledger import runs
 from campaigns.ledger.in_progress import CallLimit
-from campaigns.ledger.moves import NotNow, mark_dialing, mark_placed
-from campaigns.ledger.unknowns import Unknown
+from campaigns.ledger.moves import NotNow, give_back, mark_dialing, mark_placed
 from worker.connect import CallReport, Connect, Listed, SearchPage
-from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Throttled
+from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Refused, Throttled
 from worker.dial import Dialer
 from worker.follow import Following
-from worker.settle import Settling, Stranger, matched, next_search
+from worker.settle import Settling, next_search
 
 LOST = "+14155550196"
 """Its first answer is lost after the call was placed."""
@@ -25,7 +24,6 @@ ALWAYS = "+14155550195"
 """Every request is."""
 ANSWERED = "+14155550100"
 PATIENCE = timedelta(seconds=300)
-THEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -78,7 +76,11 @@ class Searched:
         nobody: bool = False,
         indescribable: str = "",
         plus: bool = True,
+        attribute_error: Exception | None = None,
+        describe_error: Exception | None = None,
     ) -> None:
+        self.attribute_error, self.describe_error = attribute_error, describe_error
+        self.names: list[Any] = []
         self._connect, self.error, self.hidden, self.nobody = connect, error, hidden, nobody
         self.indescribable, self.plus = indescribable, plus
         self.searches: list[tuple[datetime, datetime]] = []
@@ -93,16 +95,22 @@ class Searched:
         next_token: str | None = None,
         *,
         attribute: Any = None,
+        names: Any = None,
     ) -> SearchPage:
         self.searches.append((since, until))
         self.attributes.append(attribute)
+        self.names.append(names)
         if self.error is not None:
             raise self.error
-        page = self._connect.search(instance_id, since, until, next_token, attribute=attribute)
+        if attribute is not None and self.attribute_error is not None:
+            raise self.attribute_error
+        page = self._connect.search(instance_id, since, until, next_token, attribute=attribute, names=names)
         return replace(page, calls=[call for call in page.calls if call.contact_id not in self.hidden])
 
     def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
         self.described.append(contact_id)
+        if self.describe_error is not None:
+            raise self.describe_error
         if contact_id == self.indescribable:
             raise Ambiguous("InternalServiceException", "HTTP 500")
         report = self._connect.describe(instance_id, contact_id)
@@ -293,7 +301,6 @@ def test_clock_that_is_four_minutes_off_is_seen_through(
     [
         (NeverSent("EndpointConnectionError", "no connection"), True),
         (Ambiguous("InternalServiceException", "HTTP 500"), True),
-        (Misconfigured("AccessDeniedException", "allow connect:SearchContacts"), True),
         (Throttled("ThrottlingException", "too many requests a second"), False),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
@@ -496,6 +503,7 @@ class Crowd:
         next_token: str | None = None,
         *,
         attribute: Any = None,
+        names: Any = None,
     ) -> SearchPage:
         calls = [
             Listed(f"contact-{n}", self.first + n * timedelta(milliseconds=10)) for n in range(self.count)
@@ -538,49 +546,6 @@ def test_waits_between_searches(age: int, wait: int | None) -> None:
     assert next_search(timedelta(seconds=age), PATIENCE) == expected
 
 
-def unknown(attempt_id: int, phone: str, second: int) -> Unknown:
-    """An attempt in doubt that was dialed at this second."""
-    dialed = THEN + timedelta(seconds=second)
-    campaign: Any = SimpleNamespace(connect=SimpleNamespace(search_attribute="Token"))
-    return Unknown(
-        attempt_id,
-        1,
-        f"token-{attempt_id}",
-        phone,
-        dialed,
-        dialed + timedelta(seconds=30),
-        dialed,
-        0,
-        campaign,
-    )
-
-
-def stranger(contact_id: str, phone: str | None, second: int, token: str | None = None) -> Stranger:
-    """A call that was initiated at this second."""
-    attributes = {"Token": token} if token else {}
-    return Stranger(contact_id, THEN + timedelta(seconds=second), phone, attributes)
-
-
-def test_calls_are_matched_by_number_and_time() -> None:
-    """Each attempt gets the nearest call to its own number, each call belongs to one attempt at most."""
-    unknowns = [unknown(1, ANSWERED, 0), unknown(2, ANSWERED, 40), unknown(3, LOST, 0), unknown(4, NEVER, 0)]
-    calls = [
-        stranger("b", ANSWERED, 41),
-        stranger("a", ANSWERED, 1),
-        stranger("c", "+12125550100", 0),
-        stranger("d", None, 0),
-        stranger("e", NEVER, 1000),
-    ]
-    found = {attempt_id: call.contact_id for attempt_id, call in matched(unknowns, calls).items()}
-    assert found == {1: "a", 2: "b"}
-
-
-def test_one_call_is_not_two_attempts() -> None:
-    """Where two attempts to a number are in doubt and one call is there, the other stays in doubt."""
-    found = matched([unknown(1, LOST, 0), unknown(2, LOST, 10)], [stranger("a", LOST, 9)])
-    assert {attempt_id: call.contact_id for attempt_id, call in found.items()} == {2: "a"}
-
-
 def test_attempt_that_was_never_found_is_not_charged(
     book: Any,
     dial: Callable[[], list[str]],
@@ -619,13 +584,6 @@ class Lost:
         raise Ambiguous("ConnectionClosedError", "AWS did not say whether the call was placed")
 
 
-def test_a_token_tells_two_calls_to_one_number_apart() -> None:
-    """Where calls carry their token, the nearest in time is not taken for another's."""
-    unknowns = [unknown(1, ANSWERED, 0), unknown(2, ANSWERED, 1)]
-    calls = [stranger("b", ANSWERED, 0, "token-2"), stranger("c", ANSWERED, 1, "token-of-another-campaign")]
-    assert {key: call.contact_id for key, call in matched(unknowns, calls).items()} == {2: "b"}
-
-
 def test_search_goes_by_the_token_where_calls_carry_it_and_at_last_by_time(
     book: Any, dial: Callable[[], list[str]], settle: Callable[..., int], connect: Connect, exchange: Any
 ) -> None:
@@ -643,7 +601,309 @@ def test_search_goes_by_the_token_where_calls_carry_it_and_at_last_by_time(
     book.clock.now += 10
     assert settle(connect=watched) == 1
     assert watched.attributes == [("DialerToken", [lost.client_token, never.client_token])]
+    assert lost.contact_id is None
+    assert book.attempts()[0].evidence == "found among Connect's calls by its token"
     book.clock.now += 290
     assert settle(connect=watched) == 1
     assert watched.attributes[1:] == [None]
     assert [row.state for row in book.recipients()] == ["in_progress", "waiting"]
+
+
+# --- a call that fits two attempts ------------------------------------------------------------------------
+
+FAMILY = "+14155550140"
+"""One telephone, and several who are called on it."""
+BY_NAME = {
+    "instance_id": "10a4c4eb-f57e-4d4c-b602-bf39176ced07",
+    "contact_flow_id": "b0b8f2dd-ed1b-4c44-af36-ce189a178181",
+    "source_phone_number": "+14155550199",
+    "name": "reminder {client_token}",
+}
+
+
+@pytest.fixture
+def lose(book: Any, seam: Callable[..., Any], make_dialer: Callable[..., Dialer]) -> Callable[..., list[str]]:
+    """Dials who is due; the answers get lost: before the call is placed (`False`), or after it (`True`)."""
+
+    def run(*placed: bool) -> list[str]:
+        lost = Ambiguous("ConnectionClosedError", "AWS did not say whether the call was placed")
+
+        def after() -> None:
+            raise lost
+
+        states = []
+        for claim, was_placed in zip(book.claim(), placed, strict=True):
+            connect = seam(after=after) if was_placed else seam(lost)
+            states.append(make_dialer(replay_window_seconds=0.0, connect=connect).dial(claim))
+        return states
+
+    return run
+
+
+def until_settled(book: Any, settle: Callable[..., int], seconds: int = 400, **parts: Any) -> None:
+    """Settle once a second for so long."""
+    for _ in range(seconds):
+        book.clock.now += 1
+        settle(**parts)
+
+
+@pytest.mark.parametrize("placed", [(True, False), (False, True)])
+def test_a_call_that_fits_two_attempts_decides_nothing(
+    book: Any, lose: Callable[..., list[str]], settle: Callable[..., int], placed: tuple[bool, bool]
+) -> None:
+    """A family's telephone, two answers lost, one call placed: neither rings again, both are held."""
+    book.load(FAMILY, FAMILY)
+    assert lose(*placed) == ["unknown", "unknown"]
+    until_settled(book, settle)
+    assert [row.state for row in book.attempts()] == ["unknown", "unknown"]
+    assert [row.contact_id for row in book.attempts()] == [None, None]
+    assert [person.state for person in book.recipients()] == ["held", "held"]
+    assert all("can be of any of 2 attempts" in row.evidence for row in book.attempts())
+    assert book.claim() == []
+    book.clock.now += 40 * 86_400
+    settle()
+    assert [person.state for person in book.recipients()] == ["held", "held"]
+
+
+def test_two_calls_that_fit_two_attempts_decide_nothing(
+    book: Any, lose: Callable[..., list[str]], settle: Callable[..., int]
+) -> None:
+    """Both were placed, and which outcome is whose cannot be told: the wrong one would be redialed."""
+    book.load(FAMILY, FAMILY)
+    lose(True, True)
+    until_settled(book, settle)
+    assert [row.contact_id for row in book.attempts()] == [None, None]
+    assert [person.state for person in book.recipients()] == ["held", "held"]
+
+
+@pytest.mark.parametrize(("first", "second"), [(True, False), (False, True)])
+@pytest.mark.parametrize("options", [BY_NAME, {**BY_NAME, "name": None, "search_attribute": "DialerToken"}])
+def test_tokens_tell_the_calls_to_one_number_apart(
+    book: Any,
+    exchange: Any,
+    lose: Callable[..., list[str]],
+    settle: Callable[..., int],
+    first: bool,
+    second: bool,
+    options: dict[str, str],
+) -> None:
+    """A call that carries a token, in its name or an attribute, is that attempt's and no other's."""
+    book.load(FAMILY, FAMILY, connect=options)
+    lose(first, second)
+    until_settled(book, settle)
+    states = {True: ("placed", "in_progress"), False: ("unknown", "waiting")}
+    people = [person.state for person in book.recipients()]
+    assert list(zip([row.state for row in book.attempts()], people, strict=True)) == [
+        states[first],
+        states[second],
+    ]
+    (placed,) = (row for row in book.attempts() if row.state == "placed")
+    (request,) = exchange.requests(placed.client_token)
+    assert placed.contact_id == request["contact_id"]
+
+
+def test_a_name_says_whose_call_it_is_without_asking(
+    book: Any, lose: Callable[..., list[str]], settle: Callable[..., int], connect: Connect
+) -> None:
+    """Searches by name find the call at once, and it is not described; the last one goes by time alone."""
+    book.load(FAMILY, FAMILY, connect=BY_NAME)
+    lose(True, False)
+    watched = Searched(connect)
+    book.clock.now += 10
+    assert settle(connect=watched) == 1
+    names = [f"reminder {row.client_token}" for row in book.attempts()]
+    assert (watched.names, watched.described) == ([names], [])
+    book.clock.now += 290
+    assert settle(connect=watched) == 1
+    assert (watched.names[1:], watched.described) == ([None], [])
+    assert [person.state for person in book.recipients()] == ["in_progress", "waiting"]
+
+
+def test_a_call_of_an_attempt_that_was_given_up_decides_nothing_for_another(
+    book: Any, lose: Callable[..., list[str]], settle: Callable[..., int], connect: Connect
+) -> None:
+    """Never found is a belief: its call may be the one that turns up while another attempt is in doubt."""
+    book.load(FAMILY, redial={"when_unknown": "hold"})
+    lose(True)
+    hidden = _listed(connect, book)
+    patient = {"patience": timedelta(seconds=60)}
+    until_settled(book, settle, 70, connect=Searched(connect, hidden=hidden), **patient)
+    assert book.standing() == ("unknown", "held")
+    assert book.attempt().settle_at is None
+    book.load(FAMILY)
+    lose(False)
+    until_settled(book, settle, 70, **patient)
+    assert [row.contact_id for row in book.attempts()] == [None, None]
+    assert [person.state for person in book.recipients()] == ["held", "held"]
+
+
+def test_a_call_of_an_attempt_that_was_given_up_is_found_all_the_same(
+    book: Any, lose: Callable[..., list[str]], settle: Callable[..., int], connect: Connect
+) -> None:
+    """What a search for another number shows of it settles it, though it is not searched for itself."""
+    book.load(FAMILY, redial={"when_unknown": "hold"})
+    lose(True)
+    hidden = _listed(connect, book)
+    patient = {"patience": timedelta(seconds=60)}
+    until_settled(book, settle, 70, connect=Searched(connect, hidden=hidden), **patient)
+    assert book.standing() == ("unknown", "held")
+    book.load("+12125550140")
+    lose(False)
+    until_settled(book, settle, 70, **patient)
+    first = book.attempts()[0]
+    assert (first.state, first.contact_id) == ("placed", hidden[0])
+    assert [person.state for person in book.recipients()] == ["in_progress", "waiting"]
+
+
+def test_a_second_call_of_a_token_decides_nothing_for_another_attempt(
+    book: Any,
+    lose: Callable[..., list[str]],
+    settle: Callable[..., int],
+    seam: Callable[..., Any],
+    make_dialer: Callable[..., Dialer],
+    exchange: Any,
+) -> None:
+    """A busy line: the first call was over when the request was sent again, and the second is the contact.
+
+    The ledger does not know the first one. It is not taken for the call of the other recipient.
+    """
+    busy = "+14155550175"
+    book.load(busy, busy)
+    first, second = book.claim()
+    now = book.clock.utc()
+    assert give_back(book.ledger, second.attempt_id, second.fence, "no slot within reach", due_at=now)
+
+    def lose_the_first() -> None:
+        book.clock.now += 3
+        if len(connect.orders) == 1:
+            raise Ambiguous("ConnectionClosedError", "AWS did not say whether the call was placed")
+
+    connect = seam(after=lose_the_first)
+    assert make_dialer(connect=connect, replay_window_seconds=5.0).dial(first) == "placed"
+    assert exchange.rings(first.client_token) == 2
+    assert book.attempts()[0].replays == 1
+    lose(False)
+    until_settled(book, settle)
+    assert [row.state for row in book.attempts()] == ["placed", "unknown"]
+    assert book.recipients()[1].state == "held"
+
+
+# --- a right that is missing ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parts", "right"),
+    [("error", "connect:SearchContacts"), ("describe_error", "connect:DescribeContact")],
+)
+def test_a_missing_right_pauses_at_the_first_search(
+    book: Any,
+    dial: Callable[[], list[str]],
+    settle: Callable[..., int],
+    connect: Connect,
+    problems: list[str | None],
+    parts: str,
+    right: str,
+) -> None:
+    """What is in doubt cannot be settled: the campaign stops, says what is missing, and goes on when told."""
+    name = book.load(LOST)
+    dial()
+    book.clock.now += 10
+    denied: Any = {parts: Misconfigured("AccessDeniedException", "not authorized", 403)}
+    assert settle(connect=Searched(connect, **denied)) == 0
+    run = book.run(name)
+    assert (run.state, run.reason_code) == ("paused", "AccessDeniedException")
+    assert right in run.reason
+    assert right in str(problems[-1])
+    assert book.standing() == ("unknown", "in_progress")
+    book.clock.now += 300
+    settle(connect=Searched(connect, **denied))
+    assert book.standing() == ("unknown", "held")
+    with book.ledger.write() as db:
+        runs.start(db, runs.find(db, name), book.clock.utc())
+    book.clock.now += 60
+    assert settle() == 1
+    assert book.standing() == ("placed", "in_progress")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Misconfigured("AccessDeniedException", "connect:GetContactAttributes", 403),
+        Refused("InvalidParameterException", "not searchable", 400),
+    ],
+)
+def test_an_attribute_that_cannot_be_searched_by_leaves_the_search_by_time(
+    book: Any, dial: Callable[[], list[str]], settle: Callable[..., int], connect: Connect, error: Exception
+) -> None:
+    """It needs a right of its own, and a setting of the instance: without them nothing is given up."""
+    options = {**BY_NAME, "name": None, "search_attribute": "DialerToken"}
+    name = book.load(LOST, connect=options)
+    dial()
+    book.clock.now += 10
+    watched = Searched(connect, attribute_error=error)
+    assert settle(connect=watched) == 1
+    assert [attribute is None for attribute in watched.attributes] == [False, True]
+    assert book.run(name).state == "running"
+
+
+# --- two searches -----------------------------------------------------------------------------------------
+
+
+def test_a_search_that_ends_late_writes_nothing_over_another(
+    book: Any, dial: Callable[[], list[str]], settle: Callable[..., int], connect: Connect
+) -> None:
+    """One stands still for longer than its lease; another settles the attempt; the first one then fails."""
+    book.load(NEVER, redial={"when_unknown": "hold"})
+    dial()
+    book.clock.now += 300
+
+    class Slow(Searched):
+        def search(self, *arguments: Any, **more: Any) -> SearchPage:
+            book.clock.now += 301
+            assert settle() == 1
+            raise Ambiguous("ReadTimeoutError", "no answer")
+
+    assert settle(connect=Slow(connect)) == 0
+    assert book.attempt().settle_at is None
+    assert book.attempt().evidence.startswith("never found")
+    assert book.standing() == ("unknown", "held")
+
+
+def test_a_search_that_ends_late_does_not_judge_what_another_has_taken(
+    book: Any, dial: Callable[[], list[str]], settle: Callable[..., int], connect: Connect
+) -> None:
+    """Two searches, one of them late: what that has not seen is decided by the other alone."""
+    book.load(NEVER)
+    dial()
+    book.clock.now += 300
+    blind: list[int] = []
+
+    class Slow(Searched):
+        def search(self, *arguments: Any, **more: Any) -> SearchPage:
+            page = super().search(*arguments, **more)
+            book.clock.now += 301
+            failing = Searched(connect, error=Ambiguous("ReadTimeoutError", "no answer"))
+            blind.append(settle(connect=failing))
+            return page
+
+    assert settle(connect=Slow(connect)) == 0
+    assert blind == [0]
+    assert book.standing() == ("unknown", "held")
+    assert book.attempt().settle_at == book.clock.utc() + timedelta(minutes=1)
+
+
+# --- two clocks -------------------------------------------------------------------------------------------
+
+
+def test_what_a_search_found_is_reckoned_with_by_the_ledgers_clock(
+    book: Any, dial: Callable[[], list[str]], settle: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS four minutes ahead: the call counts as placed when its request was sent, and not in the future."""
+    book.load(LOST)
+    here = book.clock.utc
+    monkeypatch.setattr(book.clock, "utc", lambda: here() - timedelta(minutes=4))
+    dial()
+    sent = book.clock.utc()
+    book.clock.now += 300
+    assert settle() == 1
+    assert book.attempt().placed_at == sent

@@ -38,7 +38,7 @@ def test_a_number_that_is_suppressed_while_its_task_is_queued_is_not_rung(
     book.load(ANA, BO)
     book.clock.now = before
     program.tasks.feed_task()
-    assert valkey.llen("dial-sandbox") == 2
+    assert valkey.llen(program.key("dial-sandbox")) == 2
     ana, bo = book.attempts()
     with pytest.raises(SystemExit) as left:
         main(("suppress", "add", ANA, "--reason", "asked us"))
@@ -60,4 +60,4 @@ def test_a_number_that_is_suppressed_while_its_task_is_queued_is_not_rung(
     assert [attempt.state for attempt in book.attempts()] == ["returned", "placed"]
     assert [person.state for person in book.recipients()] == ["suppressed", "in_progress"]
     program.tasks.feed_task()
-    assert valkey.llen("dial-sandbox") == 0
+    assert valkey.llen(program.key("dial-sandbox")) == 0

@@ -17,9 +17,11 @@ from celery.signals import task_postrun
 from redis import Redis
 from sqlalchemy import select
 
+from campaigns.client_token import Tokens
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.claims import Claim, Rescued
 from campaigns.ledger.clock import wall_clock
+from campaigns.ledger.runs import latest_runs
 from campaigns.ledger.tables import attempts
 from worker.feed import QueueUnavailable
 from worker.rescue import rescue
@@ -86,7 +88,7 @@ def test_messages_hold_no_number_and_no_attribute(
 ) -> None:
     """What lies in Redis is JSON: which attempt, under which claim, with which token, and nothing more."""
     program.tasks.feed_task()
-    messages = [json.loads(message) for message in valkey.lrange("dial-sandbox", 0, -1)]
+    messages = [json.loads(message) for message in valkey.lrange(program.key("dial-sandbox"), 0, -1)]
     assert len(messages) == 5
     expected = {(row.id, row.fence, row.client_token) for row in loaded.attempts()}
     found = set()
@@ -102,6 +104,24 @@ def test_messages_hold_no_number_and_no_attribute(
     assert found == expected
 
 
+@pytest.fixture
+def secret(settings_environment: pytest.MonkeyPatch) -> str:
+    """DIALER_TOKEN_SECRET. Ask for it before `program`, which reads its settings when it is imported."""
+    value = "correct horse battery staple"
+    settings_environment.setenv("DIALER_TOKEN_SECRET", value)
+    return value
+
+
+def test_secret_of_the_settings_makes_the_tokens(secret: str, program: SimpleNamespace, loaded: Any) -> None:
+    """Feeding under DIALER_TOKEN_SECRET names every attempt with it."""
+    program.tasks.feed_task()
+    with loaded.ledger.read() as db:
+        (name,) = (run.name for run in latest_runs(db))
+    keys = [person.key for person in loaded.recipients()]
+    expected = [Tokens(secret.encode()).of(name, 1, key, 1) for key in keys]
+    assert sorted(row.client_token for row in loaded.attempts()) == sorted(expected)
+
+
 def test_batch_takes_few_round_trips(program: SimpleNamespace, valkey: Redis) -> None:
     """Three hundred messages reach Redis in a handful of reads, not one by one."""
     with program.app.producer_pool.acquire(block=True) as producer:
@@ -111,7 +131,7 @@ def test_batch_takes_few_round_trips(program: SimpleNamespace, valkey: Redis) ->
     program.tasks.send([Claim(n, 1, "t" * 64) for n in range(300)])
     # Redis reads 16 kB and more at a time; a message has about 1 kB.
     assert valkey.info("stats")["total_reads_processed"] - before < 100
-    assert valkey.llen("dial-sandbox") == 301
+    assert valkey.llen(program.key("dial-sandbox")) == 301
 
 
 def test_queue_that_cannot_be_reached_is_said(
@@ -153,9 +173,9 @@ def test_message_that_redis_repeats_rings_once(
 ) -> None:
     """Every message three times on the wire, as after a lost acknowledgement: one ring each."""
     program.tasks.feed_task()
-    for message in valkey.lrange("dial-sandbox", 0, -1):
-        valkey.lpush("dial-sandbox", message, message)
-    assert valkey.llen("dial-sandbox") == 15
+    for message in valkey.lrange(program.key("dial-sandbox"), 0, -1):
+        valkey.lpush(program.key("dial-sandbox"), message, message)
+    assert valkey.llen(program.key("dial-sandbox")) == 15
     with counted() as over, working(program, "dial-sandbox"):
         until(lambda: over == ["dialer.dial"] * 15, "all consumed")
     assert states(loaded) == ["placed"] * 5
@@ -172,7 +192,11 @@ def test_what_is_in_a_workers_hands_is_not_put_back_when_its_connection_ends(
         queue = program.app.amqp.queues.new_missing("dial-sandbox")
         with connection.Consumer(queue, on_message=taken.append):
             connection.drain_events(timeout=10)
-    assert (len(taken), valkey.llen("dial-sandbox"), valkey.exists("unacked")) == (1, 0, 0)
+    assert (len(taken), valkey.llen(program.key("dial-sandbox")), valkey.exists(program.key("unacked"))) == (
+        1,
+        0,
+        0,
+    )
 
 
 def test_redis_that_forgets_everything_loses_nobody(
@@ -200,11 +224,11 @@ def test_control_work_does_not_wait_behind_dialing(
     with counted() as over, working(program, "control-sandbox"):
         program.tasks.feed_task.apply_async(**queue)
         until(lambda: states(loaded) == ["queued"] * 5, "all queued")
-        until(lambda: valkey.llen("dial-sandbox") == 5, "all published")
+        until(lambda: valkey.llen(program.key("dial-sandbox")) == 5, "all published")
         program.tasks.rescue_task.apply_async(**queue)
         program.tasks.follow_task.apply_async(**queue)
         until(lambda: {"dialer.rescue", "dialer.follow"} <= {*over}, "all done")
-    assert valkey.llen("dial-sandbox") == 5
+    assert valkey.llen(program.key("dial-sandbox")) == 5
     assert states(loaded) == ["queued"] * 5
 
 
@@ -213,12 +237,12 @@ def test_pickled_message_is_refused(
 ) -> None:
     """Nothing but JSON is accepted from the wire."""
     program.tasks.dial_task.apply_async((1, 1, "t"), queue="dial-sandbox")
-    message = json.loads(valkey.lpop("dial-sandbox"))
+    message = json.loads(valkey.lpop(program.key("dial-sandbox")))
     message["content-type"] = "application/x-python-serialize"
-    valkey.lpush("dial-sandbox", json.dumps(message))
+    valkey.lpush(program.key("dial-sandbox"), json.dumps(message))
     with working(program, "dial-sandbox"):
         until(lambda: "ContentDisallowed" in caplog.text, "the refusal")
-    assert valkey.llen("dial-sandbox") == 0
+    assert valkey.llen(program.key("dial-sandbox")) == 0
 
 
 @pytest.mark.parametrize("task", ["feed_task", "follow_task", "rescue_task", "dial_task"])

@@ -3,13 +3,16 @@
 import os
 import stat
 import tempfile
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.mistake import Mistake
 from campaigns.settings import load_settings
+from worker.machine import Machine
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 
 
@@ -85,6 +88,42 @@ def test_password_of_a_wrong_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch
     assert "hunter2" not in str(mistake.value)
 
 
+SECRET = "correct horse battery staple"
+
+
+def test_secret_is_read_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine names attempts with it; no representation of the settings or the machine repeats it."""
+    monkeypatch.setenv("DIALER_TOKEN_SECRET", f"  {SECRET}\n")
+    settings = load_settings(DialerSettings)
+    machine = Machine(settings, threading.Event())
+    assert machine.tokens.of("c", 1, "+14155550100", 1) == Tokens(SECRET.encode()).of(
+        "c", 1, "+14155550100", 1
+    )
+    shown = f"{settings!r} {settings} {machine!r} {machine.tokens!r} {settings.model_dump_json()}"
+    assert "horse" not in shown
+
+
+def test_without_a_secret_tokens_are_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unset or empty: the unkeyed hash."""
+    monkeypatch.setenv("DIALER_TOKEN_SECRET", "")
+    machine = Machine(load_settings(DialerSettings), threading.Event())
+    assert machine.tokens == WITHOUT_SECRET
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "  hunter2 hunter2  ", "hunter2-hunter2-hunter2-\udcff"])
+def test_wrong_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    """Too short, or no text: one line names the variable and how to make one, without the value."""
+    monkeypatch.setenv("DIALER_TOKEN_SECRET", secret)
+    with pytest.raises(Mistake) as mistake:
+        load_settings(DialerSettings)
+    text = str(mistake.value)
+    assert text.startswith("DIALER_TOKEN_SECRET: ")
+    assert "secrets.token_hex(32)" in text
+    assert "hunter2" not in text
+    assert "\n" not in text
+    assert "would do" not in text  # a secret that is shown here would be used as it stands
+
+
 def test_settings_cannot_change() -> None:
     """Read once, frozen."""
     with pytest.raises(ValueError, match="frozen"):
@@ -123,3 +162,14 @@ def test_dotenv_is_read_but_does_not_overrule(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("DIALER_BURST")
     settings = load_settings(DialerSettings)
     assert (settings.burst, settings.calls_per_second) == (7, 4.0)
+
+
+def test_a_trial_takes_no_events_of_real_calls_off_their_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a stand-in for SQS may be read by it; they would be missing in the real campaigns."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL_SQS", raising=False)
+    queue = "https://sqs.us-east-1.amazonaws.com/123456789012/events"
+    assert not DialerSettings().listens
+    assert DialerSettings(events_queue_url=queue).listens
+    assert not DialerSettings(events_queue_url=queue, exchange="sandbox").listens
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:5000")
+    assert DialerSettings(events_queue_url=queue, exchange="sandbox").listens

@@ -12,6 +12,7 @@ The files, in reading order:
     journal.py      one JSON line per request; read again after a restart
     tally.py        the figures of /_sandbox/stats
     answers.py      what goes back to a caller, and what the faults make of it
+    identity.py     how the stand-in says who it is
     options.py      what can be set
     switchboard.py  each request → its answer, decided without any network
     routes.py       the Starlette app: answers onto the wire

@@ -66,6 +66,8 @@ class SandboxOptions:
     """SearchContacts finds a call only once it is over (and the delay counts from there): Connect lists voice
     contacts when they were connected to an agent or disconnected, and no call here has an agent."""
     journal: Path | None = None
+    incognito: bool = False
+    """It does not say who it is, and counts as Amazon Connect: for drills and tests of real runs alone."""
 
     def __post_init__(self) -> None:
         """Raises Mistake for a value that cannot work."""

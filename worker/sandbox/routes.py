@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from worker.sandbox.answers import Answer, error_answer
 from worker.sandbox.faults import FaultRates
+from worker.sandbox.identity import PATH, Signed, identity
 from worker.sandbox.options import SandboxOptions, StartQuota
 from worker.sandbox.switchboard import Switchboard
 
@@ -78,6 +79,9 @@ def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) 
     async def calls(_: Request) -> Response:
         return StreamingResponse(_batched(switchboard.call_lines()), media_type="application/x-ndjson")
 
+    async def who(_: Request) -> Response:
+        return JSONResponse(identity())
+
     async def faults(request: Request) -> Response:
         rates = await _posted(request, FaultRates)
         if isinstance(rates, Response):
@@ -107,6 +111,7 @@ def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) 
             Route("/contacts/{instance}/{contact}", describe, methods=["GET"]),
             Route("/search-contacts", search, methods=["POST"]),
             Route("/contact/stop", stop, methods=["POST"]),
+            *([] if options.incognito else [Route(PATH, who, methods=["GET"])]),
             Route("/_sandbox/stats", stats, methods=["GET"]),
             Route("/_sandbox/calls", calls, methods=["GET"]),
             Route("/_sandbox/faults", faults, methods=["GET", "POST"]),
@@ -114,6 +119,8 @@ def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) 
         ],
         exception_handlers={404: unknown, 405: unknown, ClientDisconnect: gone},
     )
+    if not options.incognito:
+        app.add_middleware(Signed)
     app.state.switchboard = switchboard
     app.state.stopping = stopping
     return app

@@ -1,9 +1,9 @@
-"""SearchContacts over the calls. Rows carry no phone number and no attributes, as in Connect."""
+"""SearchContacts over the calls. Rows carry a name, but no number and no attributes, as in Connect."""
 
 from bisect import bisect_left, bisect_right
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 
 from worker.sandbox.checks import Body, invalid, read
 from worker.sandbox.describe import arn
@@ -43,6 +43,13 @@ class AttributeCriteria(Body):
     match_type: Literal["MATCH_ALL", "MATCH_ANY", "MATCH_EXACT", "MATCH_NONE"] = "MATCH_ALL"
 
 
+class NameCriterion(Body):
+    """The contact's name is one of these texts."""
+
+    search_text: list[Annotated[str, StringConstraints(max_length=128)]] = Field(max_length=100)
+    match_type: Literal["MATCH_ALL", "MATCH_ANY", "MATCH_EXACT", "MATCH_NONE"]
+
+
 class SearchCriteria(Body):
     """The criteria that this sandbox knows; others are refused rather than ignored."""
 
@@ -52,6 +59,7 @@ class SearchCriteria(Body):
     channels: tuple[str, ...] = ()
     queue_ids: tuple[str, ...] = ()
     searchable_contact_attributes: AttributeCriteria | None = None
+    name: NameCriterion | None = None
 
 
 class Sort(Body):
@@ -138,7 +146,21 @@ def _matches(call: Call, asked: SearchRequest) -> bool:
         and (not wanted.channels or "VOICE" in wanted.channels)
         and (not wanted.queue_ids or call.common.queue_id in wanted.queue_ids)
         and (wanted.searchable_contact_attributes is None or _has(call, wanted.searchable_contact_attributes))
+        and (wanted.name is None or _is_named(call, wanted.name))
     )
+
+
+def _is_named(call: Call, wanted: NameCriterion) -> bool:
+    if wanted.match_type == "MATCH_EXACT":
+        return call.common.name in wanted.search_text
+    hits = [text in (call.common.name or "") for text in wanted.search_text]
+    match wanted.match_type:
+        case "MATCH_ANY":
+            return any(hits)
+        case "MATCH_NONE":
+            return not any(hits)
+        case _:
+            return all(hits)
 
 
 def _has(call: Call, wanted: AttributeCriteria) -> bool:
@@ -163,6 +185,8 @@ def _row(exchange: Exchange, index: int, now: float) -> dict[str, Any]:
         "Channel": "VOICE",
         "InitiationTimestamp": round(call.placed_at, 3),
     }
+    if call.common.name:
+        row["Name"] = call.common.name
     if not call.alive(now):
         row["DisconnectTimestamp"] = round(call.ended_at, 3)
     return row

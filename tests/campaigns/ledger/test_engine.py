@@ -4,16 +4,20 @@ import stat
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from campaigns.ledger import Ledger, LedgerUnavailable, open_ledger
-from campaigns.ledger.engine import Errand
+from campaigns.ledger.engine import Errand, NothingToRead, open_to_read
+from campaigns.ledger.moves import Order
 from campaigns.ledger.tables import instant, microseconds
 from campaigns.mistake import Mistake
 
@@ -260,6 +264,109 @@ def test_a_restarted_server_costs_a_reconnect(postgres_ledger: Ledger) -> None:
             assert db.execute(others).scalars().all() == [True, True]
         with postgres_ledger.read() as db:
             assert db.execute(text("SELECT 1")).scalar_one() == 1
+
+
+@pytest.mark.parametrize(
+    ("server", "ours"), [("off", "on"), ("local", "local"), ("on", "on"), ("remote_apply", "remote_apply")]
+)
+def test_a_commit_is_safe_when_it_returns(
+    postgres_ledger_url: str, postgres: psycopg.Connection, server: str, ours: str
+) -> None:
+    """A database set up to answer before a commit is on the disk does not for us; stricter settings stay."""
+    set_up(postgres, postgres_ledger_url, "synchronous_commit", server)
+    with closing(open_ledger(postgres_ledger_url)) as ledger, ledger.write() as db:
+        assert db.execute(text("SHOW synchronous_commit")).scalar_one() == ours
+
+
+def test_a_setting_that_comes_later_counts(
+    postgres_ledger: Ledger, postgres: psycopg.Connection, postgres_ledger_url: str
+) -> None:
+    """A connection that is open already does not keep what was right when it was made."""
+    for _ in range(8):  # often enough for the driver to prepare what it can
+        with postgres_ledger.write() as db:
+            db.execute(text("SET SESSION synchronous_commit TO off"))
+    with postgres_ledger.write() as db:
+        assert db.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+
+
+@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
+def test_a_strict_default_isolation_is_not_ours(
+    desk_of: "type[Desk]",
+    postgres_ledger_url: str,
+    postgres: psycopg.Connection,
+    aside: Callable[..., Any],
+    until_over_or_blocked: Callable[..., None],
+    isolation: str,
+) -> None:
+    """A move that has waited for another sees what that one has written, instead of failing.
+
+    Fails without: READ COMMITTED in postgresql.py.
+    """
+    set_up(postgres, postgres_ledger_url, "default_transaction_isolation", isolation)
+    with closing(open_ledger(postgres_ledger_url)) as ledger:
+        desk = desk_of(ledger)
+        desk.started(1)
+        claimed = desk.claim()[0]
+        with ledger.write() as db:
+            db.execute(
+                text("UPDATE attempts SET reason = 'by another' WHERE id = :id"), {"id": claimed.attempt_id}
+            )
+            waits = aside(lambda: desk.dial(claimed))
+            until_over_or_blocked(ledger, waits)
+        assert isinstance(waits.result(), Order)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_without_room_for_all_names_is_refused(
+    postgres_url: str, postgres: psycopg.Connection, encoding: str
+) -> None:
+    """A database in another encoding than UTF-8 is a Mistake in one line that says how to make one."""
+    name = f"in_{encoding.lower()}"
+    postgres.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    url = str(make_url(postgres_url).set(database=name).render_as_string(hide_password=False))
+    for opens in (open_ledger, open_to_read):
+        with pytest.raises(Mistake) as caught:
+            opens(url)
+        assert f"the database's encoding is {encoding}, and the ledger needs UTF8" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_names_are_sent_in_utf8_whatever_the_environment_says(
+    desk_of: "type[Desk]", postgres_ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PGCLIENTENCODING is not for us.
+
+    Fails without: `client_encoding` in postgresql.py.
+    """
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with closing(open_ledger(postgres_ledger_url)) as ledger:
+        desk = desk_of(ledger)
+        (person,) = desk.people(1)
+        desk.load(desk.campaign(), [replace(person, key="東京")])
+        assert [row.key for row in desk.recipients()] == ["東京"]
+
+
+def test_the_options_of_a_url_stay(postgres_ledger_url: str, desk_of: "type[Desk]") -> None:
+    """A ledger in a schema of its own, which the URL names, is also found by a look that changes nothing."""
+    desk_of_public = make_url(postgres_ledger_url)
+    url = desk_of_public.update_query_dict({"options": "-c search_path=elsewhere"})
+    with closing(open_ledger(postgres_ledger_url)) as public, public.write() as db:
+        db.execute(text("CREATE SCHEMA elsewhere"))
+    rendered = url.render_as_string(hide_password=False)
+    with pytest.raises(NothingToRead, match="it has no tables yet"):
+        open_to_read(rendered)
+    open_ledger(rendered).close()
+    with (
+        closing(open_to_read(rendered)) as ledger,
+        pytest.raises(Exception, match="read-only transaction"),
+        ledger.read() as db,
+    ):
+        db.execute(text("DELETE FROM campaigns"))
+
+
+def set_up(postgres: psycopg.Connection, url: str, name: str, value: str) -> None:
+    """A setting of one database, for those who connect from now on."""
+    postgres.execute(f"ALTER DATABASE {make_url(url).database} SET {name} TO '{value}'")
 
 
 def test_instants_are_microseconds(desk: "Desk") -> None:

@@ -7,6 +7,7 @@ from campaigns.attempt import AttemptState, Outcome
 from campaigns.ledger import Ledger
 from campaigns.ledger.figures import Figures, Unknowns, figures, lines
 from campaigns.ledger.moves import mark_refused, mark_unknown
+from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.unknowns import mark_not_found
 
 if TYPE_CHECKING:
@@ -74,6 +75,20 @@ def test_what_is_unknown_is_counted_by_what_becomes_of_it(desk: "Desk") -> None:
     assert counted(desk).unknowns == Unknowns(searched=2, not_found=1, next_search=then)
     desk.claim()
     assert counted(desk).unknowns == Unknowns(searched=2, not_found=1, next_search=then)
+
+
+def test_held_for_want_of_an_outcome_is_counted_apart(desk: "Desk") -> None:
+    """Beside those whose calls may have rung, and those that were never found and are dialed again."""
+    desk.started(4)
+    untold, unknown, never, _ = desk.claim()
+    desk.bring(untold, AttemptState.PLACED)
+    silent = {"ended_at": desk.noon, "redial": lambda _: None, "hold": True}
+    assert mark_ended(desk.ledger, untold.attempt_id, Outcome.NO_OUTCOME, **silent)
+    for claimed, redial in ((unknown, False), (never, True)):
+        desk.bring(claimed, AttemptState.UNKNOWN)
+        assert desk.not_found(claimed, redial=redial)
+    assert counted(desk).recipients["held"] == 2
+    assert counted(desk).unknowns == Unknowns(not_found=1, untold=1)
 
 
 def test_the_last_refusal_is_the_latest(desk: "Desk") -> None:

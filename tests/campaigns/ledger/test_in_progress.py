@@ -177,7 +177,7 @@ def test_an_instance_cannot_change_under_a_running_campaign(desk: "Desk") -> Non
 
 def test_a_trials_calls_are_not_counted_for_real(desk: "Desk") -> None:
     """What the sandbox has on its lines takes no room on Connect's, under the same instance's name."""
-    desk.started(2, "trial")
+    desk.started(2, "trial", exchange="sandbox")
     for claimed in desk.claim(exchange="sandbox"):
         desk.dial(claimed, exchange="sandbox")
         assert desk.placed(claimed)

@@ -155,7 +155,10 @@ def test_what_is_held_may_have_rung(desk: "Desk") -> None:
 
 def test_a_trial_counts_for_trials_alone(desk: "Desk") -> None:
     """What rang in the sandbox rang nobody."""
-    first, second = campaigns_with(desk, None, ONE_A_DAY)
+    first, second = "trial", "real"
+    for name, exchange in ((first, "sandbox"), (second, "connect")):
+        desk.load(desk.campaign(name, limits=ONE_A_DAY), desk.people(1))
+        desk.start(name, exchange=exchange)
     for claimed in desk.claim(keep_queued=1, exchange="sandbox"):
         assert desk.person(claimed).run_id == desk.run(first).id
         desk.dial(claimed, exchange="sandbox")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from campaigns.attempt import LEGAL_MOVES, AttemptState, Outcome, RecipientState
 from campaigns.client_token import client_token
@@ -24,9 +24,10 @@ from campaigns.ledger.moves import (
     mark_unknown,
 )
 from campaigns.ledger.outcomes import follow_later, mark_ended, take_due_follows
-from campaigns.ledger.tables import recipients
+from campaigns.ledger.tables import attempts, recipients
 from campaigns.ledger.tallies import tallied
 from campaigns.ledger.unknowns import mark_found
+from campaigns.stranger import Stranger
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -61,10 +62,10 @@ def unknown(desk: "Desk", attempt_id: int, fence: int) -> bool:
 
 
 def found(desk: "Desk", attempt_id: int, fence: int) -> bool:
-    contact_id = f"contact-found-{attempt_id}"
-    return mark_found(
-        desk.ledger, attempt_id, fence, contact_id, placed_at=desk.noon, follow_at=desk.noon, evidence="found"
-    )
+    with desk.ledger.read() as db:
+        query = select(recipients.c.phone).join(attempts).where(attempts.c.id == attempt_id)
+        call = Stranger(f"contact-found-{attempt_id}", desk.noon, db.execute(query).scalar_one())
+    return mark_found(desk.ledger, attempt_id, fence, call, follow_at=desk.noon, evidence="found")
 
 
 def ended(desk: "Desk", attempt_id: int, _fence: int) -> bool:
@@ -150,6 +151,7 @@ def test_an_order_has_all_that_the_call_needs(desk: "Desk") -> None:
         phone=person.phone,
         attributes=person.attributes,
         connect=desk.campaign().connect,
+        position=order.position,
     )
     row = desk.attempt(claimed)
     assert (row.state, row.dialing_at, row.lease_until) == ("dialing", later, later + desk.lease)
@@ -190,7 +192,7 @@ def test_dialing_asks_for_the_suppression_list(desk: "Desk") -> None:
 
 def test_dialing_through_the_other_exchange_is_refused(desk: "Desk") -> None:
     """A task that strayed into the other side's queue goes back, uncharged."""
-    desk.started(1)
+    desk.started(1, exchange="sandbox")
     (claimed,) = desk.claim(exchange="sandbox")
     assert isinstance(desk.dial(claimed, exchange="connect"), NotNow)
     assert (desk.attempt(claimed).state, desk.states()) == ("returned", ["waiting"])
@@ -282,7 +284,7 @@ def test_a_late_no_leaves_a_newer_attempt_alone(desk: "Desk") -> None:
 
 def test_only_its_own_exchange_follows_a_call(desk: "Desk") -> None:
     """Connect knows nothing of the sandbox's calls, and would have to call them lost."""
-    desk.started(1)
+    desk.started(1, exchange="sandbox")
     (claimed,) = desk.claim(exchange="sandbox")
     desk.dial(claimed, exchange="sandbox")
     desk.placed(claimed)

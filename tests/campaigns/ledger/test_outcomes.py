@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
 
 from campaigns.attempt import AttemptState, Outcome
 from campaigns.ledger.claims import Claim
@@ -13,6 +14,8 @@ from campaigns.ledger.outcomes import (
     bring_follows_forward,
     calls_of,
     follow_later,
+    hold_undecided,
+    look_again,
     look_now,
     mark_ended,
     mark_goes_on,
@@ -20,7 +23,11 @@ from campaigns.ledger.outcomes import (
     not_looked_at,
     take_due_follows,
     take_in_between,
+    take_probe,
 )
+from campaigns.ledger.requeues import Asked, ask_for_another, look
+from campaigns.ledger.runs import finish
+from campaigns.ledger.tables import attempts
 from campaigns.redial import Ring
 
 if TYPE_CHECKING:
@@ -208,8 +215,6 @@ def test_late_word_brings_the_redial_of_its_own_rule(desk: "Desk", redial: bool)
 @pytest.mark.parametrize("over", ["finished", "cancelled"])
 def test_nobody_is_dialed_again_in_a_campaign_that_is_over(desk: "Desk", over: str) -> None:
     """Days later nobody is rung out of the blue; only the outcome is put right."""
-    from campaigns.ledger.runs import finish
-
     (claimed,) = placed(desk)
     wordless(desk, claimed)
     if over == "finished":
@@ -345,8 +350,6 @@ def test_a_late_word_puts_off_what_was_queued_for_want_of_one(desk: "Desk") -> N
 
 def test_a_call_that_goes_on_reopens_its_run(desk: "Desk") -> None:
     """Whose recipient was done, and whose run was finished, are so when the call is over."""
-    from campaigns.ledger.runs import finish
-
     (claimed,) = placed(desk)
     wordless(desk, claimed)
     assert finish(desk.ledger, desk.noon) == 1
@@ -425,3 +428,121 @@ def test_moves_leave_what_is_not_theirs(desk: "Desk") -> None:
     follow_later(desk.ledger, claimed.attempt_id, desk.noon)
     look_now(desk.ledger, [claimed.attempt_id], desk.noon)
     assert (desk.attempt(claimed).state, desk.attempt(claimed).follow_at) == ("unknown", None)
+
+
+# --- Connect refuses to tell ------------------------------------------------------------------------------
+
+
+def untold(desk: "Desk", claimed: Claim) -> None:
+    """Connect has refused to tell how the call ended, and the patience with that is over."""
+    assert mark_ended(
+        desk.ledger,
+        claimed.attempt_id,
+        Outcome.NO_OUTCOME,
+        ended_at=desk.noon,
+        redial=lambda _: None,
+        reason="Connect has refused to tell",
+        look_again_at=desk.noon + HOUR,
+        hold=True,
+    )
+
+
+def test_a_call_that_connect_refuses_to_tell_of_is_held(desk: "Desk") -> None:
+    """Its recipient waits for an operator's word, who can ask for another attempt."""
+    (claimed,) = placed(desk, redial=BUSY_AND_SILENT)
+    untold(desk, claimed)
+    assert (desk.attempt(claimed).outcome, desk.states()) == ("no_outcome", ["held"])
+    assert desk.claim(now=desk.noon + 100 * HOUR) == []
+    run = desk.run()
+    asked = Asked(frozenset({Outcome.NO_OUTCOME}))
+    ids = look(desk.ledger, run.id, asked, desk.noon).attempt_ids
+    assert ask_for_another(desk.ledger, run, asked, ids, desk.noon) == 1
+    assert desk.states() == ["waiting"]
+    # A look that is refused does not undo what the operator has asked for.
+    assert not hold_undecided(desk.ledger, claimed.attempt_id)
+    assert len(desk.claim()) == 1
+
+
+def test_in_a_cancelled_run_it_is_done(desk: "Desk") -> None:
+    """There is nothing for an operator to say any more."""
+    (claimed,) = placed(desk)
+    desk.cancel()
+    untold(desk, claimed)
+    assert desk.states() == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("run", "redial", "person", "after"),
+    [
+        ("running", True, "waiting", "running"),
+        ("running", False, "done", "running"),
+        ("finished", True, "waiting", "running"),
+        ("finished", False, "done", "finished"),
+        ("cancelled", True, "done", "cancelled"),
+    ],
+)
+def test_a_word_that_comes_late_frees_who_is_held(
+    desk: "Desk", run: str, redial: bool, person: str, after: str
+) -> None:
+    """By the outcome's own rule; a run that is over goes on for whoever is to be dialed in it."""
+    (claimed,) = placed(desk, redial=BUSY_AND_SILENT)
+    untold(desk, claimed)
+    if run == "finished":
+        assert finish(desk.ledger, desk.noon) == 1
+    if run == "cancelled":
+        desk.cancel()
+    assert told(desk, claimed, Outcome.BUSY, redial=redial)
+    assert (desk.states(), desk.run().state) == ([person], after)
+
+
+def test_a_call_that_goes_on_after_all_frees_who_is_held(desk: "Desk") -> None:
+    """It is in progress again."""
+    (claimed,) = placed(desk)
+    untold(desk, claimed)
+    assert mark_goes_on(desk.ledger, claimed.attempt_id, follow_at=desk.noon)
+    assert desk.states() == ["in_progress"]
+
+
+def test_a_redial_for_want_of_a_word_is_held_back(desk: "Desk") -> None:
+    """Before it is claimed; one that is on its way stays."""
+    first, second = placed(desk, 2, redial=BUSY_AND_SILENT)
+    for claimed in (first, second):
+        wordless(desk, claimed, redial=True)
+    (again,) = desk.claim(1, now=desk.noon + HOUR)
+    assert [hold_undecided(desk.ledger, claimed.attempt_id) for claimed in (first, second)] == [False, True]
+    assert desk.states() == ["in_progress", "held"]
+    assert isinstance(desk.dial(again, now=desk.noon + HOUR), Order)
+
+
+def probe(desk: "Desk", seconds: int, **more: Any) -> int | None:
+    """Which call a probe takes so many seconds after noon."""
+    usual: dict[str, Any] = {"exchange": "connect", "instance_id": HERE, "placed_after": None}
+    now = desk.noon + seconds * SECOND
+    taken = take_probe(desk.ledger, now=now, rest=SECOND, **{**usual, **more})
+    return taken.attempt_id if taken is not None else None
+
+
+def test_a_probe_takes_the_first_call_of_its_instance_and_is_no_look(desk: "Desk") -> None:
+    """A second after it was placed, and each of them by turns; of no other instance or exchange."""
+    first, second = placed(desk, 2)
+    before = desk.attempt(first)
+    assert probe(desk, 0) is None
+    assert probe(desk, 1, instance_id="another") is None
+    assert probe(desk, 1, exchange="sandbox") is None
+    assert [probe(desk, 1), probe(desk, 1), probe(desk, 1)] == [first.attempt_id, second.attempt_id, None]
+    assert (desk.attempt(first).follow_at, desk.attempt(first).follows) == (before.follow_at, 0)
+    assert probe(desk, 5, placed_after=desk.noon) is None
+    assert probe(desk, 5, placed_after=desk.noon - SECOND) == first.attempt_id
+
+
+def test_what_was_asked_for_in_vain_is_asked_for_at_once(desk: "Desk") -> None:
+    """Calls that were not looked at yet wait for their time."""
+    looked_at, fresh = placed(desk, 2)
+    later = desk.noon + HOUR
+    with desk.ledger.write() as db:
+        mine = attempts.c.id == looked_at.attempt_id
+        db.execute(update(attempts).where(mine).values(follows=2, follow_at=later))
+    this = {"exchange": "connect", "now": desk.noon}
+    assert look_again(desk.ledger, instance_id="another", **this) == 0
+    assert look_again(desk.ledger, instance_id=HERE, **this) == 1
+    assert [desk.attempt(each).follow_at for each in (looked_at, fresh)] == [desk.noon, later]

@@ -57,7 +57,7 @@ def begin(
 @pytest.fixture
 def daily(desk: "Desk") -> Scheduled:
     """A schedule, entered at noon."""
-    put_schedule(desk.ledger, of(desk), FOLDER, desk.noon)
+    put_schedule(desk.ledger, of(desk), FOLDER, desk.noon, exchange="connect")
     return the_one(desk.ledger)
 
 
@@ -72,10 +72,12 @@ def test_entered_schedule_fires_from_then_on(desk: "Desk", daily: Scheduled) -> 
 
 def test_entering_it_again_changes_nothing_but_what_has_changed(desk: "Desk", daily: Scheduled) -> None:
     """The same file is no news; another grace holds, and takes nothing back that is to fire."""
-    again = put_schedule(desk.ledger, of(desk), FOLDER, ONE + DAY)
+    again = put_schedule(desk.ledger, of(desk), FOLDER, ONE + DAY, exchange="connect")
     assert (again.new, again.changes) == (False, ())
     assert the_one(desk.ledger).since == desk.noon
-    other = put_schedule(desk.ledger, of(desk, schedule=DAILY | {"grace": "2h"}), Path("/other"), ONE + DAY)
+    other = put_schedule(
+        desk.ledger, of(desk, schedule=DAILY | {"grace": "2h"}), Path("/other"), ONE + DAY, exchange="connect"
+    )
     assert [change.key for change in other.changes] == ["schedule.grace"]
     each = the_one(desk.ledger)
     assert (each.since, each.folder, each.options.grace) == (desk.noon, "/other", timedelta(hours=2))
@@ -88,7 +90,7 @@ def test_other_times_hold_from_now_on(desk: "Desk", daily: Scheduled, how: str) 
     later = ONE + timedelta(minutes=10)
     other = of(desk, schedule=DAILY | {"cron": "30 12 * * *"})
     if how == "add":
-        put_schedule(desk.ledger, other, FOLDER, later)
+        put_schedule(desk.ledger, other, FOLDER, later, exchange="connect")
     else:
         desk.load(other, desk.people(1), now=later)
     each = the_one(desk.ledger)
@@ -121,7 +123,7 @@ def test_clock_that_is_behind_repeats_no_fire(desk: "Desk", daily: Scheduled, ho
         with desk.ledger.write() as db:
             schedules.end(db, daily.campaign_id)
     other = of(desk, schedule=DAILY | {"cron": "0 13,14 * * *"})
-    put_schedule(desk.ledger, other, FOLDER, ONE - timedelta(seconds=10))
+    put_schedule(desk.ledger, other, FOLDER, ONE - timedelta(seconds=10), exchange="connect")
     assert the_one(desk.ledger).since == ONE
 
 
@@ -132,7 +134,7 @@ def test_ended_schedule_is_told_nothing_of_when_it_comes_again(desk: "Desk", dai
         assert schedules.end(db, daily.campaign_id)
         assert not schedules.end(db, daily.campaign_id)
     assert scheduled(desk.ledger) == []
-    assert put_schedule(desk.ledger, of(desk), FOLDER, ONE + DAY).new
+    assert put_schedule(desk.ledger, of(desk), FOLDER, ONE + DAY, exchange="connect").new
     each = the_one(desk.ledger)
     assert (each.since, each.trouble) == (ONE + DAY, None)
 
@@ -210,11 +212,13 @@ def test_two_schedulers_make_one_run(desk: "Desk", second_ledger: Ledger, daily:
 @pytest.mark.parametrize("what", ["other choices", "paused", "its run paused", "ended", "skipped"])
 def test_fire_is_gone_when_anything_has_changed_meanwhile(desk: "Desk", what: str) -> None:
     """While a long list is read, an operator decides otherwise: nobody on it is called."""
-    put_schedule(desk.ledger, of(desk), FOLDER, desk.noon)
+    put_schedule(desk.ledger, of(desk), FOLDER, desk.noon, exchange="connect")
     begin(desk, the_one(desk.ledger), ONE)
     each = the_one(desk.ledger)
     changes: dict[str, Callable[[], Any]] = {
-        "other choices": lambda: put_schedule(desk.ledger, of(desk, pacing={"weight": 2}), FOLDER, desk.noon),
+        "other choices": lambda: put_schedule(
+            desk.ledger, of(desk, pacing={"weight": 2}), FOLDER, desk.noon, exchange="connect"
+        ),
         "paused": lambda: _with(desk, lambda db: schedules.pause(db, each.campaign_id, "by an operator")),
         "its run paused": desk.pause,
         "ended": lambda: _with(desk, lambda db: schedules.end(db, each.campaign_id)),
@@ -238,7 +242,7 @@ def test_campaign_is_not_put_back_to_what_the_fire_has_read(
 
     def batches() -> Iterator[Batch]:
         yield from laid_out(desk.people(2))
-        put_schedule(second_ledger, of(desk, pacing={"weight": 5}), FOLDER, desk.noon)
+        put_schedule(second_ledger, of(desk, pacing={"weight": 5}), FOLDER, desk.noon, exchange="connect")
 
     with pytest.raises(FireGone):
         put_list(
@@ -353,7 +357,7 @@ def test_operator_while_a_fire_is_committed(
 ) -> None:
     """The run that has just begun is one of the campaign's: cancelled or paused, nobody in it is dialed."""
     desk = desk_of(postgres_ledger)
-    put_schedule(postgres_ledger, of(desk), FOLDER, desk.noon)
+    put_schedule(postgres_ledger, of(desk), FOLDER, desk.noon, exchange="connect")
     begin(desk, the_one(postgres_ledger), ONE)
     if what == "start":
         # What the operator sees first cannot be started any more.
@@ -379,7 +383,7 @@ def test_fire_while_an_operator_decides(
 ) -> None:
     """It waits for what is decided, and then begins no run."""
     desk = desk_of(postgres_ledger)
-    put_schedule(postgres_ledger, of(desk), FOLDER, desk.noon)
+    put_schedule(postgres_ledger, of(desk), FOLDER, desk.noon, exchange="connect")
     begin(desk, the_one(postgres_ledger), ONE)
     each = the_one(postgres_ledger)
 
@@ -433,14 +437,16 @@ def test_runs_that_are_not_over_are_told(desk: "Desk", two_runs: Scheduled) -> N
 def test_new_redial_rules_hold_for_every_run(desk: "Desk", daily: Scheduled) -> None:
     """Whoever waits for a redial in an earlier run is judged by them as well."""
     redial = {"max_attempts": 3, "busy": "1h"}
-    put_schedule(desk.ledger, of(desk, redial=redial), FOLDER, desk.noon)
+    put_schedule(desk.ledger, of(desk, redial=redial), FOLDER, desk.noon, exchange="connect")
     begin(desk, the_one(desk.ledger), ONE, 1)
     (claimed,) = desk.claim(now=ONE)
     desk.dial(claimed)
     desk.placed(claimed)
     desk.ended(claimed, Outcome.BUSY, redial_at=desk.noon + timedelta(hours=1))
     begin(desk, the_one(desk.ledger), ONE + DAY)
-    entered = put_schedule(desk.ledger, of(desk, redial=redial | {"busy": "4h"}), FOLDER, ONE + DAY)
+    entered = put_schedule(
+        desk.ledger, of(desk, redial=redial | {"busy": "4h"}), FOLDER, ONE + DAY, exchange="connect"
+    )
     assert (entered.new, entered.judged.moved) == (False, 1)
     assert desk.person(claimed).due_at == desk.noon + timedelta(hours=4)
 

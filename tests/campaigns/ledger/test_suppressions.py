@@ -22,6 +22,7 @@ from campaigns.ledger.runs import finish
 from campaigns.ledger.suppression_book import Entry, entries, history, story_of
 from campaigns.ledger.suppressions import Number, Put, put_numbers
 from campaigns.ledger.tables import EVERY_CAMPAIGN
+from campaigns.side import Exchange
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -90,10 +91,12 @@ def done(found: Iterable[Entry]) -> list[tuple[str, str, str]]:
     return [(entry.phone, entry.what, entry.reason) for entry in found]
 
 
-def running(desk: "Desk", count: int = 1, name: str = "reminders", **tables: Any) -> None:
+def running(
+    desk: "Desk", count: int = 1, name: str = "reminders", exchange: Exchange = "connect", **tables: Any
+) -> None:
     """A running campaign of people with the numbers ONE, TWO …."""
     desk.load(desk.campaign(name, **tables), desk.people(count))
-    desk.start(name)
+    desk.start(name, exchange=exchange)
 
 
 def test_whoever_waits_with_the_number_is_suppressed_at_once(desk: "Desk") -> None:
@@ -403,7 +406,7 @@ def test_only_the_outcomes_that_are_named_count(desk: "Desk", outcome: Outcome) 
 
 def test_what_the_sandbox_makes_up_bars_no_real_call(desk: "Desk") -> None:
     """In a trial the number is suppressed for that campaign alone."""
-    running(desk, **BARRING)
+    running(desk, exchange="sandbox", **BARRING)
     (claimed,) = desk.claim(exchange="sandbox")
     running(desk, name="second")
     assert isinstance(desk.dial(claimed, exchange="sandbox"), Order)

@@ -243,6 +243,31 @@ def test_search_filters(sandbox: Any) -> None:
     ) == (1, 2, 1)
 
 
+def test_search_by_name(sandbox: Any) -> None:
+    """The exact name, one of several; rows carry it. Texts that Connect does not take are refused."""
+    now = sandbox.clock.now
+    sandbox.start("+14155550100", "a", Name="reminder a")
+    sandbox.start("+14155550101", "b", Name="reminder b")
+    sandbox.start("+14155550102", "c")
+    window = {"Type": "INITIATION_TIMESTAMP", "StartTime": now, "EndTime": now}
+
+    def named(match: str, *texts: str) -> list[str | None]:
+        criteria = {"Name": {"SearchText": texts, "MatchType": match}}
+        asked = {"InstanceId": INSTANCE, "TimeRange": window, "SearchCriteria": criteria}
+        found = sandbox.client.search_contacts(
+            **asked, Sort={"FieldName": "INITIATION_TIMESTAMP", "Order": "ASCENDING"}
+        )
+        return [row.get("Name") for row in found["Contacts"]]
+
+    assert named("MATCH_EXACT", "reminder b", "reminder") == ["reminder b"]
+    assert named("MATCH_ANY", "reminder") == ["reminder a", "reminder b"]
+    assert named("MATCH_ALL", "reminder", "a") == ["reminder a"]
+    assert named("MATCH_NONE", "reminder") == [None]
+    for texts in (["x" * 129], ["x"] * 101):
+        with pytest.raises(ClientError, match="InvalidParameterException"):
+            named("MATCH_EXACT", *texts)
+
+
 def test_search_in_pages(sandbox: Any) -> None:
     """Pages hold every match once, newest first, also when calls are placed between them."""
     ids = [sandbox.start("+14155550100", f"t{n}") for n in range(5)]

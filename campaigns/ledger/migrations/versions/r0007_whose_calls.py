@@ -35,7 +35,7 @@ def upgrade() -> None:
         "identity",
         sa.Column("id", sa.Integer, nullable=False),
         sa.Column("ledger_id", sa.String(32), nullable=False),
-        sa.Column("epoch", sa.Integer, nullable=False),
+        sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("stopped_at", sa.BigInteger),
         sa.Column("stopped_code", sa.String(40)),
         sa.Column("stopped_reason", sa.Text),

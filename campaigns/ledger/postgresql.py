@@ -1,0 +1,93 @@
+"""PostgreSQL: a ledger that several machines share, directly or through a connection pooler.
+
+A pooler in transaction mode gives each transaction another session, and other programs' sessions to us. So
+nothing is set on a session: every transaction says at its beginning what it depends on.
+"""
+
+import logging
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import NoSuchModuleError
+
+from campaigns.mistake import Mistake
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 15
+"""How long a transaction may wait for us. A process that is stopped in the middle of one, or whose machine is
+gone, would keep its rows locked, and with them the feed of all processes."""
+
+POOLER = "pooler"
+"""In the `info` of a connection: whether its server session may be another one in the next transaction."""
+
+# One message, so that it takes no longer than a plain BEGIN.
+#
+# The default isolation of a server or a role may be stricter; then a statement that has waited for a lock
+# would fail instead of seeing what was committed meanwhile.
+#
+# A server or a role may also be set up to answer before a commit is safe. Then a crash would take `dialing`
+# back, and the call be placed twice. Stricter settings than `on` stay as they are.
+_BEGIN = """
+    BEGIN ISOLATION LEVEL READ COMMITTED {access};
+    SET LOCAL idle_in_transaction_session_timeout TO '{idle}s';
+    SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'
+"""
+
+_WHO_ANSWERS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
+
+
+def postgresql_engine(url: URL, *, read_only: bool = False) -> Engine:
+    """Connections to PostgreSQL, each of whose transactions begins as this program needs it.
+
+    Raises Mistake where the driver is missing; connecting raises Mistake for a database not in UTF-8.
+    """
+    try:
+        engine = create_engine(
+            url,
+            hide_parameters=True,
+            pool_pre_ping=True,  # a restarted server costs a reconnect, not a failed transaction
+            pool_size=20,
+            connect_args={
+                # The driver would send a BEGIN of its own; ours follows below.
+                "autocommit": True,
+                # A startup parameter that poolers keep track of, unlike `options`.
+                "client_encoding": "UTF8",
+                "connect_timeout": 5,
+                "application_name": "dialer",
+                "keepalives_idle": 30,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+            },
+        )
+    except (NoSuchModuleError, ModuleNotFoundError):
+        raise Mistake('PostgreSQL needs its driver: pip install "connect-batch-dialer[postgres]"') from None
+    # Not READ WRITE else: on a standby that would be another error than the writing itself.
+    begin = _BEGIN.format(access="READ ONLY" if read_only else "", idle=IDLE_SECONDS)
+    told = False
+
+    @event.listens_for(engine, "connect")
+    def _look(dbapi: Any, record: Any) -> None:
+        nonlocal told
+        pid, encoding = dbapi.execute(_WHO_ANSWERS, prepare=False).fetchone()
+        if encoding != "UTF8":
+            raise Mistake(
+                f"DIALER_DATABASE_URL: the database's encoding is {encoding}, and the ledger needs UTF8: "
+                "createdb --template=template0 --encoding=UTF8 NAME"
+            )
+        # A pooler answers with a process id of its own making when it is connected to.
+        if pid != dbapi.info.backend_pid:
+            record.info[POOLER] = True
+            # A statement that was prepared in one session is missing in the next, or is another one there.
+            dbapi.prepare_threshold = None
+            if not told:
+                told = True
+                log.info("the ledger is reached through a connection pooler: no statement is prepared")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # Several statements in one are never prepared by the driver.
+        connection.exec_driver_sql(begin)
+
+    return engine

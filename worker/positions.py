@@ -1,0 +1,70 @@
+"""How far the ledger has come, noted in Redis before each request leaves.
+
+campaigns/ledger/positions.py says what that is for.
+"""
+
+from pathlib import Path
+
+from redis import Redis, RedisError
+
+from campaigns.ledger.reached import Memory, Position, Reached
+
+_SCRIPT = Path(__file__).with_name("positions.lua").read_text(encoding="utf-8")
+_EPOCH = b"epoch"
+
+
+class PositionNotNoted(Exception):
+    """How far the ledger has come cannot be noted outside of it, so the request does not leave."""
+
+
+class Positions:
+    """What Redis knows of one ledger. Threads may share it.
+
+    redis: a client whose answers are bytes.
+    prefix: of all keys of this ledger, with its colon.
+    memory: what this process remembers of the same ledger; it learns what Redis answers.
+    """
+
+    def __init__(self, redis: Redis, prefix: str, memory: Memory) -> None:
+        self._redis = redis
+        self._script = redis.register_script(_SCRIPT)
+        self._key = f"{prefix}positions"
+        self._memory = memory
+
+    def note(self, position: Position) -> None:
+        """Note what one move to `dialing` has counted, now that it is committed. Raises PositionNotNoted."""
+        highest = self._run(Reached(position.epoch, {position.slot: position.n}))
+        if highest < 0:
+            raise PositionNotNoted("a newer epoch of this ledger is known")
+        # What others have noted in this slot, the next move of this thread must exceed as well.
+        self._memory.note(Position(position.epoch, position.slot, highest))
+
+    def noted(self) -> Reached:
+        """All that was noted. Raises PositionNotNoted if Redis does not answer."""
+        try:
+            found = self._redis.hgetall(self._key)
+        except RedisError as error:
+            raise _away(error) from error
+        slots = {int(slot): int(n) for slot, n in found.items() if slot != _EPOCH}
+        return Reached(int(found.get(_EPOCH, 0)), slots)
+
+    def fill(self, noted: Reached) -> None:
+        """Note what this process remembers where Redis, of which `noted` was read, has forgotten it.
+
+        Raises PositionNotNoted.
+        """
+        known = self._memory.reached()
+        forgotten = any(n and slot not in noted.slots for slot, n in known.slots.items())
+        if known.slots and (known.epoch > noted.epoch or (known.epoch == noted.epoch and forgotten)):
+            self._run(known)
+
+    def _run(self, reached: Reached) -> int:
+        pairs = [each for pair in reached.slots.items() for each in pair]
+        try:
+            return int(self._script(keys=[self._key], args=[reached.epoch, *pairs]))
+        except RedisError as error:
+            raise _away(error) from error
+
+
+def _away(error: RedisError) -> PositionNotNoted:
+    return PositionNotNoted(f"Redis does not answer ({type(error).__name__})")
