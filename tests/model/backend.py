@@ -154,6 +154,7 @@ class Backend:
             answering_machine_status=None,
             phone=ring.phone if ring.tells_phone else None,
             attributes=ring.attributes,
+            name=ring.name,
         )
 
     def search(
@@ -164,6 +165,7 @@ class Backend:
         until: datetime,
         next_token: str | None,
         attribute: tuple[str, Sequence[str]] | None,
+        names: Sequence[str] | None,
     ) -> SearchPage:
         """SearchContacts, over the time of initiation."""
         self._answer_or_fail(process, "search")
@@ -176,6 +178,7 @@ class Backend:
             and first <= self._instant(ring.starts) <= last
             and self.lists(ring)
             and (attribute is None or ring.attributes.get(attribute[0]) in attribute[1])
+            and (names is None or ring.name in names)
         )
         begin = int(next_token or 0)
         page = [self._listed(ring) for _, _, ring in found[begin : begin + PAGE]]
@@ -246,7 +249,7 @@ class Backend:
             tells_phone=chance.random() >= manners.hides_phone,
             sent_at=sent_at,
             attributes=attributes,
-            name=options.name,
+            name=options.name_of(order.client_token),
         )
         self.on_ring(ring)
         self.rings.append(ring)
@@ -272,7 +275,7 @@ class Backend:
         )
 
     def _listed(self, ring: Ring) -> Listed:
-        return Listed(ring.contact_id, self._instant(ring.starts))
+        return Listed(ring.contact_id, self._instant(ring.starts), ring.name)
 
     def _instant(self, seconds: float) -> datetime:
         """A true time as the backend's clock shows it."""
@@ -336,9 +339,10 @@ class Client:
         next_token: str | None = None,
         *,
         attribute: tuple[str, Sequence[str]] | None = None,
+        names: Sequence[str] | None = None,
     ) -> SearchPage:
         """As `Connect.search`."""
-        return self.backend.search(self.process, instance_id, since, until, next_token, attribute)
+        return self.backend.search(self.process, instance_id, since, until, next_token, attribute, names)
 
     def stop(self, instance_id: str, contact_id: str) -> bool:
         """As `Connect.stop`."""

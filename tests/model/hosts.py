@@ -26,12 +26,14 @@ from campaigns.ledger.clock import DatabaseClock
 from campaigns.ledger.expiry import expire
 from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.lists import put_list
+from campaigns.ledger.reached import Position, Reached, further
 from campaigns.ledger.tables import EVERY_CAMPAIGN, metadata
 from campaigns.ledger.tallies import fold
 from campaigns.recipient import Recipient
 from tests.batches import laid_out
 from tests.model.backend import Backend, Client
 from tests.model.world import Crash, World
+from worker.answers import Answers
 from worker.dial import Dialer, Timing
 from worker.event_queue import Message
 from worker.events import Hearing
@@ -39,6 +41,7 @@ from worker.feed import QueueUnavailable, feed
 from worker.follow import Following
 from worker.hang_up import HangingUp
 from worker.pacer import PacerUnavailable, Slot
+from worker.positions import PositionNotNoted
 from worker.rescue import rescue
 from worker.settle import FIRST_SEARCH, Settling
 
@@ -48,7 +51,6 @@ SEND_WITHIN_SECONDS = 15.0
 PATIENCE = timedelta(seconds=300)
 FIRST_LOOK = timedelta(seconds=65)
 CALLS_PER_SECOND = 2.0
-BIND = True
 
 
 @dataclass
@@ -207,6 +209,39 @@ class Queue:
 
 
 @dataclass
+class Noted:
+    """What Redis knows of how far the ledger has come, in the place of `worker.positions.Positions`."""
+
+    process: "Process"
+
+    def note(self, position: Position) -> None:
+        """As `Positions.note`."""
+        house = self.process.house
+        self._reach()
+        if house.noted.epoch > position.epoch:
+            raise PositionNotNoted("a newer epoch of this ledger is known")
+        house.noted = further(house.noted, Reached(position.epoch, {position.slot: position.n}))
+        highest = house.noted.slots[position.slot]
+        self.process.ledger.reached.note(Position(position.epoch, position.slot, highest))
+
+    def noted(self) -> Reached:
+        """As `Positions.noted`."""
+        self._reach()
+        return self.process.house.noted
+
+    def fill(self, noted: Reached) -> None:
+        """As `Positions.fill`."""
+        self._reach()
+        self.process.house.noted = further(self.process.house.noted, self.process.ledger.reached.reached())
+
+    def _reach(self) -> None:
+        house = self.process.house
+        house.world.point(self.process)
+        if house.happens(house.perils.pacer_away):
+            raise PositionNotNoted("Redis does not answer")
+
+
+@dataclass
 class Mail:
     """SQS with one side's contact events, as one process reads it."""
 
@@ -264,6 +299,7 @@ class Process:
             monotonic=house.world.seconds,
             sleep=lambda seconds: house.world.sleep(self, seconds),
             stopping=lambda: False,
+            note_position=Noted(self).note,
         )
         self.following = Following(
             ledger=self.ledger,
@@ -273,6 +309,7 @@ class Process:
             first=FIRST_LOOK,
             limit=house.limit,
             clock=self.ledger.now,
+            answers=Answers(),
         )
         self.settling = Settling(
             ledger=self.ledger,
@@ -306,6 +343,7 @@ class Process:
 
     def feed(self) -> None:
         """Top up the queue."""
+        positions: Any = Noted(self)
         feed(
             self.ledger,
             self._send,
@@ -315,6 +353,7 @@ class Process:
             lease=LEASE,
             limit=self.house.limit,
             clock=self.ledger.now,
+            positions=positions,
         )
 
     def tidy(self) -> None:
@@ -372,12 +411,8 @@ class Process:
     def start(self, name: str, side: str) -> None:
         """`dialer start`, for real or as a trial: which of the two is said by the command."""
         with self.ledger.write() as db:
-            runs.start_all(db, runs.find(db, name), self.ledger.now())
-            if BIND:
-                db.exec_driver_sql(
-                    f"UPDATE runs SET exchange = '{side}' WHERE exchange IS NULL AND campaign_id ="
-                    f" (SELECT id FROM campaigns WHERE name = '{name}')"
-                )
+            exchange: Any = side
+            runs.start_all(db, runs.find(db, name), self.ledger.now(), exchange=exchange)
 
     def pause(self, name: str) -> None:
         """`dialer pause`."""
@@ -433,6 +468,8 @@ class House:
         self.after_commit = after_commit
         self.clocks_off = [0.0] * hosts
         self.queues = {side: Queue() for side in backends}
+        self.noted = Reached()
+        """What Redis knows of how far the ledger has come."""
         self.committer: Process | None = None
         self.crashes = 0
         desk.committing = self._before_commit

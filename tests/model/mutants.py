@@ -16,15 +16,21 @@ import campaigns.ledger.limits as limits
 import campaigns.ledger.moves as moves
 import campaigns.ledger.outcomes as outcomes
 import campaigns.ledger.runs as runs
+import campaigns.ledger.sendings as sendings
 import campaigns.ledger.standing as standing
 import campaigns.ledger.suppressions as suppressions
 import campaigns.ledger.unknowns as unknowns
+import campaigns.stranger as stranger
+import worker.answers as answers
 import worker.dial as dial
 import worker.follow as follow
 import worker.placing as placing
 import worker.settle as settle
 from campaigns.attempt import AttemptState, RecipientState
-from tests.model.steps import Choices
+from tests.model.hosts import Desk
+from tests.model.journal import Journal
+from tests.model.steps import Choices, Episode
+from tests.model.world import Violation
 from worker.connect_errors import Ambiguous, NeverSent
 
 Changes = Callable[[], Any]
@@ -99,6 +105,30 @@ def with_shared_numbers(choices: Choices) -> None:
     """Answers get lost, and recipients share two numbers."""
     with_lost_answers(choices)
     choices.same_numbers, choices.numbers = True, 2
+
+
+def with_one_number(choices: Choices) -> None:
+    """Answers get lost, requests are sent again, calls are short, and all have one of two numbers."""
+    with_shared_numbers(choices)
+    choices.replay_window_seconds = 5.0
+    for each in choices.manners.values():
+        each.shortest_call, each.longest_call, each.longest_flight = 0.2, 3.0, 0.1
+
+
+def with_skew(choices: Choices) -> None:
+    """Answers get lost, and the clocks of AWS and of the ledger differ."""
+    with_lost_answers(choices)
+    for each in choices.manners.values():
+        each.clock_off = 100.0
+
+
+def with_outages(choices: Choices) -> None:
+    """Connect does not tell how calls end, for a long time."""
+    choices.hours = choices.limits = False
+    choices.outages, choices.operators = True, 0.03
+    for each in choices.manners.values():
+        each.lost_answer = each.lost_request = 0.0
+        each.answered, each.event_sent = 0.9, 0.0
 
 
 def with_crashes(choices: Choices) -> None:
@@ -434,13 +464,58 @@ def no_room_asked_for() -> Iterator[None]:
 
 @mutant("a call found among Connect's is given to one attempt only", focus=with_shared_numbers)
 def contact_of_another() -> Iterator[None]:
-    with patch.object(unknowns, "_belongs_to_another", lambda *_: False):
+    with patch.object(unknowns, "_has_an_attempt", lambda *_: False):
         yield
 
 
-@mutant("nothing is decided while another attempt to the number is being dialed", focus=with_shared_numbers)
+def _only(these: Callable[[Any], bool]) -> Any:
+    """Attempts that are not like this are left out where a call's attempt is looked for."""
+    original = sendings.sendings
+
+    def fewer(*this: Any, **more: Any) -> Any:
+        return [each for each in original(*this, **more) if these(each)]
+
+    both = ExitStack()
+    both.enter_context(patch.object(settle, "sendings", fewer))
+    both.enter_context(patch.object(unknowns, "sendings", fewer))
+    return both
+
+
+@mutant("a call that can be of an attempt that is being dialed decides nothing", focus=with_shared_numbers)
 def none_is_dialed() -> Iterator[None]:
-    with patch.object(unknowns, "_being_dialed", lambda *_: False):
+    with _only(lambda each: each.state != AttemptState.DIALING):
+        yield
+
+
+@mutant(
+    "a call that can be of a second one of a token that was sent again decides nothing", focus=with_one_number
+)
+def none_is_sent_again() -> Iterator[None]:
+    with _only(lambda each: each.state not in (AttemptState.PLACED, AttemptState.ENDED)):
+        yield
+
+
+@mutant("a call that fits two attempts decides nothing", focus=with_shared_numbers)
+def nearest_is_taken() -> Iterator[None]:
+    original = stranger.candidates
+
+    def nearest(call: Any, these: Any) -> Any:
+        found = original(call, these)
+        return sorted(found, key=lambda each: (stranger.distance(call, each), each.attempt_id))[:1]
+
+    with patch.object(settle, "candidates", nearest), patch.object(unknowns, "candidates", nearest):
+        yield
+
+
+@mutant("the clocks of AWS and of the ledger may differ by five minutes", focus=with_skew)
+def one_clock_with_aws() -> Iterator[None]:
+    with patch.object(stranger, "CLOCK_SKEW", timedelta(seconds=5)):
+        yield
+
+
+@mutant("what is settled is not put under search again", focus=with_lost_answers)
+def searched_again() -> Iterator[None]:
+    with patch.object(unknowns, "_still_taken", lambda *_: True):
         yield
 
 
@@ -490,6 +565,17 @@ def not_left_in_peace() -> Iterator[None]:
 # --- outcomes, suppression, counts ------------------------------------------------------------------------
 
 
+@mutant("where Connect refuses to tell, no recipient is dialed again", focus=with_outages)
+def refusal_is_silence() -> Iterator[None]:
+    def not_told(self: Any, call: Any, error: Any, due: bool) -> bool:
+        return due and bool(self._wait_until_known(call))
+
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(follow.Following, "_not_told", not_told))
+        stack.enter_context(patch.object(answers.Answers, "told_lately", lambda *_: True))
+        yield
+
+
 @mutant("the outcome is what Connect says")
 def everything_is_busy() -> Iterator[None]:
     from campaigns.attempt import Outcome
@@ -529,7 +615,10 @@ def a_count_is_missed() -> Iterator[None]:
 
 
 def _own_clocks(choices: Choices) -> None:
-    choices.perils.own_clocks = True
+    with_lost_answers(choices)
+    choices.hosts, choices.perils.own_clocks = 3, True
+    for each in choices.manners.values():
+        each.shortest_call, each.longest_call, each.clock_off = 100.0, 200.0, 0.0
 
 
 @contextmanager
@@ -538,3 +627,24 @@ def _nothing_changed() -> Iterator[None]:
 
 
 MUTANTS.append(Mutant("own_clocks", "all hosts go by one clock", _nothing_changed, _own_clocks))
+
+
+def sees(mutant: Mutant, desk: Desk, journal: Journal, seed: str, steps: int) -> str | None:
+    """What is seen of a mutant in one episode, and of the program itself is not; None if nothing is."""
+    with mutant.changes():
+        seen = _seen(Episode(seed, desk, journal, mutant.choices), steps)
+    if seen is None:
+        return None
+    # The clocks are a mutation of the choices themselves.
+    choices = None if mutant.choices is _own_clocks else mutant.choices
+    return seen if _seen(Episode(seed, desk, journal, choices), steps) is None else None
+
+
+def _seen(episode: Episode, steps: int) -> str | None:
+    try:
+        episode.run(steps)
+    except Violation as violation:
+        return str(violation)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None

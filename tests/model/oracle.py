@@ -274,6 +274,8 @@ class Oracle:
         self._everybody_is_somewhere()
         self._every_ring_is_known()
         self._tallies_are_counts()
+        if self.journal.query("SELECT 1 FROM identity WHERE stopped_at IS NOT NULL"):
+            self._broken("the ledger is stopped, and has lost nothing")
 
     def _everybody_is_somewhere(self) -> None:
         rows = self.journal.query(

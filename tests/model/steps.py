@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from campaigns.attempt import Outcome
 from campaigns.campaign import Campaign
 from campaigns.ledger import LedgerUnavailable
+from campaigns.ledger.reached import Reached
 from campaigns.ledger.requeues import Asked
 from campaigns.mistake import Mistake
 from campaigns.recipient import Recipient
@@ -372,6 +373,7 @@ class Episode:
             case "flush":
                 queue = house.queues[chance.choice(SIDES)]
                 queue.waiting = []
+                house.noted = Reached()
             case "clock":
                 house.clocks_off[chance.randrange(self.choices.hosts)] = chance.choice((0.0, 120.0, -200.0))
             case "stop":
@@ -436,6 +438,12 @@ class Episode:
         self.spawn(process, kind, unless_mistaken)
 
     def _start(self, name: str) -> None:
+        """Start a campaign, and now and then by a command of the other side, which must not do it."""
+        decided = "SELECT 1 FROM campaigns WHERE name = ? AND exchange IS NOT NULL"
+        if self.chance.random() < 0.1 and self.oracle.journal.query(decided, name):
+            other = SIDES[self.sides[name] == SIDES[0]]
+            self._operator("start", lambda process: process.start(name, other))
+            return
         self.oracle.started.add(name)
         self._operator("start", lambda process: process.start(name, self.sides[name]))
 
@@ -517,6 +525,8 @@ class Episode:
             file["pacing"] = {"calls_per_second": chance.choice((0.1, 1.0))}
         if name.endswith("0") and hash_of(self.seed) % 5 == 0:
             file["connect"]["search_attribute"] = "DialerToken"
+        if name.endswith("1") and hash_of(self.seed) % 4 == 0:
+            file["connect"]["name"] = "call {client_token}"
         return file
 
     # --- the rest ---------------------------------------------------------------------------------------
