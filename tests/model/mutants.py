@@ -72,7 +72,9 @@ def mutant(
 
 def with_hours(choices: Choices) -> None:
     """All campaigns may have calling hours."""
-    choices.hours, choices.limits = True, False
+    choices.hours, choices.limits, choices.suspends = True, False, 0.5
+    for each in choices.manners.values():
+        each.never_sent = 0.3
 
 
 def with_limits(choices: Choices) -> None:
@@ -216,10 +218,8 @@ def dialing_not_committed() -> Iterator[None]:
             except RolledBack:
                 return found[0]
 
-        stand_in = SimpleNamespace(
-            make=make, is_sqlite=ledger.is_sqlite, campaigns=ledger.campaigns, write=ledger.write
-        )
-        order = original(stand_in, attempt_id, fence, **more)  # type: ignore[arg-type]
+        stand_in: Any = _Row(ledger, make=make)
+        order = original(stand_in, attempt_id, fence, **more)
         owed[attempt_id] = lambda: original(ledger, attempt_id, fence, **more)
         return order
 
@@ -324,10 +324,7 @@ class _Anything:
         return False
 
 
-@mutant(
-    "the feed claims only the runs of its side",
-    why_not_found="the move to `dialing` asks as well, and the attempt is returned",
-)
+@mutant("the feed claims only the runs of its side")
 def no_side_at_feeding() -> Iterator[None]:
     from sqlalchemy import true
 

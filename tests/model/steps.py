@@ -270,7 +270,7 @@ class Episode:
         else:
             self.spawn(process, kind, getattr(process, kind))
 
-    def _useful(self, side: str) -> list[str]:
+    def _useful(self, side: str, *, thorough: bool = False) -> list[str]:
         """The kinds of work that may find something to do; now and then all of them."""
         if self.chance.random() < 0.03:
             return list(CONTROL)
@@ -279,7 +279,7 @@ class Episode:
         feed, tidy, follow, settle, hang_up, under_way = row
         kinds = []
         # With as many calls under way as there may be, it seldom finds room.
-        if feed and (under_way < self.choices.most_calls or self.chance.random() < 0.2):
+        if feed and (under_way < self.choices.most_calls or thorough or self.chance.random() < 0.2):
             kinds += ["feed"]
         if tidy:
             kinds += ["tidy"]
@@ -323,8 +323,10 @@ class Episode:
         waking = [task.ready_at for task in world.tasks if task.ready_at > world.now]
         busy = any(queue.waiting for queue in self.house.queues.values())
         dice = chance.random()
-        if self.choices.hours and chance.random() < 0.15:
-            until = self._next_edge() + chance.choice((-20.0, -3.0, -1.0, -0.2, 0.0, 0.5))
+        edge = self._next_edge() if self.choices.hours else None
+        if edge is not None and chance.random() < (0.4 if edge < world.now + 30.0 else 0.1):
+            # Slowly towards the end of the hours, and then over it.
+            until = edge + chance.choice((-20.0, -5.0, -1.0, -0.2, 0.0, 0.5))
         elif waking and chance.random() < 0.8:
             # A process that sleeps wakes up about when it wanted to, as a rule.
             until = min(waking) + chance.choice((0.0, 0.0, 0.3, 2.0))
@@ -342,17 +344,22 @@ class Episode:
             until = world.now + chance.uniform(400.0, 8000.0)
         world.advance(until)
 
-    def _next_edge(self) -> float:
-        """When the next one of the windows opens or closes, somewhere."""
+    def _next_edge(self) -> float | None:
+        """When the next window of any campaign opens or closes; None where none has any."""
         now = self.world.utc()
         edges = []
-        for zone in ZONES:
-            local = now.astimezone(ZoneInfo(zone))
-            for text in (part for window in WINDOWS for part in window.split("-")):
-                hour, minute = map(int, text.split(":"))
-                edge = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
-                edges.append((edge - local).total_seconds() % 86_400.0)
-        return self.world.now + min(edge for edge in edges if edge > 0.001)
+        for file in self.files.values():
+            hours = file.get("calling_hours")
+            if hours is None:
+                continue
+            zones = ZONES if hours["time_zone"] == "recipient" else [hours["time_zone"]]
+            for zone in zones:
+                local = now.astimezone(ZoneInfo(zone))
+                for text in hours["weekdays"].split("-"):
+                    hour, minute = map(int, text.split(":"))
+                    edge = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+                    edges.append((edge - local).total_seconds() % 86_400.0)
+        return self.world.now + min(edges) if edges else None
 
     def _mischief(self) -> None:
         chance, world, house = self.chance, self.world, self.house
@@ -547,7 +554,7 @@ class Episode:
         for _ in range(400):
             before = self.oracle.transitions
             for process in workers:
-                for kind in self._useful(process.side):
+                for kind in self._useful(process.side, thorough=quiet > 0):
                     self.spawn(process, kind, getattr(process, kind))
                     self._finish_tasks()
                 queue = house.queues[process.side]
