@@ -9,6 +9,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     connect_ids.py         a pasted GUID, ARN or console URL → the GUID that the API wants
     attempt.py             states, outcomes, legal moves
     redial.py              (outcome, attempts so far, now) → RedialAt | Done
+    stranger.py            a call that Connect lists and the ledger does not know: whose can it be?
     limits.py              how often may a number be rung? if not now, when next?
     turns.py               whose turn is it? fair share between campaigns
     public_holidays.py     is this day a holiday there?

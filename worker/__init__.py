@@ -9,6 +9,7 @@ feed.py               due recipients → claimed attempts → Celery tasks
 placing.py            one request, and once more only where that cannot ring twice
 dial.py               one attempt, from its slot to its contact_id
 fire.py               a schedule's time has come: its list becomes a run
+answers.py            what Connect has answered to this process about calls, by instance
 follow.py             contact_id → outcome → redial or done
 hang_up.py            a cancelled campaign's calls in progress, if somebody asked for that
 event_queue.py        contact events out of SQS; but for connect.py the only one that calls boto3

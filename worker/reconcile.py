@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from campaigns.client_token import WITHOUT_SECRET, Tokens
+from campaigns.ledger import schedules
 from campaigns.ledger.lost_calls import Entered, enter, instances_of, refuse_while_dialing
+from campaigns.schedule import Skipped, decide
 from campaigns.stranger import Stranger
 from worker.connect_errors import ConnectError, Throttled
 from worker.pacer import PacerUnavailable
-from worker.settle import BY_TIME_ALONE, Interrupted, Settling, Sweep
+from worker.settle import BY_TIME_ALONE, Forbidden, Interrupted, Settling, Sweep
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ _AT_ONCE = timedelta(minutes=10)
 """So much time a search covers: if it fails half-way, no more has to be asked for again."""
 
 _TRIES = 5
+
+_LOST_RUN = "its run may have begun, and is not in this restored ledger; load the list to call the others"
 
 
 class NotReconciled(Exception):
@@ -39,6 +43,14 @@ class Unmatched:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Forgone:
+    """A time of a schedule whose run the ledger may have lost, and that does not begin again."""
+
+    campaign: str
+    at: datetime
+
+
 @dataclass
 class Reconciled:
     """What was found."""
@@ -50,6 +62,7 @@ class Reconciled:
     """All calls that Connect lists, those that the ledger knows too."""
     entered: Counter[Entered] = field(default_factory=Counter)
     unmatched: list[Unmatched] = field(default_factory=list)
+    forgone: list[Forgone] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,25 @@ class Reconciling:
                     self._enter(found, instance_id, stranger, dry_run)
                 self.report_progress(end)
                 begin = end
+        found.forgone = self._forgo(since, until, dry_run)
         return found
+
+    def _forgo(self, since: datetime, until: datetime, dry_run: bool) -> list[Forgone]:
+        """Skip the passed times of schedules, with an alarm: a run of theirs may have begun and been lost.
+
+        Its recipients are not in this ledger, so nothing else would keep them from being called twice.
+        """
+        forgone: list[Forgone] = []
+        for each in schedules.scheduled(self.settling.ledger, self.settling.exchange):
+            decision = decide(each.options, each.since, until)
+            passed = [skipped.at for skipped in decision.skipped] + [at for at in (decision.run,) if at]
+            lost = [at for at in passed if at >= since]
+            if not lost:
+                continue
+            reasons = [Skipped(at, _LOST_RUN) for at in lost]
+            if dry_run or schedules.skip(self.settling.ledger, each, reasons, until):
+                forgone += [Forgone(each.campaign.name, at) for at in lost]
+        return forgone
 
     def _sweep(self, instance_id: str, since: datetime, until: datetime) -> Sweep:
         for number in range(1, _TRIES + 1):
@@ -95,7 +126,7 @@ class Reconciling:
                     raise NotReconciled(f"Connect could not be asked for its calls: {error}") from error
                 log.warning("Connect is asked once more for its calls: %s", error)
                 self.sleep(2.0**number)
-            except ConnectError as error:
+            except (ConnectError, Forbidden) as error:
                 raise NotReconciled(f"Connect does not tell its calls: {error}") from error
         raise AssertionError("unreachable")
 

@@ -4,6 +4,7 @@ Heavy imports stand inside the command, as in campaigns/command_line.py.
 """
 
 import json
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from campaigns.command_line import AsJson, app, put, say, the_ledger
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
+    from worker.connect import Connect
     from worker.reconcile import Reconciled
     from worker.settings import DialerSettings
     from worker.settle import Settling
@@ -50,19 +52,19 @@ def reconcile(
 
     settings = load_settings(DialerSettings)
     with the_ledger() as ledger:
-        settling = _settling(settings, ledger)
         try:
-            found = Reconciling(
-                settling=settling,
-                clock=ledger.now,
-                tokens=tokens_of(settings),
-                report_progress=lambda at: None if as_json else say(f"  until {at:%Y-%m-%d %H:%M:%S} UTC"),
-            ).reconcile(since_when(since, ledger.now()), dry_run=dry_run)
+            with closing(_connect(settings)) as connect:
+                found = Reconciling(
+                    settling=_settling(settings, ledger, connect),
+                    clock=ledger.now,
+                    tokens=tokens_of(settings),
+                    report_progress=lambda at: (
+                        None if as_json else say(f"  until {at:%Y-%m-%d %H:%M:%S} UTC")
+                    ),
+                ).reconcile(since_when(since, ledger.now()), dry_run=dry_run)
         except NotReconciled as error:
             say(f"dialer: {error}; say it again, what was entered stays")
             raise typer.Exit(1) from None
-        finally:
-            settling.connect.close()
     again = timedelta(seconds=settings.settle_seconds)
     if as_json:
         put(json.dumps(_as_json(found, dry_run)))
@@ -71,15 +73,13 @@ def reconcile(
         put(line)
 
 
-def _settling(settings: "DialerSettings", ledger: "Ledger") -> "Settling":
-    """What searches, at a pace of its own."""
+def _connect(settings: "DialerSettings") -> "Connect":
+    """Connect, at an address that has said what it is. Raises Mistake, NotReconciled."""
     from campaigns.mistake import Mistake
     from worker.connect import Connect
     from worker.connect_errors import Misconfigured, NeverSent
-    from worker.pacer import Rate
+    from worker.reconcile import NotReconciled
     from worker.settings import CONNECT_TIMEOUT_SECONDS
-    from worker.settle import Settling
-    from worker.unshared_pacer import UnsharedPacer
 
     connect = Connect(
         exchange=settings.exchange,
@@ -88,8 +88,19 @@ def _settling(settings: "DialerSettings", ledger: "Ledger") -> "Settling":
     )
     try:
         connect.verify()
-    except (Misconfigured, NeverSent) as error:
+    except Misconfigured as error:
         raise Mistake(str(error)) from None
+    except NeverSent as error:
+        raise NotReconciled(f"Connect does not tell its calls: {error}") from None
+    return connect
+
+
+def _settling(settings: "DialerSettings", ledger: "Ledger", connect: "Connect") -> "Settling":
+    """What searches, at a pace of its own."""
+    from worker.pacer import Rate
+    from worker.settle import Settling
+    from worker.unshared_pacer import UnsharedPacer
+
     # Without Redis, which may not run yet after a restore; and not all of the quotas, as others may ask too.
     search, describe = settings.search_per_second * 0.8, settings.describe_per_second * 0.8
     return Settling(
@@ -122,6 +133,10 @@ def _as_json(found: "Reconciled", dry_run: bool) -> dict[str, Any]:
             }
             for each in found.unmatched
         ],
+        "forgone": [
+            {"campaign": each.campaign, "fire_at": each.at.isoformat(timespec="seconds")}
+            for each in found.forgone
+        ],
     }
 
 
@@ -147,6 +162,11 @@ def _in_words(found: "Reconciled", dry_run: bool, again: timedelta) -> list[str]
     lines += [
         f"  contact {each.contact_id} of {each.initiated_at:%Y-%m-%d %H:%M:%S} UTC: {each.why}"
         for each in found.unmatched
+    ]
+    lines += [
+        f"  {each.campaign}: its run of {each.at:%Y-%m-%d %H:%M} UTC may have begun and been lost; "
+        f"it {would}skipped"
+        for each in found.forgone
     ]
     lines += [
         "calls that are still in progress are not listed yet: repeat it when the last has ended, for example "

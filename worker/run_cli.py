@@ -80,12 +80,12 @@ def run_to_the_end(
 
     campaign = read_campaign(campaign_file)
     exchange = side_of(settings, trial)
-    elsewhere = check_endpoint(settings, trial)
     ledger = open_ledger(settings.ledger_url)
     try:
         with ledger.read() as db:
             # Before a million rows are read; starting asks again, and decides.
             check(campaign.name, decided(db, campaign.name), exchange)
+        elsewhere = check_endpoint(settings, trial)
         for line in load_in_words(load_with_progress(ledger, campaign, list_file, rejects)):
             put(line)
         with ledger.write() as db:

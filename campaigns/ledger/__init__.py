@@ -27,6 +27,7 @@
     in_progress.py  how many calls an instance has in progress
     moves.py     the life of an attempt until its call is placed, each move naming the state that it expects
     outcomes.py  placed calls are taken for a look, and end with an outcome
+    sendings.py  which attempts can have made a call that the ledger does not know
     unknowns.py  what may have rung is taken for a search, and settled by what it shows
     contacts.py  which of Connect's contacts are known here
     hang_ups.py  calls in progress that are to be hung up

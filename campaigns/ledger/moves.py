@@ -15,7 +15,7 @@ from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import ConnectOptions
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.limits import LIMIT, allowed_again, one_at_a_time
-from campaigns.ledger.positions import WENT_BACK, count_up, known_of, stop_gone_back
+from campaigns.ledger.positions import WENT_BACK, count_up, stop_gone_back
 from campaigns.ledger.reached import Position
 from campaigns.ledger.standing import (
     ON_THIS_ATTEMPT,
@@ -108,7 +108,8 @@ def mark_dialing(
     """
 
     def move(db: Connection) -> Order | NotNow:
-        known = known_of(ledger)
+        # Before the ledger is read: another move may be committed and noted meanwhile.
+        known = ledger.reached.at(ledger.reached.slot())
         row = locked(db, attempt_id, fence, AttemptState.QUEUED)
         if row is None:
             return NotNow("stale: the claim was used or taken back")
@@ -143,9 +144,9 @@ def mark_dialing(
         if again := allowed_again(db, campaign, [row.phone], exchange, now):
             put_back(db, row, "the limits on calls to its number", due_at=again[row.phone], waits_for=LIMIT)
             return NotNow(f"its number may be called again at {again[row.phone]:%Y-%m-%d %H:%M:%S} UTC")
-        position = count_up(db, row.epoch, ledger.reached.slot())
-        if known.has(position):
-            stop_gone_back(db, known, position, now)
+        position = count_up(db, row.epoch, known.slot)
+        if not position.exceeds(known):
+            stop_gone_back(db, ledger.reached.reached(), position, now)
             put_back(db, row, "the ledger has gone back", due_at=now)
             return NotNow("the ledger has gone back", WENT_BACK)
         db.execute(_TO_DIALING, {"this": attempt_id, "now": now, "until": now + lease})

@@ -16,6 +16,10 @@ class Position:
     slot: int
     n: int
 
+    def exceeds(self, known: "Position") -> bool:
+        """Whether this position, counted just now, is a new one; if not, commits were lost."""
+        return self.n > known.n if self.epoch == known.epoch else self.epoch > known.epoch
+
 
 @dataclass(frozen=True, slots=True)
 class Reached:
@@ -34,12 +38,6 @@ class Reached:
         lacks = sum(max(0, n - other.slots.get(slot, 0)) for slot, n in self.slots.items())
         return lacks or None
 
-    def has(self, position: "Position") -> bool:
-        """Whether this position, counted just now, was reached before: then commits were lost."""
-        if self.epoch != position.epoch:
-            return self.epoch > position.epoch
-        return self.slots.get(position.slot, 0) >= position.n
-
 
 def further(one: Reached, other: Reached) -> Reached:
     """All that both know: a newer epoch replaces an older one."""
@@ -54,7 +52,8 @@ class Memory:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._reached = Reached()
+        self._epoch = 0
+        self._slots: dict[int, int] = {}
         self._own = threading.local()
 
     def slot(self) -> int:
@@ -69,11 +68,22 @@ class Memory:
 
     def note(self, seen: Reached | Position) -> None:
         """Remember what was committed, or was told by those who had noted what was committed."""
-        if isinstance(seen, Position):
-            seen = Reached(seen.epoch, {seen.slot: seen.n})
         with self._lock:
-            self._reached = further(self._reached, seen)
+            if isinstance(seen, Position) and seen.epoch == self._epoch:
+                # Each call does this twice.
+                self._slots[seen.slot] = max(self._slots.get(seen.slot, 0), seen.n)
+                return
+            if isinstance(seen, Position):
+                seen = Reached(seen.epoch, {seen.slot: seen.n})
+            both = further(Reached(self._epoch, self._slots), seen)
+            self._epoch, self._slots = both.epoch, dict(both.slots)
 
     def reached(self) -> Reached:
         """All that was noted."""
-        return self._reached
+        with self._lock:
+            return Reached(self._epoch, dict(self._slots))
+
+    def at(self, slot: int) -> Position:
+        """What was noted of one slot."""
+        with self._lock:
+            return Position(self._epoch, slot, self._slots.get(slot, 0))

@@ -322,7 +322,7 @@ def test_control_worker_feeds_as_soon_as_it_is_ready(
     """Whoever is due at the start is released without a word from the scheduler."""
     desk, now = desk_of(dial_ledger), datetime.now(UTC)
     desk.load(desk.campaign(), desk.people(1), now=now)
-    desk.start(now=now)
+    desk.start(now=now, exchange="sandbox")
     celery("worker", "-Q", "control-sandbox", "-P", "threads", "--loglevel", "WARNING")
     until(lambda: valkey.llen(key_in_redis(dial_ledger, "dial-sandbox")) == 1, "somebody is released")
 
@@ -338,6 +338,7 @@ def test_redis_that_is_away_at_the_start_does_not_keep_it_from_listening(
     listening: list[object] = []
     settings = program.machine().settings.model_copy(update={"events_queue_url": "https://sqs/events"})
     monkeypatch.setitem(vars(program.machine()), "settings", settings)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")  # or a trial would take no events
     monkeypatch.setattr(program.root, "report", lambda *_: threading.Thread())
     monkeypatch.setattr(program.root, "listen", lambda _, call_over: listening.append(call_over))
     monkeypatch.setattr(program.root.atexit, "register", lambda *_: None)

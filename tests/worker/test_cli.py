@@ -17,7 +17,8 @@ import typer
 from sqlalchemy import text
 
 from campaigns.campaign import Campaign
-from campaigns.ledger import open_ledger
+from campaigns.ledger import open_ledger, runs
+from campaigns.ledger.binding import decide
 from campaigns.ledger.health import beat
 from campaigns.ledger.lists import put_list
 from campaigns.recipient import Recipient
@@ -260,7 +261,7 @@ def test_a_trial_does_not_go_on_in_earnest(example: Dialer) -> None:
         now = datetime.now(UTC)
         put_list(ledger, campaign, laid_out([person]), file_name="l", columns=(), now=now)
         with ledger.write() as db:
-            db.execute(text("UPDATE runs SET exchange = 'sandbox'"))
+            decide(db, runs.find(db, "clinic-reminders").campaign_id, "sandbox")
     said = one_line(example("run", *EXAMPLE))
     assert said.startswith("clinic-reminders was begun in the sandbox and can only go on there")
     assert '"total": 1' in example("status", "clinic-reminders", "--json").out

@@ -19,6 +19,7 @@ from campaigns.ledger.lists import put_schedule
 from campaigns.ledger.schedules import Trouble, scheduled
 from campaigns.ledger.tables import campaigns
 from worker.fire import TRY_AGAIN, Firing
+from worker.reconcile import Forgone, Reconciling
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -615,3 +616,32 @@ def test_task_fires_one_at_a_time(program: SimpleNamespace, desk_of: Any, tmp_pa
             thread.join(30)
     assert desk.states() == ["waiting"]
     assert program.tasks._firing.acquire(blocking=False)
+
+
+# --- a ledger that has gone back --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("if_missed", ["skip", "run"])
+def test_time_whose_run_may_be_lost_does_not_begin_it_again(station: Station, if_missed: str) -> None:
+    """A restored ledger knows nothing of the run of one o'clock, whose recipients were called. `reconcile`
+    skips the times that have passed since the backup, with an alarm, and the next one begins as usual."""
+    station.enter(if_missed=if_missed, grace="30m")
+    station.pause()
+    station.now = NOON + HOUR + 10 * MINUTE
+    reconciling = Reconciling(
+        SimpleNamespace(ledger=station.ledger, exchange="connect"),  # type: ignore[arg-type]
+        clock=lambda: station.now,
+    )
+    dry = reconciling.reconcile(NOON, dry_run=True)
+    assert dry.forgone == [Forgone("reminders", NOON + HOUR)]
+    assert station.trouble() is None
+    assert reconciling.reconcile(NOON).forgone == dry.forgone
+    assert reconciling.reconcile(NOON).forgone == []
+    station.resume()
+    assert (station.fire(station.now), station.begun()) == (0, [])
+    trouble = station.trouble()
+    assert trouble is not None
+    assert (trouble.fire_at, trouble.state) == (NOON + HOUR, "skipped")
+    assert "load the list" in trouble.reason
+    assert station.fire(NOON + 2 * HOUR) == 1
+    assert station.begun() == [(1, NOON + 2 * HOUR)]

@@ -402,6 +402,8 @@ def test_it_is_refused_while_anything_is_dialed(town: Town) -> None:
     town.resume_all(name)
     with pytest.raises(Mistake, match=f"{name} is being dialed; stop all dialing first: dialer pause --all"):
         town.reconcile()
+    with pytest.raises(Mistake, match="dialer pause --all"):  # also where there is nothing to enter
+        town.reconciling().reconcile(town.book.clock.utc())
     worker = town.fresh()
     worker.reached.note(worker.reached.reached().__class__(read_identity(worker).epoch, {1: 10**6}))
     assert town.feed(worker) == 0

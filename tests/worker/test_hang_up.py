@@ -584,7 +584,7 @@ def narrow(clock: Any, connect_to: Callable[..., Connect], tmp_path: Path) -> It
         port=0, describe_per_second=1.0, describe_burst=1, burst=10, journal=tmp_path / "journal.jsonl"
     )
     with running_sandbox(options, clock) as url:
-        yield connect_to(url)
+        yield connect_to(url, exchange="sandbox")
 
 
 def test_real_throttle_is_one(

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from campaigns.ledger import open_ledger
+from campaigns.ledger.tables import campaigns
 from worker.sandbox.server import SandboxOptions, running_sandbox
 from worker.settings import DialerSettings
 from worker.until_stopped import check_endpoint
@@ -50,7 +52,10 @@ def stranger(dialer: Dialer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def refusal(said: Any) -> str:
     """One line and exit code 2, before anything is loaded or started."""
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1), said
-    assert not Path(".dialer").exists()
+    assert not Path(".dialer/logs").exists()
+    if Path(".dialer/ledger.sqlite").exists():
+        with closing(open_ledger("sqlite:///.dialer/ledger.sqlite")) as ledger, ledger.read() as db:
+            assert db.execute(select(campaigns.c.name)).all() == []
     return str(said.err)
 
 

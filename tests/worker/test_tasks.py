@@ -132,6 +132,7 @@ def test_batch_takes_few_round_trips(program: SimpleNamespace, valkey: Redis) ->
     # Redis reads 16 kB and more at a time; a message has about 1 kB.
     assert valkey.info("stats")["total_reads_processed"] - before < 100
     assert valkey.llen(program.key("dial-sandbox")) == 301
+    assert program.tasks.undelivered() == 301
 
 
 def test_queue_that_cannot_be_reached_is_said(
