@@ -120,7 +120,8 @@ def with_one_number(choices: Choices) -> None:
 def with_slow_workers(choices: Choices) -> None:
     """Recipients share two numbers, calls are listed at once, and their answers are recorded late."""
     with_shared_numbers(choices)
-    choices.suspends, choices.stands_still, choices.most_calls = 0.5, 0.06, 10
+    choices.suspends, choices.stands_still, choices.most_calls = 0.5, 0.2, 10
+    choices.resumes = 0.3
     for each in choices.manners.values():
         each.lists_in_progress, each.visible_after, each.longest_call = True, 0.0, 60.0
 
@@ -129,6 +130,12 @@ def with_stopped_workers(choices: Choices) -> None:
     """Workers stand still, often for longer than a lease and the patience together."""
     choices.hours = choices.limits = False
     choices.suspends, choices.stands_still, choices.most_calls = 0.5, 0.1, 10
+
+
+def with_late_lists(choices: Choices) -> None:
+    """Answers get lost, and Connect lists calls later than they are searched for."""
+    with_lost_answers(choices)
+    choices.late, choices.perils.crash, choices.stands_still, choices.suspends = True, 0.01, 0.05, 0.5
 
 
 def with_skew(choices: Choices) -> None:
@@ -141,7 +148,7 @@ def with_skew(choices: Choices) -> None:
 def with_outages(choices: Choices) -> None:
     """Connect does not tell how calls end, for a long time."""
     choices.hours = choices.limits = False
-    choices.outages, choices.operators = True, 0.03
+    choices.refuses, choices.operators = True, 0.03
     for each in choices.manners.values():
         each.lost_answer = each.lost_request = 0.0
         each.answered, each.event_sent = 0.9, 0.0
@@ -553,7 +560,7 @@ def no_patience() -> Iterator[None]:
 
 @mutant(
     "a next attempt that has not been dialed is withdrawn when a call is found after all",
-    focus=with_lost_answers,
+    focus=with_late_lists,
 )
 def no_withdrawal() -> Iterator[None]:
     def nothing(db: Connection, row: Any, becomes: Any) -> None:
@@ -565,7 +572,7 @@ def no_withdrawal() -> Iterator[None]:
         yield
 
 
-@mutant("who was reached by an earlier attempt waits for no other", focus=with_lost_answers)
+@mutant("who was reached by an earlier attempt waits for no other", focus=with_late_lists)
 def not_left_in_peace() -> Iterator[None]:
     with ExitStack() as stack:
         for module in (moves, unknowns, outcomes):

@@ -84,11 +84,17 @@ class Choices:
     campaigns: int
     numbers: int
     suspends: float
+    resumes: float
+    """The share of the steps in which a suspended task goes on, if there is one."""
     stands_still: float
     """The share of the suspended tasks that go on only after seconds or minutes."""
     perils: Perils
     manners: dict[str, Manners]
     outages: bool
+    refuses: bool
+    """For its first hours no backend tells how calls end."""
+    late: bool
+    """Calls are listed too late: only what the ledger could know is held against it."""
     operators: float
     """The share of the steps that an operator takes."""
     same_numbers: bool
@@ -120,10 +126,13 @@ class Choices:
             campaigns=chance.choice((1, 2, 2, 3)),
             numbers=chance.choice((2, 4, 8)),
             suspends=chance.choice((0.05, 0.2, 0.5)),
+            resumes=0.7,
             stands_still=0.01,
             perils=perils,
             manners={side: cls._manners(chance, some) for side in SIDES},
             outages=chance.random() < 0.4,
+            refuses=chance.random() < 0.05,
+            late=chance.random() < 0.1,
             operators=chance.choice((0.03, 0.08, 0.2)),
             same_numbers=chance.random() < 0.5,
             hours=chance.random() < 0.35,
@@ -185,12 +194,22 @@ class Episode:
             most_calls=choices.most_calls,
             patience=PATIENCE.total_seconds(),
             replay_window_seconds=choices.replay_window_seconds,
+            lenient=choices.late,
         )
         backends = {
             side: Backend(side, self.world, choices.manners[side], self.oracle.on_send, self.oracle.on_ring)
             for side in SIDES
         }
         self.oracle.backends = backends
+        for backend in backends.values():
+            if choices.refuses:
+                backend.down["describe"] = (
+                    chance.choice((3000.0, 9000.0)),
+                    chance.choice(("forbidden", "500")),
+                )
+            if choices.late:
+                backend.manners.listed_after, backend.manners.lists_in_progress = 900.0, False
+                backend.manners.longest_call = min(backend.manners.longest_call, 120.0)
         self.house = House(
             self.world,
             desk,
@@ -235,7 +254,7 @@ class Episode:
         """One step."""
         chance = self.chance
         ready = [task for task in self.world.tasks if task.ready_at <= self.world.now]
-        if ready and chance.random() < 0.7:
+        if ready and chance.random() < self.choices.resumes:
             task = chance.choice(ready)
             if chance.random() < self.choices.stands_still:
                 # The process stands still: a suspended machine, a page fault that takes minutes.
