@@ -120,8 +120,9 @@ def with_one_number(choices: Choices) -> None:
 def with_slow_workers(choices: Choices) -> None:
     """Recipients share two numbers, calls are listed at once, and their answers are recorded late."""
     with_shared_numbers(choices)
-    choices.suspends, choices.stands_still, choices.most_calls = 0.5, 0.2, 10
-    choices.resumes = 0.3
+    choices.suspends, choices.stands_still, choices.most_calls = 0.15, 0.15, 10
+    choices.numbers = 4
+    choices.resumes, choices.mischief = 0.6, 0.15
     for each in choices.manners.values():
         each.lists_in_progress, each.visible_after, each.longest_call = True, 0.0, 60.0
 
@@ -135,7 +136,7 @@ def with_stopped_workers(choices: Choices) -> None:
 def with_late_lists(choices: Choices) -> None:
     """Answers get lost, and Connect lists calls later than they are searched for."""
     with_lost_answers(choices)
-    choices.late, choices.perils.crash, choices.stands_still, choices.suspends = True, 0.01, 0.05, 0.5
+    choices.late, choices.operators, choices.stands_still, choices.suspends = True, 0.2, 0.15, 0.15
 
 
 def with_skew(choices: Choices) -> None:

@@ -84,6 +84,8 @@ class Choices:
     campaigns: int
     numbers: int
     suspends: float
+    mischief: float
+    """The share of the steps in which something goes wrong outside of the processes."""
     resumes: float
     """The share of the steps in which a suspended task goes on, if there is one."""
     stands_still: float
@@ -126,6 +128,7 @@ class Choices:
             campaigns=chance.choice((1, 2, 2, 3)),
             numbers=chance.choice((2, 4, 8)),
             suspends=chance.choice((0.05, 0.2, 0.5)),
+            mischief=0.05,
             resumes=0.7,
             stands_still=0.01,
             perils=perils,
@@ -265,7 +268,7 @@ class Episode:
         if chance.random() < self.choices.operators:
             self._operate()
             return
-        if chance.random() < 0.04:
+        if chance.random() < self.choices.mischief:
             self._mischief()
             return
         busy = any(queue.waiting for queue in self.house.queues.values())
@@ -385,7 +388,7 @@ class Episode:
 
     def _mischief(self) -> None:
         chance, world, house = self.chance, self.world, self.house
-        kind = chance.choice(("kill", "outage", "outage", "flush", "clock", "stop"))
+        kind = chance.choice(("kill", "outage", "outage", "flush", "clock", "stop", "hold", "hold"))
         self.count.kinds[kind] += 1
         match kind:
             case "kill" if house.perils.crash:
@@ -405,9 +408,22 @@ class Episode:
                 house.noted = Reached()
             case "clock":
                 house.clocks_off[chance.randrange(self.choices.hosts)] = chance.choice((0.0, 120.0, -200.0))
+            case "hold":
+                self._search_while_answers_come()
             case "stop":
                 process = chance.choice(house.processes)
                 self.spawn(process, "take_back", process.take_back)
+
+    def _search_while_answers_come(self) -> None:
+        """Answers to dial workers take as long as they may, and meanwhile what is unknown is searched for."""
+        world = self.world
+        for task in world.tasks:
+            if task.kind == "dial":
+                task.ready_at = max(task.ready_at, world.now + self.chance.uniform(2.0, 25.0))
+        world.advance(min(self._next_time(), world.now + self.chance.uniform(0.0, 10.0)))
+        for side in SIDES:
+            process = next(each for each in self.house.processes if each.side == side)
+            self.spawn(process, "settle", process.settle)
 
     # --- what operators do --------------------------------------------------------------------------------
 
