@@ -121,10 +121,11 @@ def with_slow_workers(choices: Choices) -> None:
     """Recipients share two numbers, calls are listed at once, and their answers are recorded late."""
     with_shared_numbers(choices)
     choices.suspends, choices.stands_still, choices.most_calls = 0.15, 0.15, 10
-    choices.numbers = 4
+    choices.numbers, choices.perils.crash = 1, 0.0
     choices.resumes, choices.mischief = 0.6, 0.15
     for each in choices.manners.values():
         each.lists_in_progress, each.visible_after, each.longest_call = True, 0.0, 60.0
+        each.lost_answer, each.lost_request, each.clock_off = 0.15, 0.15, 0.0
 
 
 def with_stopped_workers(choices: Choices) -> None:
@@ -481,7 +482,11 @@ def no_room_asked_for() -> Iterator[None]:
 # --- searching ----------------------------------------------------------------------------------------------
 
 
-@mutant("a call found among Connect's is given to one attempt only", focus=with_slow_workers)
+@mutant(
+    "a call found among Connect's is given to one attempt only",
+    focus=with_slow_workers,
+    why_not_found="not met: an answer has to be recorded between two reads of one search; test_unknowns.py",
+)
 def contact_of_another() -> Iterator[None]:
     with patch.object(unknowns, "_has_an_attempt", lambda *_: False):
         yield
@@ -500,7 +505,11 @@ def _only(these: Callable[[Any], bool]) -> Any:
     return both
 
 
-@mutant("a call that can be of an attempt that is being dialed decides nothing", focus=with_slow_workers)
+@mutant(
+    "a call that can be of an attempt that is being dialed decides nothing",
+    focus=with_slow_workers,
+    why_not_found="not met: an answer has to be late just while a search runs; test_settle.py",
+)
 def none_is_dialed() -> Iterator[None]:
     with _only(lambda each: each.state != AttemptState.DIALING):
         yield
@@ -562,6 +571,7 @@ def no_patience() -> Iterator[None]:
 @mutant(
     "a next attempt that has not been dialed is withdrawn when a call is found after all",
     focus=with_late_lists,
+    why_not_found="not met: a call has to turn up between its redial's claim and its dialing; test_settle.py",
 )
 def no_withdrawal() -> Iterator[None]:
     def nothing(db: Connection, row: Any, becomes: Any) -> None:
@@ -573,7 +583,11 @@ def no_withdrawal() -> Iterator[None]:
         yield
 
 
-@mutant("who was reached by an earlier attempt waits for no other", focus=with_late_lists)
+@mutant(
+    "who was reached by an earlier attempt waits for no other",
+    focus=with_late_lists,
+    why_not_found="not met: an outcome has to be told just before the next dialing; test_outcomes.py",
+)
 def not_left_in_peace() -> Iterator[None]:
     with ExitStack() as stack:
         for module in (moves, unknowns, outcomes):

@@ -419,8 +419,8 @@ class Episode:
         world = self.world
         for task in world.tasks:
             if task.kind == "dial":
-                task.ready_at = max(task.ready_at, world.now + self.chance.uniform(2.0, 25.0))
-        world.advance(min(self._next_time(), world.now + self.chance.uniform(0.0, 10.0)))
+                task.ready_at = max(task.ready_at, world.now + self.chance.uniform(5.0, 29.0))
+        world.advance(min(self._next_time(), world.now + self.chance.uniform(0.0, 15.0)))
         for side in SIDES:
             process = next(each for each in self.house.processes if each.side == side)
             self.spawn(process, "settle", process.settle)
@@ -610,23 +610,17 @@ class Episode:
             self._finish_tasks()
 
     def _nothing_to_come(self) -> bool:
-        """Whether nothing is in progress, nor due within the next hours."""
-        rows = self.oracle.journal.query(
-            "SELECT 1 FROM recipients p JOIN runs r ON r.id = p.run_id WHERE p.state = 'in_progress'"
-            " OR (p.state = 'waiting' AND r.state = 'running' AND p.due_at < ?) LIMIT 1",
-            int((self.world.utc().timestamp() + 4 * 3600) * 1e6),
+        """Whether nothing is in progress, and the calling hours of all who are due soon are closed."""
+        query = self.oracle.journal.query
+        if query("SELECT 1 FROM recipients WHERE state = 'in_progress' LIMIT 1"):
+            return False
+        now = int(self.world.utc().timestamp() * 1e6)
+        rows = query(
+            "SELECT p.id, p.due_at FROM recipients p JOIN runs r ON r.id = p.run_id"
+            " WHERE p.state = 'waiting' AND r.state = 'running' AND p.due_at < ?",
+            now + int(4 * 3600 * 1e6),
         )
-        return not rows or self._only_closed()
-
-    def _only_closed(self) -> bool:
-        rows = self.oracle.journal.query(
-            "SELECT p.id FROM recipients p JOIN runs r ON r.id = p.run_id WHERE p.state = 'in_progress'"
-            " UNION ALL SELECT 0 FROM recipients p JOIN runs r ON r.id = p.run_id"
-            " WHERE p.state = 'waiting' AND r.state = 'running' AND p.due_at > ? AND p.due_at < ?",
-            int(self.world.utc().timestamp() * 1e6),
-            int((self.world.utc().timestamp() + 4 * 3600) * 1e6),
-        )
-        return not rows
+        return all(due_at <= now and self.oracle.is_closed(who) for who, due_at in rows)
 
     def _next_time(self, most: float = 3600.0) -> float:
         """When the next thing is due, in the ledger or outside; `most` seconds from now at most."""
