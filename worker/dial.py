@@ -48,6 +48,13 @@ HORIZON_SECONDS = 5.0
 LEAD_SECONDS = 0.1
 """How long before its slot an attempt is marked `dialing`."""
 
+MOST_CLOCK_SKEW = timedelta(seconds=150)
+"""Maximum difference between this machine's clock and the ledger's at which it dials.
+
+AWS refuses a request whose machine's clock is more than five minutes off, and a call in doubt is searched for
+that far around the ledger's time. With a ledger whose clock is off by more, calls would not be found.
+"""
+
 Dialed = Literal["placed", "refused", "unknown", "returned", "stale"]
 
 
@@ -87,6 +94,8 @@ class Dialer:
     """Whether this process has been told to stop: then what has not left is given back."""
     report_problem: Callable[[str | None], None] = lambda _: None
     """Told what keeps calls from being placed though nothing is wrong with them, or None."""
+    clock_skew: Callable[[], timedelta] = timedelta
+    """How far the ledger's clock is ahead of this machine's."""
     note_position: Callable[[Position], None] = lambda _: None
     """Notes outside the ledger how far it has come. Raises PositionNotNoted: the request may not leave."""
 
@@ -96,6 +105,8 @@ class Dialer:
         A claim that was used or taken back is dropped. Raises LedgerUnavailable when the ledger is gone;
         then nothing was dialed, or what was is found by rescue.
         """
+        if abs(skew := self.clock_skew()) > MOST_CLOCK_SKEW:
+            return self._clocks_differ(claim, skew)
         try:
             # Woken a little before the slot, so that writing `dialing` down does not make the call late.
             slot = self.pacer.wait(HORIZON_SECONDS, lead_seconds=LEAD_SECONDS)
@@ -150,6 +161,17 @@ class Dialer:
             log.error("attempt %d: %s", order.attempt_id, reason, exc_info=where)
             return "unknown"
         return self._record_placed(order, contact_id, placing.replays)
+
+    def _clocks_differ(self, claim: Claim, skew: timedelta) -> Dialed:
+        """Dial nothing: what became of a call could not be found out by its time."""
+        where = "behind" if skew > timedelta(0) else "ahead of"
+        problem = (
+            f"this machine's clock is {abs(skew).total_seconds():,.0f} s {where} that of the ledger's "
+            "database, and it dials nothing; set both by NTP"
+        )
+        log.error("attempt %d is not dialed: %s", claim.attempt_id, problem)
+        self.report_problem(problem)
+        return self._give_back(claim, problem, seconds=10)
 
     def _not_now(self, claim: Claim, found: NotNow) -> Dialed:
         if found.code not in (WENT_BACK, OTHER_LEDGER):

@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from campaigns.client_token import Tokens
 from campaigns.ledger import Ledger, open_ledger
-from campaigns.ledger.clock import monotonic
+from campaigns.ledger.clock import monotonic, wall_clock
 from campaigns.ledger.identity import read_identity
 from campaigns.settings import load_settings
 from worker.answers import Answers
@@ -221,6 +221,7 @@ class Machine:
             sleep=time.sleep,
             stopping=self.stopping.is_set,
             report_problem=lambda problem: self.note("dial", problem),
+            clock_skew=lambda: self.now() - wall_clock(),
             note_position=self.positions.note,
         )
 

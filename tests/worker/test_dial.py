@@ -262,6 +262,27 @@ def test_without_redis_nobody_dials(book: Any, make_dialer: MakeDialer, exchange
     assert book.attempt().reason.startswith("Redis does not answer")
 
 
+@pytest.mark.parametrize("seconds", [151, -151])
+def test_clock_that_is_far_from_the_ledgers_dials_nothing(
+    book: Any, make_dialer: MakeDialer, exchange: Any, seconds: int
+) -> None:
+    """AWS checks this machine's clock, and a call in doubt is searched for around the ledger's time: were the
+    two far apart, the search would miss it. Nothing is charged, and the reason is told of."""
+    claim = claimed(book, 0)
+    problems: list[str | None] = []
+    skewed = make_dialer(clock_skew=lambda: timedelta(seconds=seconds), report_problem=problems.append)
+    assert skewed.dial(claim) == "returned"
+    where = "behind" if seconds > 0 else "ahead of"
+    assert problems == [
+        f"this machine's clock is 151 s {where} that of the ledger's database, and it dials nothing; "
+        "set both by NTP"
+    ]
+    assert exchange.rings(claim.client_token) == 0
+    book.clock.now += 11
+    near = make_dialer(clock_skew=lambda: timedelta(seconds=149))
+    assert [near.dial(again) for again in book.claim()] == ["placed"]
+
+
 def test_without_a_real_redis_nobody_dials(
     book: Any, make_dialer: MakeDialer, exchange: Any, clock: Any, tmp_path: Path
 ) -> None:
