@@ -20,6 +20,9 @@ SOON = timedelta(seconds=10)
 
 _SEARCHED_MEANWHILE = timedelta(minutes=1)
 
+_SENT_WITHIN = timedelta(minutes=5)
+"""Longer after `dialing_at` no answer is recorded as that of a call that was just placed."""
+
 _PIECE = 500  # parameters a statement, well under what the databases allow
 
 
@@ -29,6 +32,7 @@ class Call:
 
     phone: str
     dialed_at: datetime
+    """The latest time at which it can have begun to ring."""
     campaign: str
     """Its name."""
     dialing: bool
@@ -58,6 +62,7 @@ def calls_to(db: Connection, phones: Sequence[str], exchange: str, since: dateti
             select(
                 recipients.c.phone,
                 attempts.c.dialing_at,
+                attempts.c.placed_at,
                 campaigns.c.name,
                 attempts.c.state,
                 searched.label("searched"),
@@ -68,11 +73,14 @@ def calls_to(db: Connection, phones: Sequence[str], exchange: str, since: dateti
                 .join(campaigns, campaigns.c.id == runs.c.campaign_id)
             )
             .where(recipients.c.phone.in_(phones[first : first + _PIECE]), runs.c.exchange == exchange)
-            .where(attempts.c.dialing_at > since, or_(called, in_doubt))
+            .where(attempts.c.dialing_at > since - _SENT_WITHIN, or_(called, in_doubt))
         )
         found += [
-            Call(row.phone, row.dialing_at, row.name, row.state == AttemptState.DIALING, row.searched)
+            Call(row.phone, rang_at, row.name, row.state == AttemptState.DIALING, row.searched)
             for row in rows
+            # The request leaves after `dialing` is written, and the telephone rings before its answer is.
+            for rang_at in [max(row.dialing_at, row.placed_at or row.dialing_at)]
+            if rang_at > since
         ]
     return sorted(found, key=lambda call: call.dialed_at)
 

@@ -69,6 +69,17 @@ def test_a_number_that_had_its_call_is_put_off(desk: "Desk") -> None:
     assert desk.recipients(second)[0].waits_for is None
 
 
+def test_a_call_counts_from_when_it_can_have_rung(desk: "Desk") -> None:
+    """Its request left after `dialing` was written: the next one rings no less than 24 hours after it did."""
+    (first, second), claims = queued(desk, None, ONE_A_DAY)
+    desk.dial(claim_of(desk, claims, first))
+    desk.placed(claim_of(desk, claims, first), now=desk.noon + 14 * SECOND)
+    barred = desk.dial(claim_of(desk, claims, second), now=desk.noon + DAY)
+    assert barred == NotNow("its number may be called again at 2026-03-03 12:00:14 UTC")
+    (again,) = desk.claim(now=desk.noon + DAY + 14 * SECOND)
+    assert isinstance(desk.dial(again, now=desk.noon + DAY + 14 * SECOND), Order)
+
+
 def test_the_feed_does_not_claim_it_either(desk: "Desk") -> None:
     """A number that was called is not claimed, and its neighbours on the list are, however many had calls."""
     desk.load(desk.campaign("first"), desk.people(700))
