@@ -168,9 +168,9 @@ def keep_to_own_ledger(app: Celery, prefix: str) -> None:
 
 @worker_init.connect  # type: ignore[untyped-decorator] # Celery has no types
 @beat_init.connect  # type: ignore[untyped-decorator] # Celery has no types
-def _open(sender: Any, **_: Any) -> None:
+def _open(sender: Any = None, **_: Any) -> None:
     """Say at once what is wrong with the ledger or the AWS settings, not with the first call."""
-    if sender.app is not app:
+    if sender is not None and sender.app is not app:
         return
     stop_with_parent()
     # The first two have lines of their own for each task, taken and done, that say nothing of the call.
