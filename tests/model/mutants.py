@@ -485,7 +485,7 @@ def no_room_asked_for() -> Iterator[None]:
 @mutant(
     "a call found among Connect's is given to one attempt only",
     focus=with_slow_workers,
-    why_not_found="not met: an answer has to be recorded between two reads of one search; test_unknowns.py",
+    why_not_found="not met: an answer has to be recorded within one search; fails test_unknowns.py",
 )
 def contact_of_another() -> Iterator[None]:
     with patch.object(unknowns, "_has_an_attempt", lambda *_: False):
@@ -508,7 +508,7 @@ def _only(these: Callable[[Any], bool]) -> Any:
 @mutant(
     "a call that can be of an attempt that is being dialed decides nothing",
     focus=with_slow_workers,
-    why_not_found="not met: an answer has to be late just while a search runs; test_settle.py",
+    why_not_found="not met: an answer has to be late just while a search runs; fails test_unknowns.py",
 )
 def none_is_dialed() -> Iterator[None]:
     with _only(lambda each: each.state != AttemptState.DIALING):
@@ -571,7 +571,7 @@ def no_patience() -> Iterator[None]:
 @mutant(
     "a next attempt that has not been dialed is withdrawn when a call is found after all",
     focus=with_late_lists,
-    why_not_found="not met: a call has to turn up between its redial's claim and its dialing; test_settle.py",
+    why_not_found="not met: a call has to turn up after its redial was claimed; fails test_settle.py",
 )
 def no_withdrawal() -> Iterator[None]:
     def nothing(db: Connection, row: Any, becomes: Any) -> None:
@@ -586,7 +586,7 @@ def no_withdrawal() -> Iterator[None]:
 @mutant(
     "who was reached by an earlier attempt waits for no other",
     focus=with_late_lists,
-    why_not_found="not met: an outcome has to be told just before the next dialing; test_outcomes.py",
+    why_not_found="not met: an outcome has to be told just before the next dialing; fails test_outcomes.py",
 )
 def not_left_in_peace() -> Iterator[None]:
     with ExitStack() as stack:
