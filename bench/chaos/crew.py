@@ -1,5 +1,6 @@
 """The dialer's own processes, as `dialer up` starts them but each twice, and what they are asked."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,10 @@ class Crew(Protocol):
         """The journal against what the dialer knows."""
 
 
+_HELD_SECONDS = 60
+"""How long recipients may be held by searches, and nothing else go on, until that is the end."""
+
+
 @dataclass
 class Dialer:
     """This project: two dial workers, a control worker, two schedulers at once, and `dialer load`."""
@@ -61,6 +66,7 @@ class Dialer:
     ground: Ground
 
     def __post_init__(self) -> None:
+        self._held_since: float | None = None
         self._file = self.ground.home / "chaos.toml"
         self._file.write_text(CAMPAIGN)
         self.environment: Mapping[str, str] = self.ground.environment | {
@@ -102,15 +108,21 @@ class Dialer:
         return self._people().get("waiting", 0) < 150
 
     def settled(self) -> bool:
-        """Nobody waits or is in progress, and nobody is held only until a search has shown something."""
+        """No recipient waits or is in progress, nor is held only until a search has shown something.
+
+        A call that fits two attempts is looked for on and on, and its recipient is held: when nothing has
+        moved for a minute, that is how it ends.
+        """
         people = self._people()
         searched = "SELECT 1 FROM attempts WHERE state = 'unknown' AND settle_at IS NOT NULL LIMIT 1"
-        # In this order: a search that ends in between lets somebody wait again.
-        return (
-            not self.ground.rows(searched)
-            and people.get("waiting", 0) + people.get("in_progress", 0) == 0
-            and people == self._people()
-        )
+        # In this order: a search that ends in between lets a recipient wait again.
+        searching = bool(self.ground.rows(searched))
+        if people.get("waiting", 0) + people.get("in_progress", 0) or people != self._people():
+            self._held_since = None
+            return False
+        now = time.monotonic()
+        self._held_since = self._held_since or now
+        return not searching or now > self._held_since + _HELD_SECONDS
 
     def progress(self) -> str:
         """The recipients by state."""
