@@ -49,13 +49,13 @@ class Positions:
         return Reached(int(found.get(_EPOCH, 0)), slots)
 
     def fill(self, noted: Reached) -> None:
-        """Note what this process remembers where Redis, of which `noted` was read, has forgotten it.
+        """Note what this process remembers where Redis, of which `noted` was read, is behind.
 
         Raises PositionNotNoted.
         """
         known = self._memory.reached()
-        forgotten = any(n and slot not in noted.slots for slot, n in known.slots.items())
-        if known.slots and (known.epoch > noted.epoch or (known.epoch == noted.epoch and forgotten)):
+        behind = any(n > noted.slots.get(slot, 0) for slot, n in known.slots.items())
+        if known.slots and (known.epoch > noted.epoch or (known.epoch == noted.epoch and behind)):
             self._run(known)
 
     def _run(self, reached: Reached) -> int:

@@ -8,7 +8,7 @@ recipients of the lost commits, so it is stopped until an operator lets it go on
 
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, func, select
 
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.identity import identity_of, stop
@@ -23,12 +23,9 @@ WHAT_TO_DO = (
     "--since TIME, then go on with: dialer resume --all"
 )
 
-_COUNT_UP = (
-    update(positions)
-    .where(positions.c.slot == bindparam("this"))
-    .values(n=positions.c.n + 1)
-    .returning(positions.c.n)
-)
+# In the driver's own words: each call makes it, and putting it together takes longer than what it does.
+_COUNT_UP = "UPDATE positions SET n = n + 1 WHERE slot = {this} RETURNING n"
+_IN_SQLITE, _IN_POSTGRESQL = _COUNT_UP.format(this="?"), _COUNT_UP.format(this="%s")
 _REACHED = select(positions.c.slot, positions.c.n)
 
 
@@ -37,7 +34,8 @@ def count_up(db: Connection, epoch: int, slot: int) -> Position:
 
     Nothing may be waited for afterwards: another move may wait for this slot and hold what is waited for.
     """
-    return Position(epoch, slot, int(db.execute(_COUNT_UP, {"this": slot}).scalar_one()))
+    statement = _IN_SQLITE if db.dialect.name == "sqlite" else _IN_POSTGRESQL
+    return Position(epoch, slot, int(db.exec_driver_sql(statement, (slot,)).scalar_one()))
 
 
 def may_be_dialed_from(ledger: Ledger, db: Connection, known: Reached, now: datetime) -> bool:

@@ -55,6 +55,16 @@ def test_a_new_epoch_forgets_the_old_one_and_refuses_it(positions: Positions) ->
     assert positions.noted() == Reached(2, {3: 4})
 
 
+def test_a_round_of_feeding_notes_what_redis_is_behind(positions: Positions, memory: Memory) -> None:
+    """What the feed has seen of the ledger, and no worker has noted: nothing is set back by it."""
+    positions.note(Position(1, 3, 9))
+    memory.note(Reached(1, {3: 12, 4: 1}))
+    positions.fill(positions.noted())
+    assert positions.noted() == Reached(1, {3: 12, 4: 1})
+    Positions(positions._redis, "dialer:a-ledger:", Memory()).fill(Reached())
+    assert positions.noted() == Reached(1, {3: 12, 4: 1})
+
+
 def test_each_ledger_has_a_key_of_its_own(positions: Positions, valkey: Redis) -> None:
     """Two of them on one Redis know nothing of each other."""
     other = Positions(valkey, "dialer:another:", Memory())
