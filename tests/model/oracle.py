@@ -165,8 +165,11 @@ class Oracle:
             self._broken(f"attempt {known.attempt_id} is dialed though its number is suppressed")
         chosen = json.loads(choices)
         self._not_known_to_be_called(known, chosen)
-        known.closes = self._closes(known, chosen)
+        known.closes = self._closes(known, chosen, self.world.now)
         if known.closes is not None and known.closes <= self.world.now:
+            # Decided before it was committed; what may be sent is asked again in that moment.
+            known.closes = self._closes(known, chosen, self.world.now - SEND_WITHIN_SECONDS)
+        if known.closes is not None and known.closes <= self.world.now - SEND_WITHIN_SECONDS:
             self._broken(f"attempt {known.attempt_id} is dialed outside the calling hours")
         known.limit = chosen["limits"]["per_number_per_day"]
         self.dialings += 1
@@ -363,23 +366,23 @@ class Oracle:
     def _rang(self, token: str) -> bool:
         return any(token in backend.by_token for backend in self.backends.values())
 
-    def _closes(self, known: Known, choices: dict[str, Any]) -> float | None:
-        """When the window that is open now closes; now, if none is open; None if it is always open."""
+    def _closes(self, known: Known, choices: dict[str, Any], at: float) -> float | None:
+        """When the window that is open at `at` closes; `at`, if none is open; None if it is always open."""
         hours = choices["calling_hours"]
         if hours is None:
             return None
         zones = [hours["time_zone"]]
         if zones == ["recipient"]:
             zones = (known.zones or "").split()
-        ends = [self._closes_in(zone, hours["weekdays"][0]) for zone in zones]
-        return min(ends, default=self.world.now)
+        ends = [self._closes_in(zone, hours["weekdays"][0], at) for zone in zones]
+        return min(ends, default=at)
 
-    def _closes_in(self, zone: str, window: str) -> float:
-        local = self.world.utc().astimezone(ZoneInfo(zone))
+    def _closes_in(self, zone: str, window: str, at: float) -> float:
+        local = (MONDAY_NOON + timedelta(seconds=at)).astimezone(ZoneInfo(zone))
         begins, _, ends = window.partition("-")
         opened, closes = (_on(local, text) for text in (begins, ends))
         if not opened <= local < closes:
-            return self.world.now
+            return at
         return (closes.astimezone(UTC) - MONDAY_NOON).total_seconds()
 
     def is_closed(self, recipient_id: int) -> bool:
@@ -390,7 +393,7 @@ class Oracle:
             recipient_id,
         )[0]
         known = Known(0, "", recipient_id, 0, 0, 0, "", "", "", row[0])
-        closes = self._closes(known, json.loads(row[1]))
+        closes = self._closes(known, json.loads(row[1]), self.world.now)
         return closes is not None and closes <= self.world.now
 
     @staticmethod

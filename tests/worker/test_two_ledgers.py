@@ -166,12 +166,23 @@ def test_feeding_compares_the_ledger_with_redis(program: SimpleNamespace, book: 
     assert program.machine().problems["feed"].startswith("the ledger has gone back")
 
 
-def test_worker_notes_each_position_in_redis(program: SimpleNamespace, book: Any) -> None:
-    """The machine's dialer is put together with it."""
+def test_feeding_notes_how_far_a_ledger_in_a_file_has_come(program: SimpleNamespace, book: Any) -> None:
+    """What a worker has counted, Redis knows after the next round."""
     book.clock.now, before = time.time() - 1, book.clock.now
     book.load("+14155550100")
     book.clock.now = before
     program.tasks.feed_task()
     (row,) = book.attempts()
     program.tasks.dial_task(row.id, row.fence, row.client_token)
+    assert sum(program.machine().positions.noted().slots.values()) == 0
+    program.tasks.feed_task()
     assert sum(program.machine().positions.noted().slots.values()) == 1
+
+
+def test_worker_of_a_ledger_on_a_server_notes_each_position(
+    program: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's dialer is put together with it."""
+    machine = program.machine()
+    monkeypatch.setattr(machine.ledger, "is_sqlite", False)
+    assert machine.dialer.note_position == machine.positions.note
