@@ -63,6 +63,7 @@ def calls_to(db: Connection, phones: Sequence[str], exchange: str, since: dateti
                 recipients.c.phone,
                 attempts.c.dialing_at,
                 attempts.c.placed_at,
+                attempts.c.lease_until,
                 campaigns.c.name,
                 attempts.c.state,
                 searched.label("searched"),
@@ -78,8 +79,9 @@ def calls_to(db: Connection, phones: Sequence[str], exchange: str, since: dateti
         found += [
             Call(row.phone, rang_at, row.name, row.state == AttemptState.DIALING, row.searched)
             for row in rows
-            # The request leaves after `dialing` is written, and the telephone rings before its answer is.
-            for rang_at in [max(row.dialing_at, row.placed_at or row.dialing_at)]
+            # The request leaves after `dialing` is written and within the lease, and the telephone rings
+            # before the answer is recorded, which may be an hour later.
+            for rang_at in [max(row.dialing_at, min(row.placed_at or row.dialing_at, row.lease_until))]
             if rang_at > since
         ]
     return sorted(found, key=lambda call: call.dialed_at)
