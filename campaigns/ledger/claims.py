@@ -252,7 +252,7 @@ def _due_by_run(
 
 
 def _may_dial(exchange: str) -> Any:
-    # A run that no side was decided for is nobody's: whoever claimed it first would decide by a race.
+    # An undecided run is claimed by neither side: the first claim would decide by a race.
     return runs.c.exchange == exchange
 
 

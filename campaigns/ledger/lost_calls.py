@@ -333,7 +333,7 @@ def _enter(
 def _move(db: Connection, who: _Candidate, number: int, becomes: RecipientState) -> None:
     this = update(recipients).where(recipients.c.id == who.person.id)
     db.execute(this.values(state=becomes, attempts=number, waits_for=None))
-    # A run that was over has somebody to follow or to decide about. It goes on when all the others do.
+    # A run that was over has a call to follow or a recipient to hold. It goes on when all others do.
     over = (runs.c.id == who.person.run_id) & (runs.c.state == RunState.FINISHED)
     paused = {"state": RunState.PAUSED, "reason": PAUSED_WITH_ALL, "reason_code": OPERATOR_ALL}
     if becomes == RecipientState.IN_PROGRESS:
