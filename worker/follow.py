@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
@@ -233,7 +234,8 @@ class Following:
                 self.report_problem(f"outcomes cannot be asked for: {error}")
                 return ended, at
             except Throttled:
-                self.pacer.throttled()
+                with suppress(PacerUnavailable):
+                    self.pacer.throttled()
                 return ended, at
             except ConnectError as error:
                 # Perhaps only this one's fault, so the others must not wait behind it.

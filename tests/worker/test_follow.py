@@ -322,6 +322,26 @@ def test_without_the_pacers_leave_nobody_asks(
     assert follower() == 1
 
 
+def test_throttled_while_redis_is_away_calls_are_due_again(
+    book: Any, place: Callable[..., str], follower: Follow, slots: Any, connect: Connect
+) -> None:
+    """That Connect asked for less cannot be shared then; the round ends as it does otherwise."""
+    place(75)
+    book.clock.now += 65
+
+    class ThrottledAway(Asked):
+        def describe(self, instance_id: str, contact_id: str) -> Any:
+            slots.gone = True
+            return super().describe(instance_id, contact_id)
+
+    throttled = Throttled("ThrottlingException", "too many requests a second")
+    asked = ThrottledAway(connect, {book.attempt().contact_id: throttled})
+    assert follower(connect=asked) == 0
+    slots.gone = False
+    book.clock.now += 60
+    assert follower() == 1
+
+
 @pytest.mark.parametrize(
     "error",
     [Refused("InvalidRequestException", "no such thing"), Ambiguous("InternalServiceException", "perhaps")],
