@@ -103,9 +103,11 @@ def dial(home: Path, first: Server, second: Server, options: argparse.Namespace)
         "DIALER_SETTLE_SECONDS": 60,
     }
     office = Office(home, phones(options.recipients), settings, "[redial]\nmax_attempts = 1\n")
-    office.dialer("start", "bench")
+    office.dialer("start", "bench", "--sandbox")
     with office.up("--speed", "2"):
+        until = time.monotonic() + 120
         while len(office.requests()) < options.recipients // 6:
+            assert time.monotonic() < until, office.dialer("status", "bench")
             time.sleep(0.2)
         began = datetime.now(UTC)
         receiving = second.ask("SELECT status FROM pg_stat_wal_receiver")
