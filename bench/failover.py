@@ -132,8 +132,9 @@ def dial(home: Path, first: Server, second: Server, options: argparse.Namespace)
         office._environment |= {
             "DIALER_EXCHANGE": "sandbox",
             "AWS_ENDPOINT_URL_CONNECT": f"http://127.0.0.1:{port}",
-            "DIALER_SEARCH_PER_SECOND": "100",
-            "DIALER_DESCRIBE_PER_SECOND": "100",
+            # The sandbox's own quotas at this speed.
+            "DIALER_SEARCH_PER_SECOND": "1",
+            "DIALER_DESCRIBE_PER_SECOND": "20",
         }
         since = began.replace(microsecond=0).isoformat()
         print(office.dialer("reconcile", "--since", since), end="")

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from campaigns.attempt import AttemptState
 from campaigns.ledger import Ledger, LedgerUnavailable
@@ -34,6 +36,8 @@ from worker.pacer import Pacer, PacerUnavailable
 
 log = logging.getLogger(__name__)
 
+_Answer = TypeVar("_Answer")
+
 FIRST_SEARCH = timedelta(seconds=10)
 """How long after an attempt became unknown it is first searched for."""
 
@@ -52,6 +56,9 @@ _GIVEN_UP_AFTER = timedelta(days=30)
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 _SLOT_SECONDS = 30.0
 """How long one request waits for its turn: the quotas are small, and others use them too."""
+
+_TRIES = 4
+"""How often one question is asked that is throttled each time."""
 
 _MOST_RESULTS = 10_000
 """A query shows no more than this (admin guide, "Search for contacts"), without a word about the rest."""
@@ -241,12 +248,10 @@ class Settling:
 
     def _described(self, instance_id: str, call: Listed) -> Stranger:
         """What Connect says of a call, if it does. Raises ConnectError, Forbidden, Interrupted."""
-        self._wait(self.describe_pacer)
         try:
-            report = self.connect.describe(instance_id, call.contact_id)
-        except Throttled:
-            self.describe_pacer.throttled()
-            raise
+            report = self._asked(
+                self.describe_pacer, lambda: self.connect.describe(instance_id, call.contact_id)
+            )
         except Misconfigured as error:
             raise Forbidden("connect:DescribeContact", error) from error
         except (Ambiguous, Refused) as error:
@@ -262,14 +267,17 @@ class Settling:
         listed: dict[str, Listed] = {}
         shown, token = 0, None
         while True:
-            self._wait(self.search_pacer)
+            search = partial(
+                self.connect.search,
+                instance_id,
+                since,
+                until,
+                token,
+                attribute=by.attribute,
+                names=by.names,
+            )
             try:
-                page = self.connect.search(
-                    instance_id, since, until, token, attribute=by.attribute, names=by.names
-                )
-            except Throttled:
-                self.search_pacer.throttled()
-                raise
+                page = self._asked(self.search_pacer, search)
             except Misconfigured as error:
                 raise Forbidden("connect:SearchContacts", error) from error
             listed |= {call.contact_id: call for call in page.calls}
@@ -281,6 +289,22 @@ class Settling:
                 if latest - since < timedelta(seconds=1):
                     raise Interrupted("more calls within a second than a search shows")
                 since, shown = latest, 0
+
+    def _asked(self, pacer: Pacer, ask: Callable[[], _Answer]) -> _Answer:
+        """One answer, at this pace; asked again where Connect says that it was asked too fast.
+
+        Otherwise a search that shows hundreds of calls would begin anew each time, and come to no end.
+        Raises ConnectError, Interrupted, PacerUnavailable.
+        """
+        for left in reversed(range(_TRIES)):
+            self._wait(pacer)
+            try:
+                return ask()
+            except Throttled:
+                pacer.throttled()
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
     def _wait(self, pacer: Pacer) -> None:
         if pacer.wait(_SLOT_SECONDS) is None:

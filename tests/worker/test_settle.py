@@ -296,6 +296,36 @@ def test_clock_that_is_four_minutes_off_is_seen_through(
     assert book.standing() == ("placed", "in_progress")
 
 
+@pytest.mark.parametrize("asked", ["search", "describe"])
+def test_throttled_question_is_asked_again_and_the_search_goes_on(
+    asked: str, book: Any, slots: Any, dial: Callable[[], list[str]], settle: Any, connect: Connect
+) -> None:
+    """Beginning anew each time, a search that shows hundreds of calls would come to no end."""
+    book.load(LOST)
+    dial()
+
+    class ThrottledTwice(Searched):
+        left = 2
+
+        def _throttle(self, question: str) -> None:
+            if question == asked and self.left:
+                self.left -= 1
+                raise Throttled("ThrottlingException", "too many requests a second")
+
+        def search(self, *args: Any, **more: Any) -> Any:
+            self._throttle("search")
+            return super().search(*args, **more)
+
+        def describe(self, instance_id: str, contact_id: str) -> CallReport | None:
+            self._throttle("describe")
+            return super().describe(instance_id, contact_id)
+
+    book.clock.now += 10
+    assert settle(connect=ThrottledTwice(connect)) == 1
+    assert slots.throttles == 2
+    assert book.standing() == ("placed", "in_progress")
+
+
 @pytest.mark.parametrize(
     ("error", "problem"),
     [
@@ -323,7 +353,7 @@ def test_search_that_fails_decides_nothing_and_is_tried_again(
     assert book.standing() == ("unknown", "held")
     assert str(error) in book.attempt().evidence
     assert problems == ([f"unknown calls cannot be searched for: {error}"] if problem else [])
-    assert slots.throttles == (0 if problem else 1)
+    assert slots.throttles == (0 if problem else 4)
     assert book.attempt().settle_at == book.clock.utc() + timedelta(minutes=1)
     book.clock.now += 60
     assert settle() == 1
