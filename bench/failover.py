@@ -1,4 +1,4 @@
-"""Does anybody ring twice when a standby without the last commits is promoted?
+"""Does a telephone ring twice when a standby without the last commits is promoted?
 
     python bench/failover.py [--rate 20] [--lost-seconds 3]
 

@@ -182,7 +182,7 @@ def mark_placed(
     """dialing → placed, with Connect's contact_id. Returns False for a claim that is not there any more.
 
     An answer that comes after rescue gave the attempt up is evidence, and settles unknown → placed. Without
-    `follow_at` nobody will ask for the outcome, and the recipient is done. `replays`: how often the
+    `follow_at` the outcome is never asked for, and the recipient is done. `replays`: how often the
     request was sent again, and may have been acted upon.
     """
     becomes = RecipientState.DONE if follow_at is None else RecipientState.IN_PROGRESS

@@ -456,7 +456,7 @@ def dialing_is_lost() -> Iterator[None]:
         yield
 
 
-@mutant("a run is finished only when nobody in it waits or is in progress")
+@mutant("a run is finished only when no recipient in it waits or is in progress")
 def finished_too_soon() -> Iterator[None]:
     with patch.object(runs, "UNFINISHED", (RecipientState.IN_PROGRESS,)):
         yield
