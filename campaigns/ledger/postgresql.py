@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.exc import InvalidatePoolError, NoSuchModuleError
 
 from campaigns.mistake import Mistake
 
@@ -35,6 +35,9 @@ _BEGIN = """
     SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'
 """
 
+_BEGUN = "begun"
+"""In the `info` of a connection: that its first transaction was begun when it was taken from the pool."""
+
 _WHO_ANSWERS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 
 
@@ -47,7 +50,6 @@ def postgresql_engine(url: URL, *, read_only: bool = False) -> Engine:
         engine = create_engine(
             url,
             hide_parameters=True,
-            pool_pre_ping=True,  # a restarted server costs a reconnect, not a failed transaction
             pool_size=20,
             connect_args={
                 # The driver would send a BEGIN of its own; ours follows below.
@@ -63,6 +65,7 @@ def postgresql_engine(url: URL, *, read_only: bool = False) -> Engine:
         )
     except (NoSuchModuleError, ModuleNotFoundError):
         raise Mistake('PostgreSQL needs its driver: pip install "connect-batch-dialer[postgres]"') from None
+    dbapi_errors: Any = engine.dialect.loaded_dbapi
     # Not READ WRITE else: on a standby that would be another error than the writing itself.
     begin = _BEGIN.format(access="READ ONLY" if read_only else "", idle=IDLE_SECONDS)
     told = False
@@ -85,9 +88,22 @@ def postgresql_engine(url: URL, *, read_only: bool = False) -> Engine:
                 told = True
                 log.info("the ledger is reached through a connection pooler: no statement is prepared")
 
+    @event.listens_for(engine, "checkout")
+    def _begin_first(dbapi: Any, record: Any, _fairy: Any) -> None:
+        # A restarted server costs a reconnect, and not a failed transaction. A ping would find that out as
+        # well, for one more round trip in each transaction.
+        try:
+            # Several statements in one are never prepared by the driver.
+            dbapi.execute(begin)
+        except dbapi_errors.Error as error:
+            if dbapi.closed:
+                raise InvalidatePoolError from error
+            raise
+        record.info[_BEGUN] = True
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # Several statements in one are never prepared by the driver.
-        connection.exec_driver_sql(begin)
+        if not connection.info.pop(_BEGUN, False):
+            connection.exec_driver_sql(begin)  # another transaction of the same checkout
 
     return engine
