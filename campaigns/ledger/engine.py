@@ -62,6 +62,8 @@ class Ledger:
         self._together = Together(lambda: self.write())
         self.campaigns: dict[tuple[int, str], Campaign] = {}
         """Choices already read, by campaign and version: one entry each, for as long as the process lives."""
+        self.unreadable: set[int] = set()
+        """Campaigns whose choices this process could not read lately; see `stored_choices.py`."""
         self.reached = Memory()
         """How far this process has seen the ledger come."""
         self._clock = DatabaseClock(self._ask_for_the_time, away=LedgerUnavailable)

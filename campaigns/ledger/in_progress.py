@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, literal_column, select, union_all
+from sqlalchemy import Connection, and_, func, literal_column, or_, select, union_all
 
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, runs
+from campaigns.ledger.stored_choices import instance_of, left_out
+from campaigns.ledger.tables import CHOICES_VERSION, CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, runs
 
 # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
 _PLACED = attempts.c.state == literal_column("'placed'")
@@ -30,7 +31,9 @@ class CallLimit:
     and one that is not followed. Longer than calls last."""
 
 
-def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) -> Counter[str]:
+def in_progress(
+    ledger: Ledger, db: Connection, exchange: str, limit: CallLimit, now: datetime
+) -> Counter[str]:
     """Calls in progress, or about to be, by instance.
 
     What has been released counts already, for nothing is asked again before it rings. Nothing counts for
@@ -38,10 +41,15 @@ def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) 
     """
     # What a clock wrote down that was ahead would count for as long as that was.
     since, until = now - limit.longest, now + CLOCKS_DIFFER_BY
+    followed, unfollowed = _FOLLOWED, _UNFOLLOWED
+    if others := left_out(ledger, db):
+        # Of these it is not asked how their calls end, and they would count until their campaign is mended.
+        theirs = (attempts.c.run_id + 0).in_(select(runs.c.id).where(runs.c.campaign_id.in_(others)))
+        followed, unfollowed = and_(_FOLLOWED, ~theirs), and_(_PLACED, or_(_UNFOLLOWED, theirs))
     parts: list[Any] = [
         RELEASED,
-        _FOLLOWED,
-        and_(_UNFOLLOWED, attempts.c.dialing_at > since, attempts.c.dialing_at <= until),
+        followed,
+        and_(unfollowed, attempts.c.dialing_at > since, attempts.c.dialing_at <= until),
         and_(
             attempts.c.state == literal_column("'unknown'"),
             attempts.c.settle_at.is_not(None),
@@ -59,19 +67,22 @@ def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) 
     if not by_run:
         return Counter()
     by_instance: Counter[str] = Counter()
-    for run_id, choices in db.execute(
-        select(runs.c.id, campaigns.c.choices)
+    rows = db.execute(
+        select(runs.c.id, runs.c.campaign_id, CHOICES_VERSION)
         .join(campaigns)
         .where(runs.c.exchange == exchange, runs.c.id.in_(by_run))
-    ):
-        by_instance[choices["connect"]["instance_id"]] += by_run[run_id]
+    ).all()
+    for run in rows:
+        instance = instance_of(ledger, db, run.campaign_id, run.version)
+        if instance is not None:
+            by_instance[instance] += by_run[run.id]
     return by_instance
 
 
 def calls_by_instance(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> Counter[str]:
     """Calls in progress, or about to be, by instance; those of instances without any are left out."""
     with ledger.read() as db:
-        return in_progress(db, exchange, limit, now)
+        return in_progress(ledger, db, exchange, limit, now)
 
 
 def full_instances(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> list[str]:
