@@ -1,6 +1,5 @@
 """One campaign's choices, read from a TOML file and checked before anything else happens."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from campaigns.attempt import Outcome
 from campaigns.calling_hours import Timetable
 from campaigns.calling_hours_options import CallingHoursOptions
 from campaigns.mistake import Mistake
+from campaigns.nearest import nearest
 from campaigns.redial import Done, RedialAt, Ring, Rule, next_step
 from campaigns.toml_values import FROM_FILE, Table, duration, in_seconds
 from campaigns.when import LimitsOptions, ReminderOptions, ScheduleOptions, SuppressionOptions
@@ -336,8 +336,8 @@ def _in_words(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         if steps[:1] == ["redial"] and steps[-1] in ("wait", "max_redials"):
             return f'{where}: belongs to an outcome, such as busy = {{ wait = "10m", max_redials = 2 }}'
-        near = difflib.get_close_matches(steps[-1], _known_keys(steps[:-1]), n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else f"; known keys: {', '.join(_known_keys(steps[:-1]))}"
+        near = nearest(steps[-1], _known_keys(steps[:-1]), cutoff=0.5)
+        hint = f"; did you mean {near}?" if near else f"; known keys: {', '.join(_known_keys(steps[:-1]))}"
         return f"{where}: unknown key{hint}"
     if error["type"] == "missing":
         return f"{where}: is missing"

@@ -1,6 +1,5 @@
 """The runs of campaigns: begun, started, paused, cancelled, finished."""
 
-import difflib
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +23,7 @@ from campaigns.ledger.binding import decide
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 from campaigns.mistake import Mistake
+from campaigns.nearest import nearest
 from campaigns.side import Exchange
 from campaigns.stored import Unreadable, paused_because
 
@@ -131,8 +131,8 @@ def find_to_come(db: Connection, name: str, number: int | None = None) -> Run:
                 f"there is no campaign {name!r}: the ledger is empty; "
                 "load a list first: dialer load CAMPAIGN.toml LIST.csv"
             )
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else "there are: " + ", ".join(names[:10])
+        near = nearest(name, names)
+        hint = f"did you mean {near}?" if near else "there are: " + ", ".join(names[:10])
         raise Mistake(f"there is no campaign {name!r}; {hint}")
     return _run(row)
 
