@@ -31,17 +31,20 @@ from campaigns.redial import Done, RedialAt, Ring, Rule, next_step
 from campaigns.toml_values import FROM_FILE, Table, duration, in_seconds
 from campaigns.when import LimitsOptions, ReminderOptions, ScheduleOptions, SuppressionOptions
 
+_LONGEST_NUMBER = 250
 _ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]{1,32767}")
 
 
 def _e164(text: str) -> str:
     try:
-        number = phonenumbers.parse(text)
+        number = phonenumbers.parse(text[:_LONGEST_NUMBER])
     except phonenumbers.NumberParseException:
         raise ValueError('expected a number with + and country code, such as "+14155550199"') from None
-    if not phonenumbers.is_possible_number(number):
+    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    # Some plans (Germany's) have longer ones; Connect takes E.164's 15 digits.
+    if not phonenumbers.is_possible_number(number) or len(written) > 16:
         raise ValueError('is not a possible number; expected one such as "+14155550199"')
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return written
 
 
 E164 = Annotated[str, AfterValidator(_e164)]
@@ -289,7 +292,11 @@ def read_campaign(path: Path) -> Campaign:
     Raises Mistake naming the file, the key and the remedy; never half-reads.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content_bytes = file.read(_MOST_BYTES + 1)
+        if len(content_bytes) > _MOST_BYTES:
+            raise Mistake(f"{path}: is longer than {_MOST_BYTES:,} bytes; name the campaign's TOML file")
+        text = content_bytes.decode("utf-8-sig")
     except FileNotFoundError:
         raise Mistake(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -298,14 +305,52 @@ def read_campaign(path: Path) -> Campaign:
         raise Mistake(f"{path}: is not UTF-8 text; save the campaign file as UTF-8") from None
     except OSError as error:
         raise Mistake(f"{path}: cannot be read: {error.strerror}") from None
+    if _MANY_PARTS.search(text):
+        # Reading it would take tomllib hours.
+        raise Mistake(f"{path}: has a key of more than 100 parts; no campaign has one")
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Mistake(f"{path}: is not a TOML file: {error}") from None
+    except RecursionError:
+        raise Mistake(f"{path}: has too many tables or lists within each other") from None
+    except ValueError:  # Python's limit on digits
+        raise Mistake(f"{path}: has a number with too many digits") from None
     try:
+        if key := _with_nul(content, ""):
+            raise Mistake(f"{path}: {_shortened(key)}: has a NUL character; remove it")
         return Campaign.model_validate(content, context=FROM_FILE)
     except ValidationError as error:
-        raise Mistake(f"{path}: " + "; ".join(_in_words(e) for e in error.errors())) from None
+        wrong = [_shortened(_in_words(each)) for each in error.errors()[:_MOST_ERRORS]]
+        raise Mistake(f"{path}: " + "; ".join(wrong)) from None
+    except RecursionError:
+        raise Mistake(f"{path}: has too many tables or lists within each other") from None
+
+
+_MOST_BYTES = 1 << 20
+_MOST_ERRORS = 10
+_MANY_PARTS = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
+
+
+def _shortened(text: str) -> str:
+    """On one line whatever the file has for a key: its beginning says which."""
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def _with_nul(value: object, where: str) -> str | None:
+    """The first key that has a NUL in it, or in its value: no database takes it."""
+    if isinstance(value, str):
+        return where if "\0" in value else None
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            name = f"{where}.{key}".lstrip(".")
+            if "\0" in key or (found := _with_nul(inner, name)):
+                return name if "\0" in key else found
+    if isinstance(value, list):
+        for inner in value:
+            if found := _with_nul(inner, where):
+                return found
+    return None
 
 
 # What pydantic finds wrong → what would be right.

@@ -18,6 +18,9 @@ from worker import plan_cli, run_cli, demo_cli, up_cli, sandbox_cli, health_cli,
 # isort: on
 
 
+_LONGEST_ARGUMENT = 10_000
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done; 1 failed; 2 the input or the usage is wrong."""
     plain_errors()
@@ -66,6 +69,8 @@ def _outcome(arguments: list[str]) -> int:
 def _readable(arguments: Sequence[str]) -> None:
     """Raises Mistake for an argument that is no text, which no ledger and no terminal would take."""
     for argument in arguments:
+        if len(argument) > _LONGEST_ARGUMENT:
+            raise Mistake(f"{argument[:40]}…: has {len(argument):,} characters, too many for any argument")
         try:
             argument.encode()
         except UnicodeEncodeError:
