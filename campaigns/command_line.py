@@ -32,6 +32,7 @@ ListFile = Annotated[Path, typer.Argument(metavar="LIST.csv", help="The people t
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")]
 RunNumber = Annotated[
     int | None,
+    # As far as the ledger's column goes.
     typer.Option("--run", metavar="N", min=1, max=2**31 - 1, help="One of its runs. Default: the latest."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]

@@ -45,7 +45,7 @@ def schedule(context: typer.Context, as_json: AsJson = False) -> None:
         # Their names, keys and codes; the others' schedules go on.
         wrong = [{"name": each.name, "code": each.code, "key": each.key} for each in problems]
         listed_ones = [listed_as_json(each) for each in every]
-        put(json.dumps({"schedules": listed_ones, "unreadable": wrong}))
+        put(json.dumps({"schedules": listed_ones} | ({"unreadable": wrong} if wrong else {})))
         return
     for problem in problems:
         put(f"{problem.name}: alarm: no run begins: {unreadable_in_words(problem.code, problem.key)}")

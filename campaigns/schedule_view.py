@@ -20,6 +20,9 @@ _LONG_AGO = timedelta(days=366)
 LATE = timedelta(minutes=2)
 """So long after its time a fire has begun where processes are there for it, or is called late."""
 
+_STILL_READ = timedelta(hours=6)
+"""Longer than any list takes to be read."""
+
 SHOWN = 3
 """So many of the fires to come are listed."""
 
@@ -131,9 +134,14 @@ def upcoming(each: Scheduled, processes: Sequence[Heartbeat], now: datetime) -> 
     overdue = None
     if each.paused is None and each.exchange is not None:
         first = next(fires(each.options, max(each.since, now - _LONG_AGO)), None)
-        due_by = now - LATE if needed <= ours else now
-        overdue = first if first is not None and first <= due_by else None
+        if first is not None and first <= now and (not needed <= ours or _is_late(each, first, now)):
+            overdue = first
     return Upcoming(now, each, tuple(islice(to_come, SHOWN)), needed <= ours, needed <= theirs, overdue)
+
+
+def _is_late(each: Scheduled, at: datetime, now: datetime) -> bool:
+    """Whether a fire should have begun, with processes there. Of one long ago they will say that it is not."""
+    return LATE < now - at <= max(each.options.grace, _STILL_READ)
 
 
 def listed(each: Upcoming) -> list[str]:

@@ -119,9 +119,7 @@ def _time_format(text: str) -> str:
     except (ValueError, re.error):  # re.error: a directive that stands there twice
         known = None
     if known != day:
-        raise ValueError(
-            'expected a form with the day, its year, and the time, each once, such as "%d.%m.%Y %H:%M"'
-        )
+        raise ValueError('expected a form with the day, its year, and the time, each once: "%d.%m.%Y %H:%M"')
     return text
 
 
