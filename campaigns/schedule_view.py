@@ -140,7 +140,7 @@ def upcoming(each: Scheduled, processes: Sequence[Heartbeat], now: datetime) -> 
 
 
 def _is_late(each: Scheduled, at: datetime, now: datetime) -> bool:
-    """Whether a fire should have begun, with processes there. Of one long ago they will say that it is not."""
+    """Whether a fire should have begun, with processes there. One of long ago they are about to skip."""
     return LATE < now - at <= max(each.options.grace, _STILL_READ)
 
 

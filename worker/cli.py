@@ -54,6 +54,10 @@ def _outcome(arguments: list[str]) -> int:
         # Whoever was reading has seen enough; Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except PermissionError as error:
+        # The data directory of another user, or what is in it.
+        say(f"dialer: {error.filename}: {error.strerror}; run the dialer as the user whose it is")
+        return 2
     except Exception as error:
         from campaigns.ledger import LedgerUnavailable
         from campaigns.ledger.staging import Miscounted

@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from campaigns.campaign import Campaign
 from campaigns.ledger.clock import DatabaseClock, wall_clock
+from campaigns.ledger.ledger_file import refuse_anothers
 from campaigns.ledger.postgresql import postgresql_engine
 from campaigns.ledger.reached import Memory
 from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engine, sqlite_engine
@@ -182,6 +183,8 @@ def open_ledger(url: str, *, create: bool = True) -> Ledger:
     """
     parsed = _checked(url)
     sqlite = parsed.get_backend_name() == "sqlite"
+    if sqlite:
+        refuse_anothers(parsed.database, write=create)
     engine = sqlite_engine(parsed, create) if sqlite else postgresql_engine(parsed)
     ledger = Ledger(engine)
     try:
@@ -205,6 +208,7 @@ def open_to_read(url: str) -> Ledger:
     """
     parsed = _checked(url)
     if parsed.get_backend_name() == "sqlite":
+        refuse_anothers(parsed.database, write=False)
         if not parsed.database or not Path(parsed.database).exists():
             raise NothingToRead("there is none yet")
         engine = read_only_sqlite_engine(parsed)
