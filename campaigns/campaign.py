@@ -32,6 +32,7 @@ from campaigns.toml_values import FROM_FILE, Table, duration, in_seconds
 from campaigns.when import LimitsOptions, ReminderOptions, ScheduleOptions, SuppressionOptions
 
 _LONGEST_NUMBER = 250
+_LONGEST_KEY = 100  # characters of a key that a message repeats
 _ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]{1,32767}")
 
 
@@ -375,7 +376,7 @@ _EXPECTED = {
 
 def _in_words(error: Any) -> str:
     """One pydantic error as `[table] key: what to do`."""
-    steps = [str(step) for step in error["loc"] if step != "after"]
+    steps = [str(step)[:_LONGEST_KEY] for step in error["loc"] if step != "after"]
     # Only the first two steps are names in the file; what follows is pydantic's own path.
     where = (f"[{steps[0]}] " if len(steps) > 1 else "") + (steps[1] if len(steps) > 1 else "".join(steps))
     if error["type"] == "extra_forbidden":
