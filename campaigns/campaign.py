@@ -376,7 +376,8 @@ _EXPECTED = {
 
 def _in_words(error: Any) -> str:
     """One pydantic error as `[table] key: what to do`."""
-    steps = [str(step)[:_LONGEST_KEY] for step in error["loc"] if step != "after"]
+    in_redial = error["loc"][:1] == ("redial",)
+    steps = [str(step)[:_LONGEST_KEY] for step in error["loc"] if not in_redial or step != "after"]
     # Only the first two steps are names in the file; what follows is pydantic's own path.
     where = (f"[{steps[0]}] " if len(steps) > 1 else "") + (steps[1] if len(steps) > 1 else "".join(steps))
     if error["type"] == "extra_forbidden":

@@ -43,6 +43,7 @@ IN_TIME = 2.0
         ('references = { "a\\u0000" = { value = "x" } }', "has a NUL character"),
         ('[reminder]\nat = "x"\nbefore = "2h"\nformat = "%d.%m.%Y %H:%M %H"', "each once"),
         ("x" * 70_000 + " = 1", "unknown key"),
+        ("[after]\nx = 1", "unknown key"),
         ("[redial]\nmax_attempts = " + "9" * 400, "expected 100 or less"),
         ("[pacing]\ncalls_per_second = nan", "calls_per_second"),
         ("#" * (1 << 20), "is longer than"),
@@ -177,7 +178,7 @@ def test_lease_that_is_no_time(value: str, monkeypatch: pytest.MonkeyPatch) -> N
 def test_data_directory_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name in another encoding makes no URL."""
     monkeypatch.setenv("DIALER_DATA_DIR", "\udcff")
-    with pytest.raises(Mistake, match="DIALER_DATA_DIR: .* it is not UTF-8"):
+    with pytest.raises(Mistake, match=r"DIALER_DATA_DIR: .* it is not UTF-8"):
         load_settings(DialerSettings)
 
 

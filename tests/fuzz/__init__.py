@@ -1,8 +1,9 @@
 """Hostile input, made by chance: what reads it may refuse it in one line, and nothing else.
 
 A target is a function of (chance, folder): it makes one input, feeds it to the code, and raises
-AssertionError if a promise is broken. Any exception but Mistake ends a run, as does a case that takes more than two seconds
-of the processor's time. `bench/fuzz.py` runs the targets for minutes, `test_fuzz.py` for a moment.
+AssertionError if a promise is broken. Any exception but Mistake ends a run, as does a case that takes more
+than two seconds of the processor's time. `bench/fuzz.py` runs the targets for minutes, `test_fuzz.py` for a
+moment.
 """
 
 import random
