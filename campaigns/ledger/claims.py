@@ -103,7 +103,7 @@ def claim(
         if room <= 0:
             return []
         running = _running(ledger, db, exchange)
-        rooms = _rooms(ledger, db, running, exchange, limit, now)
+        rooms = _rooms(db, running, exchange, limit, now)
         if rooms and max(rooms.values()) <= 0:
             return []
         due = _due_by_run(db, running, exchange, room, now)
@@ -290,7 +290,6 @@ def _may_dial(exchange: str) -> Any:
 
 
 def _rooms(
-    ledger: Ledger,
     db: Connection,
     running: Sequence[_Running],
     exchange: str,
@@ -300,7 +299,7 @@ def _rooms(
     """How many more calls may be released on each instance."""
     if limit is None:
         return {}
-    counted = in_progress(ledger, db, exchange, limit, now)
+    counted = in_progress(db, exchange, limit, now)
     return {run.instance: limit.most - counted[run.instance] for run in running}
 
 

@@ -4,6 +4,7 @@ Connect answers what exceeds the instance's quota with a busy tone and no error,
 """
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, literal_column, or_, select, union_all
 
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.stored_choices import instance_of, left_out
-from campaigns.ledger.tables import CHOICES_VERSION, CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, runs
+from campaigns.ledger.tables import CLOCKS_DIFFER_BY, RELEASED, STORED_CHOICES, attempts, campaigns, runs
+from campaigns.stored import Unreadable, read_connect, read_stored
 
 # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
 _PLACED = attempts.c.state == literal_column("'placed'")
@@ -31,9 +32,7 @@ class CallLimit:
     and one that is not followed. Longer than calls last."""
 
 
-def in_progress(
-    ledger: Ledger, db: Connection, exchange: str, limit: CallLimit, now: datetime
-) -> Counter[str]:
+def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) -> Counter[str]:
     """Calls in progress, or about to be, by instance.
 
     What has been released counts already, for nothing is asked again before it rings. Nothing counts for
@@ -41,48 +40,60 @@ def in_progress(
     """
     # What a clock wrote down that was ahead would count for as long as that was.
     since, until = now - limit.longest, now + CLOCKS_DIFFER_BY
-    followed, unfollowed = _FOLLOWED, _UNFOLLOWED
-    if others := left_out(ledger, db):
-        # Of these it is not asked how their calls end, and they would count until their campaign is mended.
-        theirs = (attempts.c.run_id + 0).in_(select(runs.c.id).where(runs.c.campaign_id.in_(others)))
-        followed, unfollowed = and_(_FOLLOWED, ~theirs), and_(_PLACED, or_(_UNFOLLOWED, theirs))
-    parts: list[Any] = [
-        RELEASED,
-        followed,
-        and_(unfollowed, attempts.c.dialing_at > since, attempts.c.dialing_at <= until),
-        and_(
-            attempts.c.state == literal_column("'unknown'"),
-            attempts.c.settle_at.is_not(None),
-            attempts.c.unknown_at > since,
-            attempts.c.unknown_at <= until,
+    lately = and_(attempts.c.dialing_at > since, attempts.c.dialing_at <= until)
+    parts: list[tuple[bool, Any]] = [
+        (False, RELEASED),
+        (False, and_(_FOLLOWED, lately)),
+        (True, and_(_FOLLOWED, or_(attempts.c.dialing_at <= since, attempts.c.dialing_at > until))),
+        (False, and_(_UNFOLLOWED, lately)),
+        (
+            False,
+            and_(
+                attempts.c.state == literal_column("'unknown'"),
+                attempts.c.settle_at.is_not(None),
+                attempts.c.unknown_at > since,
+                attempts.c.unknown_at <= until,
+            ),
         ),
     ]
+    lasting: Counter[int] = Counter()
     by_run: Counter[int] = Counter()
     # The + 0 keeps SQLite to the partial indexes: by run it would go through all that was ever placed.
     run_id = (attempts.c.run_id + 0).label("run_id")
-    counts = (select(run_id, func.count()).where(part).group_by(run_id) for part in parts)
+    counts = (
+        select(run_id, literal_column(f"{int(lasts)}").label("lasts"), func.count())
+        .where(part)
+        .group_by(run_id)
+        for lasts, part in parts
+    )
     # One statement, so that a call that moves on meanwhile is not missed between two of them.
-    for run, count in db.execute(union_all(*counts)):
-        by_run[run] += count
-    if not by_run:
+    for run, lasts, count in db.execute(union_all(*counts)):
+        (lasting if lasts else by_run)[run] += count
+    ids = by_run.keys() | lasting.keys()
+    if not ids:
         return Counter()
     by_instance: Counter[str] = Counter()
     rows = db.execute(
-        select(runs.c.id, runs.c.campaign_id, CHOICES_VERSION)
+        select(runs.c.id, STORED_CHOICES)
         .join(campaigns)
-        .where(runs.c.exchange == exchange, runs.c.id.in_(by_run))
+        .where(runs.c.exchange == exchange, runs.c.id.in_(ids))
     ).all()
-    for run in rows:
-        instance = instance_of(ledger, db, run.campaign_id, run.version)
-        if instance is not None:
-            by_instance[instance] += by_run[run.id]
+    for row in rows:
+        with suppress(Unreadable):
+            instance = read_connect(row.stored).instance_id
+            by_instance[instance] += by_run[row.id]
+            # Where a campaign cannot be read it is not asked how its calls end, and they would count until
+            # it is mended.
+            if lasting[row.id]:
+                read_stored(row.stored)
+                by_instance[instance] += lasting[row.id]
     return by_instance
 
 
 def calls_by_instance(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> Counter[str]:
     """Calls in progress, or about to be, by instance; those of instances without any are left out."""
     with ledger.read() as db:
-        return in_progress(ledger, db, exchange, limit, now)
+        return in_progress(db, exchange, limit, now)
 
 
 def full_instances(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> list[str]:
