@@ -21,6 +21,7 @@ from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.ledger import schedules
 from campaigns.ledger.binding import decide
 from campaigns.ledger.engine import Ledger
+from campaigns.ledger.stored_choices import campaign_of_run
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 from campaigns.mistake import Mistake
 from campaigns.nearest import nearest
@@ -232,6 +233,9 @@ def cancel_all(db: Connection, latest: Run, now: datetime, *, hang_up: bool = Fa
         unsaid = runs.c.id.in_(cancelled_of(db, latest)) & runs.c.hang_up_at.is_(None)
         db.execute(update(runs).where(unsaid).values(hang_up_at=now))
     return given_up
+
+
+campaign_of = campaign_of_run
 
 
 def start(db: Connection, run: Run, now: datetime, *, exchange: Exchange | None) -> RunState:
