@@ -335,7 +335,8 @@ _MANY_PARTS = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \
 
 def _shortened(text: str) -> str:
     """On one line whatever the file has for a key: its beginning says which."""
-    return text if len(text) <= 300 else f"{text[:300]}…"
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in text[:300])
+    return plain if len(text) <= 300 else f"{plain}…"
 
 
 def _with_nul(value: object, where: str) -> str | None:
