@@ -169,7 +169,11 @@ class ListOptions(Table):
     @field_validator("attributes", mode="before")
     @classmethod
     def _list_of_columns(cls, value: object) -> object:
-        return {column: column for column in value} if isinstance(value, list) else value
+        if not isinstance(value, list):
+            return value
+        if not all(isinstance(column, str) for column in value):
+            raise ValueError('expected a table, or a list of columns such as ["first_name", "city"]')
+        return {column: column for column in value}
 
     @field_validator("attributes")
     @classmethod

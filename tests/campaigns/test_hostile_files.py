@@ -44,6 +44,7 @@ IN_TIME = 2.0
         ('[reminder]\nat = "x"\nbefore = "2h"\nformat = "%d.%m.%Y %H:%M %H"', "each once"),
         ("x" * 70_000 + " = 1", "unknown key"),
         ('"a\\nb" = 1', "a\ufffdb: unknown key"),
+        ("[list]\nattributes = [[1], 2]", "a list of columns"),
         ("[after]\nx = 1", "unknown key"),
         ("[redial]\nmax_attempts = " + "9" * 400, "expected 100 or less"),
         ("[pacing]\ncalls_per_second = nan", "calls_per_second"),
