@@ -5,6 +5,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     mistake.py             the one exception whose text is shown to the user
     plain_text.py          what is not seen as text becomes an escape
     plain_logs.py          the same for logs and tracebacks
+    nearest.py             what a misspelt name may have been meant to be
     client_token.py        the name of one attempt, for ever
     connect_ids.py         a pasted GUID, ARN or console URL → the GUID that the API wants
     attempt.py             states, outcomes, legal moves
@@ -23,6 +24,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     when.py                the file's [limits], [schedule], [reminder], [suppression]
     schedule.py            when does a schedule fire? which fire is to be run now?
     campaign.py            one campaign's choices, read from TOML
+    stored.py              the same as the ledger keeps it, read without being judged again
     waits.py               who waits for which rule, and until when
     forecast.py            when would everybody have been called?
     changes.py             what differs between two versions of a campaign's file

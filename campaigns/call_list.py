@@ -9,7 +9,7 @@ from typing import Self, TextIO
 
 from campaigns.campaign import ListOptions
 from campaigns.csv_records import DELIMITERS, Record, folded, likely_delimiter, read_records, sep_line
-from campaigns.list_columns import planned_columns, unique_names, wanted_columns
+from campaigns.list_columns import MAX_COLUMNS, planned_columns, refuse_too_many, unique_names, wanted_columns
 from campaigns.mistake import Mistake
 from campaigns.phone_number import e164
 from campaigns.recipient import Recipient
@@ -22,6 +22,7 @@ NOTE_COLUMNS = ("line", "column", "reason")
 MAX_ATTRIBUTE_BYTES = 32_768  # StartOutboundVoiceContact: UTF-8 bytes over all keys and values
 MAX_KEY_LENGTH = 255
 _SAMPLE_CHARACTERS = 1 << 16
+_NAMES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "cp1252": "Windows-1252"}
 _NOT_STORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -184,6 +185,8 @@ class CallList:
         return attributes
 
     def _rejected(self, line: int, column: str, reason: str, cells: list[str]) -> RejectedRow:
+        # What is beyond stands in the list still.
+        cells = cells[: max(MAX_COLUMNS, len(self.columns))]
         names = [*self.columns, *(f"column {i + 1}" for i in range(len(self.columns), len(cells)))]
         if len(cells) > len(self.columns):
             names = list(unique_names(names))
@@ -218,6 +221,10 @@ def open_call_list(path: Path, options: ListOptions, appointment: str | None = N
         raise Mistake(f"{path}: has no header; its first row must name the columns")
     if header.problem:
         raise Mistake(f"{path}: line {header.line}: the header cannot be split: {header.problem}")
+    refuse_too_many(path, header.cells)
+    if bad := _NOT_STORABLE.search("".join(header.cells)):
+        what = "a NUL character" if bad[0] == "\0" else f"a byte that is not {_NAMES[text.encoding]}"
+        raise Mistake(f"{path}: its header has {what}; write it again, or save the list as UTF-8")
     return CallList(path, options, text, delimiter, header.cells, appointment)
 
 
@@ -249,10 +256,14 @@ def _refuse_damage(cells: list[str], used: frozenset[int]) -> None:
 
 
 def _filled(literals: tuple[str, ...], indexes: tuple[int, ...], cells: list[str]) -> str:
-    text = literals[0]
+    text = [literals[0]]
+    size = len(literals[0])
     for index, literal in zip(indexes, literals[1:], strict=True):
-        text += cells[index] + literal
-    return text
+        text += (cells[index], literal)
+        size += len(cells[index]) + len(literal)
+        if size > MAX_ATTRIBUTE_BYTES:
+            break  # it is refused for its length, and would grow with every placeholder
+    return "".join(text)
 
 
 def _key(cells: list[str], index: int) -> str:

@@ -1,6 +1,5 @@
 """One campaign's choices, read from a TOML file and checked before anything else happens."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Sequence
@@ -27,21 +26,26 @@ from campaigns.attempt import Outcome
 from campaigns.calling_hours import Timetable
 from campaigns.calling_hours_options import CallingHoursOptions
 from campaigns.mistake import Mistake
+from campaigns.nearest import nearest
 from campaigns.redial import Done, RedialAt, Ring, Rule, next_step
 from campaigns.toml_values import FROM_FILE, Table, duration, in_seconds
 from campaigns.when import LimitsOptions, ReminderOptions, ScheduleOptions, SuppressionOptions
 
+_LONGEST_NUMBER = 250
+_LONGEST_KEY = 100  # characters of a key that a message repeats
 _ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]{1,32767}")
 
 
 def _e164(text: str) -> str:
     try:
-        number = phonenumbers.parse(text)
+        number = phonenumbers.parse(text[:_LONGEST_NUMBER])
     except phonenumbers.NumberParseException:
         raise ValueError('expected a number with + and country code, such as "+14155550199"') from None
-    if not phonenumbers.is_possible_number(number):
+    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    # Some plans (Germany's) have longer ones; Connect takes E.164's 15 digits.
+    if not phonenumbers.is_possible_number(number) or len(written) > 16:
         raise ValueError('is not a possible number; expected one such as "+14155550199"')
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return written
 
 
 E164 = Annotated[str, AfterValidator(_e164)]
@@ -165,7 +169,11 @@ class ListOptions(Table):
     @field_validator("attributes", mode="before")
     @classmethod
     def _list_of_columns(cls, value: object) -> object:
-        return {column: column for column in value} if isinstance(value, list) else value
+        if not isinstance(value, list):
+            return value
+        if not all(isinstance(column, str) for column in value):
+            raise ValueError('expected a table, or a list of columns such as ["first_name", "city"]')
+        return {column: column for column in value}
 
     @field_validator("attributes")
     @classmethod
@@ -289,7 +297,11 @@ def read_campaign(path: Path) -> Campaign:
     Raises Mistake naming the file, the key and the remedy; never half-reads.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content_bytes = file.read(_MOST_BYTES + 1)
+        if len(content_bytes) > _MOST_BYTES:
+            raise Mistake(f"{path}: is longer than {_MOST_BYTES:,} bytes; name the campaign's TOML file")
+        text = content_bytes.decode("utf-8-sig")
     except FileNotFoundError:
         raise Mistake(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -298,14 +310,53 @@ def read_campaign(path: Path) -> Campaign:
         raise Mistake(f"{path}: is not UTF-8 text; save the campaign file as UTF-8") from None
     except OSError as error:
         raise Mistake(f"{path}: cannot be read: {error.strerror}") from None
+    if _MANY_PARTS.search(text):
+        # Reading it would take tomllib hours.
+        raise Mistake(f"{path}: has a key of more than 100 parts; no campaign has one")
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Mistake(f"{path}: is not a TOML file: {error}") from None
+    except RecursionError:
+        raise Mistake(f"{path}: has too many tables or lists within each other") from None
+    except ValueError:  # Python's limit on digits
+        raise Mistake(f"{path}: has a number with too many digits") from None
     try:
+        if key := _with_nul(content, ""):
+            raise Mistake(f"{path}: {_shortened(key)}: has a NUL character; remove it")
         return Campaign.model_validate(content, context=FROM_FILE)
     except ValidationError as error:
-        raise Mistake(f"{path}: " + "; ".join(_in_words(e) for e in error.errors())) from None
+        wrong = [_shortened(_in_words(each)) for each in error.errors()[:_MOST_ERRORS]]
+        raise Mistake(f"{path}: " + "; ".join(wrong)) from None
+    except RecursionError:
+        raise Mistake(f"{path}: has too many tables or lists within each other") from None
+
+
+_MOST_BYTES = 1 << 20
+_MOST_ERRORS = 10
+_MANY_PARTS = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
+
+
+def _shortened(text: str) -> str:
+    """On one line whatever the file has for a key: its beginning says which."""
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in text[:300])
+    return plain if len(text) <= 300 else f"{plain}…"
+
+
+def _with_nul(value: object, where: str) -> str | None:
+    """The first key that has a NUL in it, or in its value: no database takes it."""
+    if isinstance(value, str):
+        return where if "\0" in value else None
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            name = f"{where}.{key}".lstrip(".")
+            if "\0" in key or (found := _with_nul(inner, name)):
+                return name if "\0" in key else found
+    if isinstance(value, list):
+        for inner in value:
+            if found := _with_nul(inner, where):
+                return found
+    return None
 
 
 # What pydantic finds wrong → what would be right.
@@ -330,14 +381,15 @@ _EXPECTED = {
 
 def _in_words(error: Any) -> str:
     """One pydantic error as `[table] key: what to do`."""
-    steps = [str(step) for step in error["loc"] if step != "after"]
+    in_redial = error["loc"][:1] == ("redial",)
+    steps = [str(step)[:_LONGEST_KEY] for step in error["loc"] if not in_redial or step != "after"]
     # Only the first two steps are names in the file; what follows is pydantic's own path.
     where = (f"[{steps[0]}] " if len(steps) > 1 else "") + (steps[1] if len(steps) > 1 else "".join(steps))
     if error["type"] == "extra_forbidden":
         if steps[:1] == ["redial"] and steps[-1] in ("wait", "max_redials"):
             return f'{where}: belongs to an outcome, such as busy = {{ wait = "10m", max_redials = 2 }}'
-        near = difflib.get_close_matches(steps[-1], _known_keys(steps[:-1]), n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else f"; known keys: {', '.join(_known_keys(steps[:-1]))}"
+        near = nearest(steps[-1], _known_keys(steps[:-1]), cutoff=0.5)
+        hint = f"; did you mean {near}?" if near else f"; known keys: {', '.join(_known_keys(steps[:-1]))}"
         return f"{where}: unknown key{hint}"
     if error["type"] == "missing":
         return f"{where}: is missing"

@@ -31,7 +31,9 @@ CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.toml", help="The
 ListFile = Annotated[Path, typer.Argument(metavar="LIST.csv", help="The people to call.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")]
 RunNumber = Annotated[
-    int | None, typer.Option("--run", metavar="N", min=1, help="One of its runs. Default: the latest.")
+    int | None,
+    # As far as the ledger's column goes.
+    typer.Option("--run", metavar="N", min=1, max=2**31 - 1, help="One of its runs. Default: the latest."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 Raw = Annotated[

@@ -5,17 +5,23 @@ import re
 from collections import deque
 from collections.abc import Collection, Iterator
 from io import StringIO
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple, TextIO
 
 from campaigns.formulas import restored
 
 DELIMITERS = ",;\t|"
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\1*\s*', re.IGNORECASE)
+_LONGEST_SEP_LINE = 1_000
+MAX_RECORD = 1 << 20
+"""Characters of one record over all its lines: the bound on memory where a quotation mark is not closed."""
 _UNCLOSED = (
     "a quotation mark on this line is not closed, or text follows a closing one; "
     'write "" for a quotation mark inside a cell'
 )
+
+
+_TOO_LONG = "a cell on this line is too long to be one; shorten it, or put quotation marks around the cells"
 
 
 class Record(NamedTuple):
@@ -34,6 +40,8 @@ def folded(name: str) -> str:
 
 def sep_line(first_line: str) -> str | None:
     """The delimiter that a first line such as `sep=;` names (Excel writes and reads them), or None."""
+    if len(first_line) > _LONGEST_SEP_LINE:
+        return None  # the pattern takes quadratic time
     match = _SEP_LINE.fullmatch(first_line.removeprefix("\ufeff"))
     return match[1] if match else None
 
@@ -60,6 +68,11 @@ def likely_delimiter(sample: str, wanted: Collection[str]) -> str:
     return max(DELIMITERS, key=likeness)  # the first of equals
 
 
+def _drained(lines: deque[str]) -> Iterator[str]:
+    while lines:
+        yield lines.popleft()
+
+
 def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
     """Every record of a file that was opened with newline="". Lines without any character are none.
 
@@ -79,11 +92,13 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
         again.append(header)
 
     def lines() -> Iterator[str]:
-        while again:
-            taken.append(line := again.popleft())
-            yield line
-        for line in file:
+        size = 0
+        for line in chain(_drained(again), file):
+            # Empty again: the reader has come to the end of a record.
+            size = len(line) + (size if taken else 0)
             taken.append(line)
+            if size > MAX_RECORD and len(taken) > 1:
+                raise csv.Error
             yield line
 
     while True:
@@ -101,5 +116,6 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
             broken, *others = taken
             again.extendleft(reversed(others))
             taken.clear()
-            yield Record(first, [broken.rstrip("\r\n")], _UNCLOSED)
+            too_long = len(broken) > csv.field_size_limit()
+            yield Record(first, [broken.rstrip("\r\n")], _TOO_LONG if too_long else _UNCLOSED)
             first += 1

@@ -12,7 +12,8 @@ from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import Campaign, RedialOptions
 from campaigns.ledger import Ledger
 from campaigns.ledger.limits import Call, calls_to
-from campaigns.ledger.runs import Run, before, campaign_of, find
+from campaigns.ledger.runs import Run, before, find
+from campaigns.ledger.stored_choices import campaign_of_run
 from campaigns.ledger.stories import (
     Record,
     campaigns_with,
@@ -127,7 +128,7 @@ def explain(ledger: Ledger, name: str, text: str, now: datetime, *, number: int 
     """
     with ledger.read() as db:
         run = find(db, name, number)
-        campaign = campaign_of(db, run.id)
+        campaign = campaign_of_run(db, run.id)
         phone, problem = None, ""
         try:
             phone = e164(text, campaign.list.default_region)
@@ -159,7 +160,7 @@ def explain_unknown(ledger: Ledger, name: str, now: datetime, *, number: int | N
     """The stories of all recipients of whom nobody can tell: searched for in Connect, or held."""
     with ledger.read() as db:
         run = find(db, name, number)
-        campaign = campaign_of(db, run.id)
+        campaign = campaign_of_run(db, run.id)
         doubtful = records_in_doubt(db, run.id)
     stories = [story(record, run, campaign, (), now) for record in doubtful]
     return [each for each in stories if each.in_doubt]

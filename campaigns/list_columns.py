@@ -1,6 +1,5 @@
 """Where in a list's rows everything stands that the campaign asks for."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,19 @@ from campaigns.attribute_template import is_template, template_parts
 from campaigns.campaign import ListOptions
 from campaigns.csv_records import folded
 from campaigns.mistake import Mistake
+from campaigns.nearest import nearest
+
+MAX_COLUMNS = 1_000
+"""Of a list. Exports of whole databases have a few hundred; what has more is no list of people."""
+
+
+def refuse_too_many(path: Path, names: Sequence[str]) -> None:
+    """Raises Mistake for a header with more than MAX_COLUMNS columns."""
+    if len(names) > MAX_COLUMNS:
+        raise Mistake(
+            f"{path}: has {len(names):,} columns, and a list has {MAX_COLUMNS:,} at most; "
+            "export only those that the campaign needs"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +43,19 @@ class ColumnPlan:
 def unique_names(names: Sequence[str]) -> tuple[str, ...]:
     """Names for all columns: the second "name" is "name (2)", a nameless third column is "column 3"."""
     taken = set(names)
-    unique: list[str] = []
+    unique: dict[str, None] = {}
+    # Where the counting for a name goes on: from 1 each time, thousands of equal names would take minutes.
+    counted: dict[str, int] = {}
     for position, name in enumerate(names, start=1):
         plain = name if folded(name) else f"column {position}"
-        candidate, count = plain, 1
+        candidate, count = plain, counted.get(plain, 1)
+        if count > 1:
+            candidate = f"{plain} ({count})"
         while candidate in unique or (candidate != name and candidate in taken):
             count += 1
             candidate = f"{plain} ({count})"
-        unique.append(candidate)
+        counted[plain] = count
+        unique[candidate] = None
     return tuple(unique)
 
 
@@ -69,13 +86,14 @@ def planned_columns(
 ) -> ColumnPlan:
     """Raises Mistake naming the column that is missing or not to be told from another."""
 
+    as_named, as_known = _places(names), _places(columns)
+
     def place(name: str, use: str) -> int:
         wanted = folded(name)
         # "name (2)" is what the second column called "name" is known as.
-        hits = [i for i, n in enumerate(names) if folded(n) == wanted]
-        hits = hits or [i for i, c in enumerate(columns) if folded(c) == wanted]
+        hits = as_named.get(wanted) or as_known.get(wanted, [])
         if len(hits) > 1:
-            places = " and ".join(str(i + 1) for i in hits)
+            places = " and ".join(str(i + 1) for i in hits[:5])
             raise Mistake(f'{path}: columns {places} are both called "{name}" ({use}); rename one of them')
         if not hits:
             raise Mistake(_missing(path, name, use, columns))
@@ -95,12 +113,20 @@ def planned_columns(
     )
 
 
+def _places(names: Sequence[str]) -> dict[str, list[int]]:
+    """Where each name stands, as it is compared."""
+    places: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        places.setdefault(folded(name), []).append(i)
+    return places
+
+
 def _missing(path: Path, name: str, use: str, columns: tuple[str, ...]) -> str:
     shown = ", ".join(_quoted(column) for column in columns[:20]) + (", …" if len(columns) > 20 else "")
     by_folded = {folded(column): column for column in columns}
-    near = difflib.get_close_matches(folded(name), by_folded, n=1, cutoff=0.5)
+    near = nearest(folded(name), by_folded, cutoff=0.5)
     if near:
-        hint = f"did you mean {_quoted(by_folded[near[0]])}?"
+        hint = f"did you mean {_quoted(by_folded[near])}?"
     elif any(sum(c.isdecimal() for c in column) >= 7 for column in columns):
         hint = "its first row looks like a person; put a row with the columns' names above it"
     else:

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from campaigns.call_list import NOTE_COLUMNS, RejectedRow
 from campaigns.csv_records import DELIMITERS, Record, folded, likely_delimiter, read_records, sep_line
-from campaigns.list_columns import unique_names
+from campaigns.list_columns import MAX_COLUMNS, refuse_too_many, unique_names
 from campaigns.mistake import Mistake
 from campaigns.phone_number import e164
 from campaigns.text_file import TextFormat, text_format
@@ -58,6 +58,8 @@ class NumberList:
         notes = tuple(folded(name) for name in (header or ())[: len(NOTE_COLUMNS)]) == NOTE_COLUMNS
         self._notes = len(NOTE_COLUMNS) if notes else 0
         names = [options.column] if header is None else list(header[self._notes :])
+        if text.damaged:
+            names = [_NOT_STORABLE.sub("\ufffd", name) for name in names]
         self.columns: tuple[str, ...] = unique_names(names)
         self._least_cells = max((i + 1 for i, name in enumerate(names) if folded(name)), default=0)
         self._phone = self._place(options.column, names)
@@ -107,6 +109,8 @@ class NumberList:
         return ListedNumber(phone, reason, at)
 
     def _rejected(self, line: int, column: str, reason: str, cells: list[str]) -> RejectedRow:
+        # What is beyond stands in the file still.
+        cells = cells[: max(MAX_COLUMNS, len(self.columns))]
         names = [*self.columns, *(f"column {i + 1}" for i in range(len(self.columns), len(cells)))]
         return RejectedRow(line, column, reason, dict(zip(unique_names(names), cells, strict=False)))
 
@@ -160,6 +164,7 @@ def open_number_list(path: Path, options: Options) -> NumberList:
         raise Mistake(f"{path}: its first row is empty; it must be a number, or name the columns")
     if first.problem:
         raise Mistake(f"{path}: line {first.line}: cannot be split: {first.problem}")
+    refuse_too_many(path, first.cells)
     if not any(_looks_like_a_number(cell) for cell in first.cells):
         return NumberList(path, text, delimiter, first.cells, options)
     if len(first.cells) > 1:

@@ -21,6 +21,9 @@ _BETWEEN_TWO = re.compile(r"\d[^\d]*(?:[,;|&\r\n]|\b(?:or|and|oder|und|ou|et|y|o
 _PARAMETER = re.compile(r";(?!ext)[a-z-]+=", re.IGNORECASE)
 _WRITTEN = re.compile(r"\(?\+?[ \t(]*\d[\d \t().\-/]*")
 _LONGEST = 40  # characters; no number is longer, however it is written
+_MOST_READ = 1_000  # characters of a cell that is looked at, so that a page of text takes no time
+_MOST_DIGITS = 15
+"""E.164 has no longer number, though some plans do (Germany's), nor does Connect or the ledger take one."""
 _BARE = re.compile(rf"\+?[0-9]{{1,{_LONGEST - 1}}}")
 _SHAPE = bytes.maketrans(b"023456789", b"111111111")
 _MARKS = b"() \t-./"
@@ -35,6 +38,8 @@ def e164(text: str, default_region: str | None) -> str:
     a number is refused. `00` in front means `+` everywhere, also where people dial 011 for it.
     Raises ValueError, whose text completes a sentence that begins with the cell and says what to do.
     """
+    if len(text) > _MOST_READ:
+        raise ValueError(_NO_NUMBER)
     number = text if _BARE.fullmatch(text) else _one_number(text)
     certain = None
     if len(number) > _LONGEST:
@@ -43,7 +48,10 @@ def e164(text: str, default_region: str | None) -> str:
         certain = number if line(number[1:]) else None
     elif default_region:
         certain = as_dialed(number, default_region)
-    return certain or _by_phonenumbers(number, default_region)
+    found = certain or _by_phonenumbers(number, default_region)
+    if len(found) > _MOST_DIGITS + 1:
+        raise ValueError("has too many digits for one number; check the digits")
+    return found
 
 
 def _by_phonenumbers(number: str, region: str | None) -> str:

@@ -1,6 +1,5 @@
 """Rules on calling that others have made, with their dates and sources: data, and no legal advice."""
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from datetime import date
@@ -8,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 from campaigns.calling_hours import Week
+from campaigns.nearest import nearest
 
 _PARTS = (*5 * ["weekdays"], *2 * ["weekend"])
 
@@ -32,8 +32,8 @@ def preset(name: str) -> Preset:
     """The preset of this name. Raises ValueError naming those that there are."""
     known = presets()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        near = nearest(name, known)
+        hint = f"did you mean {near}?" if near else f"there are: {', '.join(known)}"
         raise ValueError(f"there is no preset {name!r}; {hint}")
     return known[name]
 

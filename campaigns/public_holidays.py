@@ -1,8 +1,9 @@
 """Is this day a public holiday there? The days are those of the `holidays` package."""
 
-import difflib
 from datetime import date
 from functools import lru_cache
+
+from campaigns.nearest import nearest
 
 
 def known_place(text: str) -> str:
@@ -17,7 +18,7 @@ def known_place(text: str) -> str:
         return country
     parts = {each.upper(): each for each in places[country]}
     if part not in parts:
-        near = difflib.get_close_matches(part, parts, n=1, cutoff=0.7)
+        near = nearest(part, parts, cutoff=0.7)
         hint = (
             f"did you mean {country}-{parts[near[0]]}?"
             if near

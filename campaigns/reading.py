@@ -15,6 +15,7 @@ from campaigns.timing import Timing, Untimely
 # went slower, and a quarter more of the processor's time (docs/performance.md).
 
 _ROWS = 1_000  # are held in memory at once
+_BYTES = 4 << 20  # of the file at most, for rows that are long
 
 
 @dataclass(slots=True)
@@ -33,18 +34,25 @@ def read_chunks(call_list: CallList, campaign: Campaign, now: datetime) -> Itera
     rows = iter(call_list)
     while True:
         chunk = Chunk()
+        begin = call_list.bytes_read
         for row in islice(rows, _ROWS):
-            if isinstance(row, Recipient):
-                found = timing.of(row)
-                if not isinstance(found, Untimely):
-                    chunk.batch.accept(found)
-                    continue
-                if found.appointment_at is not None:
-                    chunk.batch.appointments.append((row.line, row.key, found.appointment_at))
-                row = RejectedRow(row.line, found.column, found.reason, row.row)
-            chunk.batch.rejected += 1
-            chunk.rejected.append(row)
+            _put(chunk, row, timing)
+            if call_list.bytes_read - begin > _BYTES:
+                break
         if not chunk.batch.accepted and not chunk.rejected:
             return
         chunk.rows_read, chunk.bytes_read = call_list.rows_read, call_list.bytes_read
         yield chunk
+
+
+def _put(chunk: Chunk, row: Recipient | RejectedRow, timing: Timing) -> None:
+    if isinstance(row, Recipient):
+        found = timing.of(row)
+        if not isinstance(found, Untimely):
+            chunk.batch.accept(found)
+            return
+        if found.appointment_at is not None:
+            chunk.batch.appointments.append((row.line, row.key, found.appointment_at))
+        row = RejectedRow(row.line, found.column, found.reason, row.row)
+    chunk.batch.rejected += 1
+    chunk.rejected.append(row)

@@ -21,6 +21,7 @@ from campaigns.zone_data import is_known
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?", re.ASCII)
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_LONGEST = 200  # characters of a cell that is looked at
 _EXAMPLE = "2026-11-23T14:30"
 
 LONGEST_KEY = 220
@@ -127,10 +128,12 @@ def appointment_time(cell: str, written: str | None = None) -> datetime:
     text = cell.strip()
     if not text:
         raise ValueError("is empty; fill in the time of the appointment")
+    if len(text) > _LONGEST:
+        raise ValueError(_not_as("", written))
     try:
         # By which clock is found out later.
         found = datetime.strptime(text, written) if written else _iso_time(text)  # noqa: DTZ007
-    except ValueError:
+    except (ValueError, re.error):
         raise ValueError(_not_as(text, written)) from None
     if not 2000 <= found.year < 2200:
         raise ValueError(f"is in the year {found.year:04}; correct it")

@@ -14,11 +14,13 @@ from campaigns.ledger import Ledger
 from campaigns.ledger.figures import Figures, figures
 from campaigns.ledger.health import Heartbeat, alive
 from campaigns.ledger.identity import Identity, identity_of
-from campaigns.ledger.runs import OPERATOR, OPERATOR_ALL, Run, campaign_of, find_to_come, latest_runs
-from campaigns.ledger.schedules import Leftover, leftovers, schedule_of
+from campaigns.ledger.runs import OPERATOR, OPERATOR_ALL, Run, find_to_come, latest_runs
+from campaigns.ledger.schedules import Leftover, is_scheduled, leftovers, schedule_of
+from campaigns.ledger.stored_choices import campaign_of_run, problem_of
 from campaigns.ledger.waiting import waiting
 from campaigns.schedule_view import Upcoming, upcoming
 from campaigns.side import either_way, flag
+from campaigns.stored import Unreadable, unreadable_in_words
 from campaigns.waits import Wait, Waiting, places, waits
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ class Status:
     """The ledger's identity, where dialing from it is stopped as a whole."""
     endpoint: str | None = None
     """Where its calls go, if that is not AWS's own address; several with commas between."""
+
+    unreadable: Unreadable | None = None
+    """Why this version cannot read the campaign's choices in the ledger."""
 
     @property
     def alarm(self) -> str | None:
@@ -103,6 +108,8 @@ class Status:
             "run": self.run.number,
             "state": self.run.state,
             "reason": self.reason,
+            "reason_code": self.unreadable.code if self.unreadable else self.run.reason_code,
+            "reason_data": {"key": self.unreadable.key} if self.unreadable else None,
             "waiting_for": [
                 {
                     "rule": wait.rule,
@@ -267,8 +274,9 @@ def _stopped(db: "Connection") -> Identity | None:
 def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: datetime) -> Status:
     numbers = figures(db, run.id, now)
     campaign, groups = None, list[Waiting]()
-    if numbers.waiting:
-        campaign = campaign_of(db, run.id)
+    problem = problem_of(db, run.campaign_id)
+    if numbers.waiting and problem is None:
+        campaign = campaign_of_run(db, run.id)
         by_zones = campaign.timetable.asks_for_zones
         groups = waiting(db, run.id, now, counted=numbers.waiting, by_zones=by_zones)
     kept = waits(groups, campaign, now) if campaign else ()
@@ -281,6 +289,8 @@ def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: dat
     nobody_for_ever = not any(wait.until is None for wait in kept)
     all_wait = waits_view.reason(kept, now) if kept and not could_be_dialed else None
     reason = why_not(run, numbers, processes, all_wait)
+    if problem is not None and run.state != RunState.CANCELLED and not _over(run, numbers, db):
+        reason = f"not dialed: {unreadable_in_words(problem.code, problem.key)}{_then(run)}"
     stopped = _stopped(db)
     if stopped and run.state == RunState.RUNNING:
         reason = stopped.stopped_reason
@@ -300,7 +310,19 @@ def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: dat
         older=tuple(leftovers(db, run.campaign_id, run.number)),
         stopped=stopped,
         endpoint=_endpoint(run, processes),
+        unreadable=problem,
     )
+
+
+def _over(run: Run, numbers: Figures, db: "Connection") -> bool:
+    """Whether a run is finished, all its calls are known, and no other is to come."""
+    in_progress = numbers.recipients.get(RecipientState.IN_PROGRESS, 0)
+    return run.state == RunState.FINISHED and not in_progress and not is_scheduled(db, run.campaign_id)
+
+
+def _then(run: Run) -> str:
+    """What is to be done after the choices are mended."""
+    return f"; then: dialer resume {run.name}" if run.state == RunState.PAUSED else ""
 
 
 def _endpoint(run: Run, processes: Sequence[Heartbeat]) -> str | None:

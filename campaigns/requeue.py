@@ -3,7 +3,6 @@
 The redial rules go on as they are: an attempt that was asked for counts like any other.
 """
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from campaigns.ledger.requeues import Asked, Found, cancelled, endings, refusals
 from campaigns.ledger.requeues import look as look_at
 from campaigns.ledger.runs import Run, find
 from campaigns.mistake import Mistake
+from campaigns.nearest import nearest
 from campaigns.toml_values import duration
 
 REFUSED, UNKNOWN, SUPPRESSED = "refused", "unknown", str(RecipientState.SUPPRESSED)
@@ -124,7 +124,7 @@ def _checked(code: str) -> str:
 
 
 def _no_such(name: str) -> Mistake:
-    near = difflib.get_close_matches(re.sub(r"[-\s]+", "_", name.lower()), NAMES, n=1)
+    near = nearest(re.sub(r"[-\s]+", "_", name.lower()), NAMES)
     hint = f"did you mean {near[0]}? " if near else ""
     return Mistake(f"--outcome {name}: no attempt ends like that; {hint}{_known()}")
 

@@ -34,14 +34,22 @@ def schedule(context: typer.Context, as_json: AsJson = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
+    from campaigns.ledger.schedules import unreadable
     from campaigns.schedule_view import listed, listed_as_json
+    from campaigns.stored import unreadable_in_words
 
     with the_ledger() as ledger:
         every = _upcoming(ledger)
+        problems = unreadable(ledger)
     if as_json:
-        put(json.dumps({"schedules": [listed_as_json(each) for each in every]}))
+        # Their names, keys and codes; the others' schedules go on.
+        wrong = [{"name": each.name, "code": each.code, "key": each.key} for each in problems]
+        listed_ones = [listed_as_json(each) for each in every]
+        put(json.dumps({"schedules": listed_ones} | ({"unreadable": wrong} if wrong else {})))
         return
-    if not every:
+    for problem in problems:
+        put(f"{problem.name}: alarm: no run begins: {unreadable_in_words(problem.code, problem.key)}")
+    if not every and not problems:
         put("no schedules yet; enter one: dialer schedule add CAMPAIGN.toml")
     for each in every:
         for line in listed(each):

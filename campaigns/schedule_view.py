@@ -17,6 +17,12 @@ from campaigns.zone_data import is_known
 _LONG_AGO = timedelta(days=366)
 """Fires that passed before that are not looked for."""
 
+LATE = timedelta(minutes=2)
+"""So long after its time a fire has begun where processes are there for it, or is called late."""
+
+_STILL_READ = timedelta(hours=6)
+"""Longer than any list takes to be read."""
+
 SHOWN = 3
 """So many of the fires to come are listed."""
 
@@ -34,7 +40,7 @@ class Upcoming:
     others: bool = False
     """Whether there are such of the other side, which do not."""
     overdue: datetime | None = None
-    """The first fire whose time has passed and of which no process has taken notice."""
+    """The first fire whose time has passed and that has not begun: nothing is there for it, or it is late."""
 
     @property
     def next(self) -> datetime | None:
@@ -58,6 +64,12 @@ class Upcoming:
             return f"no run begins: it is not decided whether its calls are real or a trial; say: {enter}"
         if self.overdue is not None and (trouble is None or trouble.fire_at < self.overdue):
             local = f"{options.local(self.overdue):%a %Y-%m-%d %H:%M}"
+            if self.attended:
+                path = self.scheduled.list_path(self.overdue)
+                return (
+                    f"the run of {local} is late: its list is long or slow to read, or the control "
+                    f"process is busy with others: {path}; see the log of the control process"
+                )
             return f"the run of {local} has not begun: {self.unattended}; start the dialer with: {self.up}"
         if trouble is None:
             return None
@@ -120,10 +132,16 @@ def upcoming(each: Scheduled, processes: Sequence[Heartbeat], now: datetime) -> 
     needed = {"control", "beat"}
     to_come = fires(each.options, max(now, each.since))
     overdue = None
-    if not needed <= ours and each.paused is None:
+    if each.paused is None and each.exchange is not None:
         first = next(fires(each.options, max(each.since, now - _LONG_AGO)), None)
-        overdue = first if first is not None and first <= now else None
+        if first is not None and first <= now and (not needed <= ours or _is_late(each, first, now)):
+            overdue = first
     return Upcoming(now, each, tuple(islice(to_come, SHOWN)), needed <= ours, needed <= theirs, overdue)
+
+
+def _is_late(each: Scheduled, at: datetime, now: datetime) -> bool:
+    """Whether a fire should have begun, with processes there. One of long ago they are about to skip."""
+    return LATE < now - at <= max(each.options.grace, _STILL_READ)
 
 
 def listed(each: Upcoming) -> list[str]:

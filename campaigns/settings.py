@@ -9,13 +9,16 @@ from typing import Any, TypeVar, get_args
 from urllib.parse import quote
 
 from dotenv import load_dotenv
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from campaigns.mistake import Mistake
 from campaigns.side import Exchange
 
 T = TypeVar("T", bound=BaseSettings)
+
+_SHOWN = 100
+"""Characters of a wrong value that a message repeats."""
 
 
 class LedgerSettings(BaseSettings):
@@ -38,6 +41,15 @@ class LedgerSettings(BaseSettings):
         description="what answers the calls: Amazon Connect, or the sandbox (set by --sandbox)",
     )
 
+    @field_validator("data_dir")
+    @classmethod
+    def _is_text(cls, folder: Path) -> Path:
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            raise ValueError("it is not UTF-8") from None
+        return folder
+
     @property
     def ledger_url(self) -> str:
         """The database's URL; by default an SQLite file in the data directory."""
@@ -50,7 +62,14 @@ def load_settings(kind: type[T]) -> T:
     dotenv = Path(".env")
     if dotenv.is_file():
         # Into the environment and not only into our settings: AWS_* lines are for the SDK.
-        load_dotenv(dotenv, override=False)
+        try:
+            load_dotenv(dotenv, override=False)
+        except UnicodeDecodeError:
+            raise Mistake(".env: is not UTF-8 text; save it as UTF-8") from None
+        except OSError as error:
+            raise Mistake(f".env: cannot be read: {error.strerror}") from None
+        except ValueError:  # a NUL: no environment takes it
+            raise Mistake(".env: has a NUL character; remove it") from None
     try:
         return kind()
     except ValidationError as error:
@@ -70,7 +89,9 @@ def _in_words(kind: type[BaseSettings], error: Any) -> str:
     example = (field.examples or [field.default])[0]
     variable = f"DIALER_{name.upper()}"
     # A URL may hold a password, so what was given is repeated for everything but URLs.
-    given = "" if name.endswith("_url") else f" (it is {os.environ.get(variable, '')!r})"
+    value = os.environ.get(variable, "")
+    shown = f"{value[:_SHOWN]!r}" + ("…" if len(value) > _SHOWN else "")
+    given = "" if name.endswith("_url") else f" (it is {shown})"
     wrong = f"{message[:1].lower()}{message[1:]}{given}"
     return f"{variable}: {field.description}: {wrong}; {variable}={example} would do"
 

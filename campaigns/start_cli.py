@@ -136,9 +136,12 @@ def _resume_everything(ledger: "Ledger") -> None:
 def _start(name: str, verb: str, exchange: "Exchange | None") -> None:
     from campaigns.attempt import RunState
     from campaigns.ledger import runs, schedules
+    from campaigns.ledger.stored_choices import problem_of
 
     with the_ledger() as ledger, ledger.write() as db:
         run = runs.find_to_come(db, name)
+        if problem := problem_of(db, run.campaign_id):
+            raise problem
         was = run.state
         # Also without a run that goes on: what was paused then is its schedule.
         resumed = schedules.resume(db, run.campaign_id)

@@ -1,8 +1,9 @@
 """A time zone as people write it → its IANA name."""
 
-import difflib
 import zoneinfo
 from functools import cache, lru_cache
+
+from campaigns.nearest import nearest
 
 
 def iana_zone(text: str) -> str:
@@ -24,5 +25,5 @@ def _zones() -> dict[str, str]:
 
 @lru_cache(maxsize=1024)  # a column of wrong zones repeats itself, and the search takes milliseconds
 def _nearest(text: str) -> str:
-    near = difflib.get_close_matches(text.casefold(), _zones(), n=1, cutoff=0.7)
-    return _zones()[near[0]] if near else "Europe/Berlin"
+    near = nearest(text.casefold(), _zones(), cutoff=0.7)
+    return _zones()[near] if near else "Europe/Berlin"

@@ -116,10 +116,10 @@ def _time_format(text: str) -> str:
     form = text.replace("%z", "")
     try:
         known = readable and datetime.strptime(day.strftime(form), form)  # noqa: DTZ007 (likewise)
-    except ValueError:
+    except (ValueError, re.error):  # re.error: a directive that stands there twice
         known = None
     if known != day:
-        raise ValueError('expected a form with the day, its year, and the time, such as "%d.%m.%Y %H:%M"')
+        raise ValueError('expected a form with the day, its year, and the time, each once: "%d.%m.%Y %H:%M"')
     return text
 
 

@@ -8,6 +8,7 @@ positions.py, positions.lua  how far the ledger has come, noted in Redis before 
 feed.py               due recipients → claimed attempts → Celery tasks
 placing.py            one request, and once more only where that cannot ring twice
 dial.py               one attempt, from its slot to its contact_id
+hands.py              a few threads for what may take long, one for each campaign
 fire.py               a schedule's time has come: its list becomes a run
 answers.py            what Connect has answered to this process about calls, by instance
 follow.py             contact_id → outcome → redial or done

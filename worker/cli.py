@@ -18,6 +18,9 @@ from worker import plan_cli, run_cli, demo_cli, up_cli, sandbox_cli, health_cli,
 # isort: on
 
 
+_LONGEST_ARGUMENT = 10_000
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done; 1 failed; 2 the input or the usage is wrong."""
     plain_errors()
@@ -51,6 +54,10 @@ def _outcome(arguments: list[str]) -> int:
         # Whoever was reading has seen enough; Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except PermissionError as error:
+        # The data directory of another user, or what is in it.
+        say(f"dialer: {error.filename}: {error.strerror}; run the dialer as the user whose it is")
+        return 2
     except Exception as error:
         from campaigns.ledger import LedgerUnavailable
         from campaigns.ledger.staging import Miscounted
@@ -66,6 +73,8 @@ def _outcome(arguments: list[str]) -> int:
 def _readable(arguments: Sequence[str]) -> None:
     """Raises Mistake for an argument that is no text, which no ledger and no terminal would take."""
     for argument in arguments:
+        if len(argument) > _LONGEST_ARGUMENT:
+            raise Mistake(f"{argument[:40]}…: has {len(argument):,} characters, too many for any argument")
         try:
             argument.encode()
         except UnicodeEncodeError:

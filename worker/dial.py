@@ -23,7 +23,7 @@ from campaigns.ledger.moves import (
 )
 from campaigns.ledger.positions import WENT_BACK
 from campaigns.ledger.reached import Position
-from campaigns.ledger.runs import pause, pause_if_all_refused
+from campaigns.ledger.runs import pause, pause_if_all_refused, pause_unreadable_of
 from campaigns.recipient import masked
 from worker.connect import CallOrder, Connect
 from worker.connect_errors import (
@@ -174,6 +174,12 @@ class Dialer:
         return self._give_back(claim, problem, seconds=10)
 
     def _not_now(self, claim: Claim, found: NotNow) -> Dialed:
+        if found.unreadable is not None:
+            # This process cannot read it, though the one that feeds can: it would be fed again for ever.
+            log.error("the campaign has paused itself: %s", found.unreadable)
+            with self.ledger.write() as db:
+                pause_unreadable_of(db, claim.attempt_id, found.unreadable)
+            return "stale"
         if found.code not in (WENT_BACK, OTHER_LEDGER):
             log.info("attempt %d is not dialed: %s", claim.attempt_id, found.reason)
             return "stale"

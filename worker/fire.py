@@ -20,6 +20,7 @@ from campaigns.progress_bar import Reading
 from campaigns.rejects import rejects_of_fire
 from campaigns.schedule import Decision, decide
 from campaigns.zone_data import is_known
+from worker.hands import Hands
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +83,40 @@ class Firing:
     """The directory for the rejected rows of their lists; made when it is first needed."""
     clock: Callable[[], datetime]
     stopping: Callable[[], bool] = lambda: False
+    hands: Hands | None = None
+    """What reads the lists, apart from the round that finds them due. None: the round does, one by one."""
+    unread: set[str] = field(default_factory=set)
+    """Campaigns that cannot be read, as far as the log says so already."""
     read: dict[int, AsRead] = field(default_factory=dict)
     """The lists that this process has read lately, by campaign."""
 
     def fire(self) -> int:
-        """Begin what is due. Returns how many runs have begun. Raises LedgerUnavailable."""
-        return sum(self._tried(each) for each in self._mine() if not self.stopping())
+        """Begin what is due. Returns how many runs have begun in this round. Raises LedgerUnavailable.
+
+        With `hands` each list is read apart from it, and no campaign's list keeps another from its time.
+        """
+        self._name_unreadable()
+        return sum(
+            self._tried(each)
+            for each in self._mine()
+            # What is being read has been decided over: it must not be skipped for having taken its time.
+            if not self.stopping() and not (self.hands and self.hands.busy(each.campaign_id))
+        )
+
+    def _name_unreadable(self) -> None:
+        problems = {problem.name or "": problem for problem in book.unreadable(self.ledger, self.exchange)}
+        for name in problems.keys() - self.unread:
+            log.error("no run begins: %s", problems[name])
+        self.unread.clear()
+        self.unread.update(problems)
+
+    def _apart(self, each: Scheduled, does: Callable[[], bool]) -> bool:
+        """Do it, or have it done by a hand. Returns whether a run has begun by now."""
+        if self.hands is None:
+            return does()
+        # All busy: the next round tries again, and an alarm tells of a fire that is late.
+        self.hands.take(each.campaign_id, does)
+        return False
 
     def _mine(self) -> list[Scheduled]:
         return book.scheduled(self.ledger, self.exchange)
@@ -109,8 +138,9 @@ class Firing:
             begun = self._one(each)
             if failed:
                 book.mend(self.ledger, each)
-            if not begun:
-                self._look_back(each)
+            if not begun and each.campaign_id in self.read:
+                # Apart, too: a file server that is gone answers nothing.
+                self._apart(each, lambda: self._look_back(each))
             return begun
         except LedgerUnavailable:
             raise
@@ -119,11 +149,11 @@ class Firing:
             self._alarm(each, f"{type(error).__name__}; the log of the control process has more", now)
             return False
 
-    def _look_back(self, each: Scheduled) -> None:
+    def _look_back(self, each: Scheduled) -> bool:
         """Whoever paused for longer while writing the list has added people whom nobody calls."""
         seen = self.read.get(each.campaign_id)
         if seen is None:
-            return
+            return False
         if seen.has_grown():
             which = f"run of {each.options.local(seen.at):%a %H:%M}"
             problem = f"{seen.path}: has grown since it was read for the {which}"
@@ -131,8 +161,9 @@ class Firing:
             log.warning("%s: %s", each.campaign.name, problem)
             book.grown(self.ledger, each, f"{problem}: dialer load CAMPAIGN.toml LIST.csv", self.clock())
         elif abs(self.clock() - seen.at) <= each.options.grace:
-            return
+            return False
         del self.read[each.campaign_id]
+        return False
 
     def _alarm(self, each: Scheduled, problem: str, now: datetime) -> None:
         try:
@@ -166,7 +197,7 @@ class Firing:
         # A time that lies ahead was written by a clock that has been put back since.
         if trouble is not None and trouble.tried_at <= now < trouble.tried_at + TRY_AGAIN:
             return False
-        return self._begin(each, at)
+        return self._apart(each, lambda: self._begin(each, at))
 
     def _begin(self, each: Scheduled, at: datetime) -> bool:
         # Before it is read: what is written in between makes it a list that is still being written.

@@ -23,6 +23,7 @@ from worker.dial import Dialer, Timing
 from worker.event_queue import EventQueue
 from worker.fire import Firing
 from worker.follow import Following
+from worker.hands import Hands
 from worker.hang_up import HangingUp
 from worker.pacer import Pacer, Rate, bucket_name
 from worker.positions import Positions
@@ -184,6 +185,7 @@ class Machine:
             rejects=self.settings.data_dir / "rejects",
             clock=self.now,
             stopping=self.stopping.is_set,
+            hands=Hands(),
         )
 
     @cached_property

@@ -60,6 +60,8 @@ class DialerSettings(LedgerSettings):
     claim_lease_seconds: float | None = Field(
         default=None,
         gt=0,
+        le=86_400,
+        allow_inf_nan=False,
         description="how long an attempt may stay queued or dialing before rescue looks at it, in seconds",
         examples=[30],
     )

@@ -103,8 +103,7 @@ def fire_task() -> None:
     """Begin the runs of schedules whose time has come."""
     if not _firing.acquire(blocking=False):
         return
-    # In a thread of its own: a million rows take minutes, and those who feed and follow need the worker's.
-    # Nobody waits for it at the end; a list that was not read to its end has left nothing.
+    # In a thread of its own, and the lists in others (hands.py): those who feed and follow need the worker's.
     threading.Thread(target=_fire, name="fire", daemon=True).start()
 
 

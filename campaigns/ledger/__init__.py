@@ -1,6 +1,7 @@
 """The ledger: the truth about every recipient and every attempt, and the only SQL of the program.
 
     engine.py    opening it: SQLite or PostgreSQL, migrated before it is handed out
+    ledger_file.py  whether this user may use the file that it is in
     sqlite.py    what is special about a ledger in a file
     postgresql.py  how a transaction begins in PostgreSQL, directly or through a connection pooler
     together.py  moves of several threads in one transaction
@@ -9,6 +10,7 @@
     reached.py   what a process remembers of how far its ledger has come
     positions.py how far the ledger has come, and whether it has gone back
     lost_calls.py  calls that a ledger which has gone back does not know, entered again
+    stored_choices.py  campaigns' choices as they are kept, and what one that cannot be read leaves to others
     runs.py      the runs of campaigns: begun, started, paused, cancelled, finished
     binding.py   which side dials a campaign, decided once
     choices.py   what a campaign's file says, and what a change of it may not do

@@ -1,18 +1,28 @@
 """What a campaign's file says, entered; and what a change of it may not do to people who are there."""
 
 import secrets
+from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import Connection, insert, select, update
 
 from campaigns.attempt import AttemptState, RunState
-from campaigns.campaign import Campaign
+from campaigns.campaign import Campaign, ListOptions, PacingOptions, RedialOptions
 from campaigns.changes import changes
 from campaigns.ledger import schedules
 from campaigns.ledger.limits import not_limited
 from campaigns.ledger.runs import ids_of
-from campaigns.ledger.tables import attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import STORED_CHOICES, attempts, campaigns, recipients, runs
 from campaigns.mistake import Mistake
+from campaigns.stored import Unreadable, parsed, read_connect, read_part, read_stored
+
+_PARTS: dict[str, type[BaseModel]] = {
+    "list": ListOptions,
+    "pacing": PacingOptions,
+    "redial": RedialOptions,
+}
 
 
 def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int, Campaign | None]:
@@ -22,13 +32,14 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
     other recipients of the same people, and so ring them again.
     """
     choices = campaign.model_dump(mode="json")
-    known = db.execute(select(campaigns).where(campaigns.c.name == campaign.name)).one_or_none()
+    stored = select(campaigns.c.id, campaigns.c.version, STORED_CHOICES)
+    known = db.execute(stored.where(campaigns.c.name == campaign.name)).one_or_none()
     if known is None:
         row = insert(campaigns).values(
             name=campaign.name, choices=choices, version=1, revision=_another(), created_at=now
         )
         return int(db.execute(row.returning(campaigns.c.id)).scalar_one()), None
-    was = Campaign.model_validate(known.choices)
+    was, as_stored = _as_far_as_readable(db, known.id, known.stored, campaign)
     changed = {change.key for change in changes(was, campaign)}
     # With a [reminder] people are told apart by their appointments, and those who are there have none.
     same_people = changed & {"list.key", "list.phone", "list.default_region", "reminder"}
@@ -43,7 +54,7 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
             f"{campaign.name}: connect.instance_id cannot change while calls of the campaign are open: what "
             "becomes of them is asked for there; pause the campaign, and wait until nobody is in progress"
         )
-    if changed:
+    if changed or not as_stored:
         db.execute(
             update(campaigns)
             .where(campaigns.c.id == known.id)
@@ -62,6 +73,42 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
     if "pacing.calls_per_second" in changed and campaign.pacing.calls_per_second:
         _use_up_one_call(db, known.id, now + timedelta(seconds=1 / campaign.pacing.calls_per_second))
     return int(known.id), was
+
+
+def _as_far_as_readable(
+    db: Connection, campaign_id: int, stored: bytes, campaign: Campaign
+) -> tuple[Campaign, bool]:
+    """The choices until now, and whether they could be read as a whole: else loading the file mends them.
+
+    A table that cannot be read counts as it stands in the file now. Raises Mistake if that could make other
+    recipients of the same people, because what they are told by cannot be compared.
+    """
+    try:
+        return read_stored(stored), True
+    except Unreadable as problem:
+        parts: dict[str, Any] = {}
+        for key, part in _PARTS.items():
+            with suppress(Unreadable):
+                parts[key] = read_part(part, stored, key)
+        comparable = "list" in parts and _same_reminder(stored, campaign)
+        with suppress(Unreadable):
+            there = read_connect(stored).instance_id
+            parts["connect"] = campaign.connect.model_copy(update={"instance_id": there})
+        comparable = comparable and "connect" in parts
+        if not comparable and _has_recipients(db, campaign_id):
+            raise Mistake(
+                f"{problem.of(campaign.name)}; the file cannot take their place here: it cannot be told "
+                "whether its people are the same, and they could be called again"
+            ) from None
+        return campaign.model_copy(update=parts), False
+
+
+def _same_reminder(stored: bytes, campaign: Campaign) -> bool:
+    try:
+        was = parsed(stored).get("reminder")
+    except Unreadable:
+        return False
+    return bool(was == campaign.model_dump(mode="json")["reminder"])
 
 
 def _another() -> str:

@@ -1,5 +1,6 @@
 """From the ledger to the queue and back: due recipients are claimed, and what a crash left is taken back."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +18,8 @@ from campaigns.ledger.limits import LIMIT, limited
 from campaigns.ledger.moves import give_back
 from campaigns.ledger.positions import known_of, may_be_dialed_from
 from campaigns.ledger.reached import Reached
-from campaigns.ledger.standing import campaign_of
+from campaigns.ledger.runs import pause_unreadable
+from campaigns.ledger.stored_choices import campaign_of, readable
 from campaigns.ledger.tables import (
     CHOICES_VERSION,
     CLOCKS_DIFFER_BY,
@@ -28,7 +30,10 @@ from campaigns.ledger.tables import (
     runs,
 )
 from campaigns.limits import WEEK
+from campaigns.stored import Unreadable
 from campaigns.turns import Contender, Share, share
+
+log = logging.getLogger(__name__)
 
 LONGEST_PUT_OFF = timedelta(seconds=30)
 """Longer than dialing ever puts an attempt off that it returns."""
@@ -43,7 +48,6 @@ _RUNNING = (
         runs.c.endpoint,
         runs.c.campaign_id,
         campaigns.c.name,
-        campaigns.c.choices,
         CHOICES_VERSION,
     )
     .join(campaigns)
@@ -98,18 +102,18 @@ def claim(
         room = keep_queued - _queued(db, exchange)
         if room <= 0:
             return []
-        running = _running(db, exchange)
+        running = _running(ledger, db, exchange)
         rooms = _rooms(db, running, exchange, limit, now)
         if rooms and max(rooms.values()) <= 0:
             return []
-        due = _due_by_run(ledger, db, running, exchange, room, now)
+        due = _due_by_run(db, running, exchange, room, now)
         contenders = [
             Contender(
                 run.id,
                 run.turn,
-                run.choices["pacing"]["weight"],
+                run.campaign.pacing.weight,
                 min(len(due[run.id]), _within_cap(run, now, ahead)),
-                _instance(run),
+                run.instance,
             )
             for run in running
         ]
@@ -125,9 +129,10 @@ def somebody_is_due(ledger: Ledger, exchange: str, instances: Sequence[str], now
     with ledger.read() as db:
         running = db.execute(_RUNNING.where(_may_dial(exchange))).all()
         return any(
-            anybody_due(db, run.id, _campaign(ledger, db, run), now)
+            anybody_due(db, run.id, campaign, now)
             for run in running
-            if _instance(run) in instances
+            for campaign in [readable(ledger, db, run.campaign_id, run.version)]
+            if campaign is not None and campaign.connect.instance_id in instances
         )
 
 
@@ -226,23 +231,51 @@ def _queued(db: Connection, exchange: str) -> int:
     return int(db.execute(query).scalar_one())
 
 
-def _running(db: Connection, exchange: str) -> Sequence[Any]:
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A running run, and the choices that it follows."""
+
+    id: int
+    number: int
+    turn: float
+    released_until: datetime | None
+    endpoint: str | None
+    name: str
+    campaign: Campaign
+
+    @property
+    def instance(self) -> str:
+        return self.campaign.connect.instance_id
+
+
+def _running(ledger: Ledger, db: Connection, exchange: str) -> list[_Running]:
+    """The running runs of an exchange. One whose campaign cannot be read is paused, and keeps no other."""
     # The run before its recipients, as cancelling does: the other way round they wait for each other.
     mine = _RUNNING.where(_may_dial(exchange)).order_by(runs.c.id)
-    return db.execute(mine.with_for_update(of=runs, key_share=True)).all()
+    found = []
+    for run in db.execute(mine.with_for_update(of=runs, key_share=True)).all():
+        try:
+            campaign = campaign_of(ledger, db, run.campaign_id, run.version)
+        except Unreadable as problem:
+            log.error("the campaign has paused itself: %s", problem)
+            pause_unreadable(db, run.id, problem)
+            continue
+        found.append(
+            _Running(run.id, run.number, run.turn, run.released_until, run.endpoint, run.name, campaign)
+        )
+    return found
 
 
 def _due_by_run(
-    ledger: Ledger, db: Connection, running: Sequence[Any], exchange: str, room: int, now: datetime
+    db: Connection, running: Sequence[_Running], exchange: str, room: int, now: datetime
 ) -> dict[int, list[Any]]:
     """Who may be dialed now in each run. Where numbers have limits, each is named once in a round."""
     # Two campaigns with one list would otherwise claim the same numbers all along, and one of them in vain.
     named: set[str] = set()
     due = {}
     for run in sorted(running, key=lambda run: run.turn):
-        campaign = _campaign(ledger, db, run)
-        people = due_people(db, run.id, campaign, exchange, room, now)
-        if limited(campaign):
+        people = due_people(db, run.id, run.campaign, exchange, room, now)
+        if limited(run.campaign):
             # A dictionary has each number once, and the first one who has it.
             people = list({each.phone: each for each in reversed(people)}.values())[::-1]
             people = [each for each in people if each.phone not in named]
@@ -256,28 +289,23 @@ def _may_dial(exchange: str) -> Any:
     return runs.c.exchange == exchange
 
 
-def _campaign(ledger: Ledger, db: Connection, run: Any) -> Campaign:
-    return campaign_of(ledger, db, run.campaign_id, run.version)
-
-
 def _rooms(
-    db: Connection, running: Sequence[Any], exchange: str, limit: CallLimit | None, now: datetime
+    db: Connection,
+    running: Sequence[_Running],
+    exchange: str,
+    limit: CallLimit | None,
+    now: datetime,
 ) -> dict[str, int]:
     """How many more calls may be released on each instance."""
     if limit is None:
         return {}
     counted = in_progress(db, exchange, limit, now)
-    return {instance: limit.most - counted[instance] for instance in map(_instance, running)}
+    return {run.instance: limit.most - counted[run.instance] for run in running}
 
 
-def _instance(run: Any) -> str:
-    instance: str = run.choices["connect"]["instance_id"]
-    return instance
-
-
-def _within_cap(run: Any, now: datetime, ahead: timedelta) -> int:
+def _within_cap(run: _Running, now: datetime, ahead: timedelta) -> int:
     """How many calls the campaign's own rate leaves for now."""
-    rate = run.choices["pacing"]["calls_per_second"]
+    rate = run.campaign.pacing.calls_per_second
     if rate is None:
         return 1_000_000
     begin = _released_until(run, rate, now, ahead)
@@ -287,7 +315,7 @@ def _within_cap(run: Any, now: datetime, ahead: timedelta) -> int:
     return max(0, int((left.total_seconds() + 1e-6) * rate + 1e-9))
 
 
-def _released_until(run: Any, rate: float, now: datetime, ahead: timedelta) -> datetime:
+def _released_until(run: _Running, rate: float, now: datetime, ahead: timedelta) -> datetime:
     """Up to where a campaign's own rate is used up."""
     if run.released_until is None:
         return now
@@ -302,7 +330,7 @@ def _released_until(run: Any, rate: float, now: datetime, ahead: timedelta) -> d
 
 
 def _note_share(
-    db: Connection, run: Any, part: Share, endpoint: str | None, now: datetime, ahead: timedelta
+    db: Connection, run: _Running, part: Share, endpoint: str | None, now: datetime, ahead: timedelta
 ) -> None:
     values: dict[str, Any] = {}
     if part.turn != run.turn:
@@ -310,7 +338,7 @@ def _note_share(
     if part.sends:
         if run.endpoint != endpoint:
             values["endpoint"] = endpoint
-        rate = run.choices["pacing"]["calls_per_second"]
+        rate = run.campaign.pacing.calls_per_second
         if rate is not None:
             used = timedelta(seconds=part.sends / rate)
             values["released_until"] = _released_until(run, rate, now, ahead) + used
@@ -319,7 +347,7 @@ def _note_share(
 
 
 def _queue(
-    db: Connection, run: Any, people: Sequence[Any], now: datetime, lease: timedelta, tokens: Tokens
+    db: Connection, run: _Running, people: Sequence[Any], now: datetime, lease: timedelta, tokens: Tokens
 ) -> list[Claim]:
     """recipients waiting → in progress; a returned attempt is queued again, else a new one is made."""
     claims: list[Claim] = []

@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from campaigns.campaign import Campaign
 from campaigns.ledger.clock import DatabaseClock, wall_clock
+from campaigns.ledger.ledger_file import refuse_anothers
 from campaigns.ledger.postgresql import postgresql_engine
 from campaigns.ledger.reached import Memory
 from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engine, sqlite_engine
@@ -62,6 +63,8 @@ class Ledger:
         self._together = Together(lambda: self.write())
         self.campaigns: dict[tuple[int, str], Campaign] = {}
         """Choices already read, by campaign and version: one entry each, for as long as the process lives."""
+        self.unreadable: set[int] = set()
+        """Campaigns whose choices this process could not read lately; see `stored_choices.py`."""
         self.reached = Memory()
         """How far this process has seen the ledger come."""
         self._clock = DatabaseClock(self._ask_for_the_time, away=LedgerUnavailable)
@@ -180,6 +183,8 @@ def open_ledger(url: str, *, create: bool = True) -> Ledger:
     """
     parsed = _checked(url)
     sqlite = parsed.get_backend_name() == "sqlite"
+    if sqlite:
+        refuse_anothers(parsed.database, write=create)
     engine = sqlite_engine(parsed, create) if sqlite else postgresql_engine(parsed)
     ledger = Ledger(engine)
     try:
@@ -203,6 +208,7 @@ def open_to_read(url: str) -> Ledger:
     """
     parsed = _checked(url)
     if parsed.get_backend_name() == "sqlite":
+        refuse_anothers(parsed.database, write=False)
         if not parsed.database or not Path(parsed.database).exists():
             raise NothingToRead("there is none yet")
         engine = read_only_sqlite_engine(parsed)

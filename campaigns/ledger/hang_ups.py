@@ -12,10 +12,13 @@ from sqlalchemy import Connection, and_, case, func, literal, literal_column, or
 
 from campaigns.attempt import AttemptState
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import Instant, attempts, campaigns, runs
+from campaigns.ledger.stored_choices import instance_of
+from campaigns.ledger.tables import CHOICES_VERSION, Instant, attempts, campaigns, runs
 
 # As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
 _PLACED = attempts.c.state == literal_column("'placed'")
+
+_CAMPAIGNS = select(campaigns.c.id, CHOICES_VERSION).join(runs, runs.c.campaign_id == campaigns.c.id)
 
 UNFOLLOWED = timedelta(minutes=5)
 """So long after dialing it a call counts as in progress of which nobody asks how it ends: what
@@ -69,7 +72,7 @@ def calls_to_hang_up(
         select(
             found.c.id,
             found.c.run_id,
-            campaigns.c.choices["connect"]["instance_id"].as_string().label("instance_id"),
+            runs.c.campaign_id,
             found.c.contact_id,
         )
         .select_from(found.join(runs, runs.c.id == found.c.run_id).join(campaigns))
@@ -78,8 +81,16 @@ def calls_to_hang_up(
         .limit(limit)
     )
     with ledger.read() as db:
+        instances = {
+            each: instance_of(ledger, db, each, version)
+            for each, version in db.execute(_CAMPAIGNS.where(runs.c.id.in_(run_ids)).distinct()).all()
+        }
+        # Calls whose instance cannot be read are not in the way of the others.
+        known = [each for each, instance in instances.items() if instance is not None]
         return [
-            CallInProgress(row.id, row.run_id, row.instance_id, row.contact_id) for row in db.execute(query)
+            CallInProgress(row.id, row.run_id, instance, row.contact_id)
+            for row in db.execute(query.where(runs.c.campaign_id.in_(known)))
+            if (instance := instances[row.campaign_id]) is not None
         ]
 
 

@@ -4,14 +4,16 @@ Connect answers what exceeds the instance's quota with a busy tone and no error,
 """
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, literal_column, select, union_all
+from sqlalchemy import Connection, and_, func, literal_column, or_, select, union_all
 
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import CLOCKS_DIFFER_BY, RELEASED, attempts, campaigns, runs
+from campaigns.ledger.tables import CLOCKS_DIFFER_BY, RELEASED, STORED_CHOICES, attempts, campaigns, runs
+from campaigns.stored import Unreadable, read_connect, read_stored
 
 # As the partial indexes say it: SQLite sees that one fits only where its own words are in the query.
 _PLACED = attempts.c.state == literal_column("'placed'")
@@ -38,33 +40,53 @@ def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) 
     """
     # What a clock wrote down that was ahead would count for as long as that was.
     since, until = now - limit.longest, now + CLOCKS_DIFFER_BY
-    parts: list[Any] = [
-        RELEASED,
-        _FOLLOWED,
-        and_(_UNFOLLOWED, attempts.c.dialing_at > since, attempts.c.dialing_at <= until),
-        and_(
-            attempts.c.state == literal_column("'unknown'"),
-            attempts.c.settle_at.is_not(None),
-            attempts.c.unknown_at > since,
-            attempts.c.unknown_at <= until,
+    lately = and_(attempts.c.dialing_at > since, attempts.c.dialing_at <= until)
+    parts: list[tuple[bool, Any]] = [
+        (False, RELEASED),
+        (False, and_(_FOLLOWED, lately)),
+        (True, and_(_FOLLOWED, or_(attempts.c.dialing_at <= since, attempts.c.dialing_at > until))),
+        (False, and_(_UNFOLLOWED, lately)),
+        (
+            False,
+            and_(
+                attempts.c.state == literal_column("'unknown'"),
+                attempts.c.settle_at.is_not(None),
+                attempts.c.unknown_at > since,
+                attempts.c.unknown_at <= until,
+            ),
         ),
     ]
+    lasting: Counter[int] = Counter()
     by_run: Counter[int] = Counter()
     # The + 0 keeps SQLite to the partial indexes: by run it would go through all that was ever placed.
     run_id = (attempts.c.run_id + 0).label("run_id")
-    counts = (select(run_id, func.count()).where(part).group_by(run_id) for part in parts)
+    counts = (
+        select(run_id, literal_column(f"{int(lasts)}").label("lasts"), func.count())
+        .where(part)
+        .group_by(run_id)
+        for lasts, part in parts
+    )
     # One statement, so that a call that moves on meanwhile is not missed between two of them.
-    for run, count in db.execute(union_all(*counts)):
-        by_run[run] += count
-    if not by_run:
+    for run, lasts, count in db.execute(union_all(*counts)):
+        (lasting if lasts else by_run)[run] += count
+    ids = by_run.keys() | lasting.keys()
+    if not ids:
         return Counter()
     by_instance: Counter[str] = Counter()
-    for run_id, choices in db.execute(
-        select(runs.c.id, campaigns.c.choices)
+    rows = db.execute(
+        select(runs.c.id, STORED_CHOICES)
         .join(campaigns)
-        .where(runs.c.exchange == exchange, runs.c.id.in_(by_run))
-    ):
-        by_instance[choices["connect"]["instance_id"]] += by_run[run_id]
+        .where(runs.c.exchange == exchange, runs.c.id.in_(ids))
+    ).all()
+    for row in rows:
+        with suppress(Unreadable):
+            instance = read_connect(row.stored).instance_id
+            by_instance[instance] += by_run[row.id]
+            # Where a campaign cannot be read it is not asked how its calls end, and they would count until
+            # it is mended.
+            if lasting[row.id]:
+                read_stored(row.stored)
+                by_instance[instance] += lasting[row.id]
     return by_instance
 
 

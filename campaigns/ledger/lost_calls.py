@@ -19,7 +19,7 @@ from campaigns.client_token import WITHOUT_SECRET, Tokens
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.identity import identity_of
 from campaigns.ledger.runs import OPERATOR_ALL, PAUSED_WITH_ALL
-from campaigns.ledger.standing import campaign_of
+from campaigns.ledger.stored_choices import campaign_of, connect_of
 from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
 from campaigns.mistake import Mistake
 from campaigns.stranger import Stranger
@@ -102,10 +102,13 @@ class _Candidate:
 
 
 def instances_of(ledger: Ledger, exchange: str) -> list[str]:
-    """The instances from which an exchange's campaigns are dialed."""
+    """The instances from which an exchange's campaigns are dialed. Raises Unreadable."""
     with ledger.read() as db:
-        rows = db.execute(select(campaigns.c.choices).join(runs).where(_of(exchange)))
-        return sorted({choices["connect"]["instance_id"] for (choices,) in rows})
+        rows = db.execute(
+            select(campaigns.c.id, CHOICES_VERSION).join(runs).where(_of(exchange)).distinct()
+        ).all()
+        # One that cannot be read raises Unreadable: its calls would not be searched for, and be dialed again.
+        return sorted({connect_of(ledger, db, row.id, row.version).instance_id for row in rows})
 
 
 def refuse_while_dialing(ledger: Ledger, exchange: str) -> None:

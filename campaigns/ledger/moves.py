@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, literal, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
-from campaigns.campaign import ConnectOptions
+from campaigns.campaign import ConnectOptions, RedialOptions
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.limits import LIMIT, allowed_again, one_at_a_time
 from campaigns.ledger.positions import WENT_BACK, count_up, stop_gone_back
@@ -20,7 +20,6 @@ from campaigns.ledger.reached import Position
 from campaigns.ledger.standing import (
     ON_THIS_ATTEMPT,
     called_after_all,
-    campaign_of,
     go_on,
     hold_run,
     leave_in_peace,
@@ -29,7 +28,9 @@ from campaigns.ledger.standing import (
     put_back,
     still_on,
 )
+from campaigns.ledger.stored_choices import campaign_of, redial_of
 from campaigns.ledger.tables import Instant, attempts
+from campaigns.stored import Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ class NotNow:
 
     reason: str
     code: str | None = None
-    """Where it is no fate of this attempt alone: STOPPED, WENT_BACK or OTHER_LEDGER."""
+    """Where it is no fate of this attempt alone: STOPPED, WENT_BACK, OTHER_LEDGER or of `stored.CODES`."""
+    unreadable: Unreadable | None = None
+    """What keeps the campaign's choices from being read."""
 
 
 STOPPED = "ledger_stopped"
@@ -128,7 +131,12 @@ def mark_dialing(
         if row.suppressed:
             put_back(db, row, "suppressed", due_at=now, becomes=RecipientState.SUPPRESSED)
             return NotNow("the number is suppressed")
-        campaign = campaign_of(ledger, db, row.campaign_id, row.version)
+        try:
+            campaign = campaign_of(ledger, db, row.campaign_id, row.version)
+        except Unreadable as problem:
+            # The run is paused by the caller: not here, where its attempt is locked before it.
+            put_back(db, row, "the campaign's choices cannot be read", due_at=now)
+            return NotNow(str(problem), problem.code, problem)
         ends = [row.expires_at] if row.expires_at is not None else []
         if campaign.timetable.rules:
             window = campaign.timetable.window(campaign.zones(row.zones), now)
@@ -248,9 +256,16 @@ def mark_returned(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, d
         put_back(db, row, reason, due_at=due_at)
         go_on(db, row)
         if row.number > 1:
-            rules = campaign_of(ledger, db, row.campaign_id, row.version).redial
-            leave_in_peace(db, row.recipient_id, rules)
+            leave_in_peace(db, row.recipient_id, _rules(ledger, db, row))
         return True
+
+
+def _rules(ledger: Ledger, db: Connection, row: Any) -> RedialOptions:
+    try:
+        return redial_of(ledger, db, row.campaign_id, row.version)
+    except Unreadable:
+        # Whoever was reached by an earlier attempt is not dialed again for rules that cannot be read.
+        return RedialOptions()
 
 
 def mark_refused(ledger: Ledger, attempt_id: int, fence: int, reason: str, *, now: datetime) -> bool:

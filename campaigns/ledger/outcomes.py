@@ -13,13 +13,13 @@ from campaigns.ledger.engine import Ledger
 from campaigns.ledger.standing import (
     FOR_GOOD,
     called_after_all,
-    campaign_of,
     go_on,
     hold_run,
     leave_in_peace,
     nobody_waits_for_more,
     still_on,
 )
+from campaigns.ledger.stored_choices import campaign_of, left_out, of_others, readable, redial_of
 from campaigns.ledger.suppressions import WAITS_IF_ALLOWED, Number, put_one, withdraw
 from campaigns.ledger.tables import CHOICES_VERSION, EVERY_CAMPAIGN, attempts, campaigns, recipients, runs
 from campaigns.redial import Ring, counts
@@ -70,10 +70,11 @@ def take_due_follows(
     """
     with ledger.write() as db:
         ids: list[int] = []
+        others = left_out(ledger, db)
         for these in (_PLACED, _LATE):
             due = (
                 select(attempts.c.id)
-                .where(these, attempts.c.follow_at <= now, _of_exchange(exchange))
+                .where(these, attempts.c.follow_at <= now, _of_exchange(exchange, others))
                 .order_by(attempts.c.follow_at)
                 .limit(limit - len(ids))
                 .with_for_update(skip_locked=True)
@@ -98,8 +99,7 @@ def take_in_between(
     """
     seen_at = func.coalesce(attempts.c.looked_at, attempts.c.placed_at)
     with ledger.write() as db:
-        mine = select(runs.c.id).join(campaigns).where(runs.c.exchange == exchange)
-        mine = mine.where(campaigns.c.choices["connect"]["instance_id"].as_string().in_(instances))
+        mine = _runs_at(ledger, db, exchange, instances)
         least = (
             select(attempts.c.id)
             .where(_PLACED, attempts.c.follow_at > now, (attempts.c.run_id + 0).in_(mine))
@@ -129,8 +129,8 @@ def take_probe(
     Placed, or last looked at, at least `rest` ago; `placed_after`: a call that is newer than that. When it is
     due to be looked at stays as it is.
     """
-    mine = select(runs.c.id).join(campaigns).where(runs.c.exchange == exchange)
-    mine = mine.where(campaigns.c.choices["connect"]["instance_id"].as_string() == instance_id)
+    with ledger.read() as db:
+        mine = _runs_at(ledger, db, exchange, [instance_id])
     seen_at = func.coalesce(attempts.c.looked_at, attempts.c.placed_at)
     one = (
         select(attempts.c.id)
@@ -150,7 +150,7 @@ def take_probe(
         if taken is None:
             return None
         db.execute(update(attempts).where(attempts.c.id == taken).values(looked_at=now))
-        return _placed(ledger, db, attempts.c.id == taken)[0]
+        return next(iter(_placed(ledger, db, attempts.c.id == taken)), None)
 
 
 def look_again(ledger: Ledger, *, exchange: str, instance_id: str, now: datetime) -> int:
@@ -158,8 +158,8 @@ def look_again(ledger: Ledger, *, exchange: str, instance_id: str, now: datetime
 
     Connect tells again, after it has refused to: what was asked for in the meantime is asked for at once.
     """
-    mine = select(runs.c.id).join(campaigns).where(runs.c.exchange == exchange)
-    mine = mine.where(campaigns.c.choices["connect"]["instance_id"].as_string() == instance_id)
+    with ledger.read() as db:
+        mine = _runs_at(ledger, db, exchange, [instance_id])
     these = (_PLACED, attempts.c.follow_at > now, attempts.c.follows > 0, (attempts.c.run_id + 0).in_(mine))
     with ledger.write() as db:
         # In order, or two that take several would wait for each other.
@@ -377,14 +377,33 @@ def look_now(ledger: Ledger, attempt_ids: Iterable[int], now: datetime) -> None:
             )
 
 
-def _of_exchange(exchange: str) -> Any:
+def _of_exchange(exchange: str, without: Sequence[int] = ()) -> Any:
+    """Attempts of one side; `without`: those of these campaigns are left out."""
+    mine = select(runs.c.id).where(runs.c.exchange == exchange)
+    if without:
+        mine = mine.where(of_others(without))
     # The + 0 keeps SQLite to the partial index: by run it would sort all that was ever placed.
-    return (attempts.c.run_id + 0).in_(select(runs.c.id).where(runs.c.exchange == exchange))
+    return (attempts.c.run_id + 0).in_(mine)
+
+
+def _runs_at(ledger: Ledger, db: Connection, exchange: str, instances: Sequence[str]) -> list[int]:
+    """The runs of an exchange with placed calls whose campaigns are dialed from these instances."""
+    # Not in SQL: a database that meets damaged JSON fails the whole statement.
+    placed = select((attempts.c.run_id + 0).label("run_id")).where(_PLACED).distinct().subquery()
+    rows = db.execute(
+        select(runs.c.id, runs.c.campaign_id, CHOICES_VERSION)
+        .select_from(placed.join(runs, runs.c.id == placed.c.run_id).join(campaigns))
+        .where(runs.c.exchange == exchange)
+    ).all()
+    known = [(row.id, readable(ledger, db, row.campaign_id, row.version)) for row in rows]
+    return [run_id for run_id, each in known if each is not None and each.connect.instance_id in instances]
 
 
 def _rules(ledger: Ledger, db: Connection, run_id: int) -> RedialOptions:
     """The campaign's rules at this moment: whoever changes them waits for the run, or we did for them."""
-    return _choices(ledger, db, run_id).redial
+    query = select(campaigns.c.id, CHOICES_VERSION).join(runs).where(runs.c.id == run_id)
+    row = db.execute(query).one()
+    return redial_of(ledger, db, row.id, row.version)
 
 
 def _choices(ledger: Ledger, db: Connection, run_id: int) -> Campaign:
@@ -473,7 +492,8 @@ def _placed(ledger: Ledger, db: Connection, *these: Any) -> list[Placed]:
             campaign=campaign,
         )
         for row in rows
-        for campaign in [campaign_of(ledger, db, row.campaign_id, row.version)]
+        for campaign in [readable(ledger, db, row.campaign_id, row.version)]
+        if campaign is not None
     ]
 
 

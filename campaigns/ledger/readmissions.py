@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.campaign import RedialOptions
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.outcomes import rings_of
-from campaigns.ledger.standing import campaign_of, leave_in_peace
+from campaigns.ledger.standing import leave_in_peace
+from campaigns.ledger.stored_choices import redial_of
 from campaigns.ledger.suppressions import NOT_FOR_THE_LIMIT, hold_runs_with, suppressed
 from campaigns.ledger.tables import (
     CHOICES_VERSION,
@@ -25,6 +27,7 @@ from campaigns.ledger.tables import (
     suppressions,
 )
 from campaigns.redial import RedialAt
+from campaigns.stored import Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,14 @@ def readmit(ledger: Ledger, db: Connection, now: datetime, *these: ColumnElement
     ).all()
     waiting = 0
     for person in people:
-        rules = campaign_of(ledger, db, person.campaign_id, person.version).redial
-        becomes, due_at = _stands(db, person, rules)
+        try:
+            rules = redial_of(ledger, db, person.campaign_id, person.version)
+            becomes, due_at = _stands(db, person, rules)
+        except Unreadable:
+            # What follows their last call is not known: an operator has to say.
+            rules, becomes, due_at = RedialOptions(), RecipientState.HELD, person.due_at
+            if person.state != AttemptState.ENDED:
+                becomes, due_at = _stands(db, person, rules)
         if becomes == RecipientState.WAITING and person.expires_at is not None and person.expires_at <= now:
             becomes = RecipientState.EXPIRED
         this = recipients.c.id == person.id

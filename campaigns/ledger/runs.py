@@ -1,6 +1,6 @@
 """The runs of campaigns: begun, started, paused, cancelled, finished."""
 
-import difflib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,13 +18,15 @@ from sqlalchemy import (
 )
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
-from campaigns.campaign import Campaign
 from campaigns.ledger import schedules
 from campaigns.ledger.binding import decide
 from campaigns.ledger.engine import Ledger
+from campaigns.ledger.stored_choices import campaign_of_run
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 from campaigns.mistake import Mistake
+from campaigns.nearest import nearest
 from campaigns.side import Exchange
+from campaigns.stored import Unreadable, paused_because
 
 OPERATOR = "operator"
 """The reason code of a pause that a person asked for; any other code is a fault that dialing ran into."""
@@ -130,8 +132,8 @@ def find_to_come(db: Connection, name: str, number: int | None = None) -> Run:
                 f"there is no campaign {name!r}: the ledger is empty; "
                 "load a list first: dialer load CAMPAIGN.toml LIST.csv"
             )
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else "there are: " + ", ".join(names[:10])
+        near = nearest(name, names)
+        hint = f"did you mean {near}?" if near else "there are: " + ", ".join(names[:10])
         raise Mistake(f"there is no campaign {name!r}; {hint}")
     return _run(row)
 
@@ -233,10 +235,7 @@ def cancel_all(db: Connection, latest: Run, now: datetime, *, hang_up: bool = Fa
     return given_up
 
 
-def campaign_of(db: Connection, run_id: int) -> Campaign:
-    """The choices that a run follows."""
-    query = select(campaigns.c.choices).join(runs).where(runs.c.id == run_id)
-    return Campaign.model_validate(db.execute(query).scalar_one())
+campaign_of = campaign_of_run
 
 
 def start(db: Connection, run: Run, now: datetime, *, exchange: Exchange | None) -> RunState:
@@ -285,6 +284,20 @@ def pause(db: Connection, run_id: int, reason: str, code: str = OPERATOR) -> boo
     if paused:
         _take_back_queued(db, run_id, RecipientState.WAITING, "paused")
     return bool(paused)
+
+
+def pause_unreadable(db: Connection, run_id: int, problem: Unreadable) -> bool:
+    """Pause a running run whose campaign's choices cannot be read. Returns whether it was running.
+
+    `reason` holds the key that it is about, in JSON; the words are made where it is shown (`paused_because`).
+    """
+    return pause(db, run_id, json.dumps({"key": problem.key}), code=problem.code)
+
+
+def pause_unreadable_of(db: Connection, attempt_id: int, problem: Unreadable) -> bool:
+    """The same for the run of an attempt."""
+    run_id = db.execute(select(attempts.c.run_id).where(attempts.c.id == attempt_id)).scalar()
+    return run_id is not None and pause_unreadable(db, run_id, problem)
 
 
 def pause_if_all_refused(db: Connection, run_id: int, code: str) -> bool:
@@ -391,7 +404,8 @@ _RUN = select(
 
 def _run(row: Row[*tuple[object, ...]]) -> Run:
     run = row._mapping
-    return Run(**{**run, "state": RunState(run["state"])})
+    reason = paused_because(run["reason_code"], run["reason"])
+    return Run(**{**run, "state": RunState(run["state"]), "reason": reason})
 
 
 def _to_come(db: Connection, *which: ColumnElement[bool]) -> list[Run]:

@@ -16,11 +16,12 @@ from campaigns.attempt import RecipientState, RunState
 from campaigns.campaign import Campaign
 from campaigns.ledger.binding import decide
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import CLOCKS_DIFFER_BY, campaigns, fires, runs
+from campaigns.ledger.tables import CLOCKS_DIFFER_BY, STORED_CHOICES, campaigns, fires, runs
 from campaigns.ledger.tallies import tallied
 from campaigns.mistake import Mistake
 from campaigns.schedule import Skipped
 from campaigns.side import Exchange
+from campaigns.stored import Unreadable, paused_because, read_stored
 from campaigns.when import ScheduleOptions
 
 WAITING = "waiting"
@@ -31,6 +32,17 @@ FAILED = "failed"
 """No fire, but a moment at which nobody could say which fires there are."""
 GROWN = "grown"
 """No fire, but the moment at which the last run's list was found to be longer than what was read of it."""
+
+
+_STORED = select(
+    campaigns.c.id,
+    campaigns.c.name,
+    campaigns.c.version,
+    campaigns.c.folder,
+    campaigns.c.schedule_from,
+    campaigns.c.exchange,
+    STORED_CHOICES,
+)
 
 
 class FireGone(Exception):
@@ -128,6 +140,28 @@ def scheduled(ledger: Ledger, exchange: str | None = None) -> list[Scheduled]:
     of_side = () if exchange is None else (campaigns.c.exchange == exchange,)
     with ledger.read() as db:
         return _scheduled(db, *of_side)
+
+
+def unreadable(ledger: Ledger, exchange: str | None = None) -> list[Unreadable]:
+    """What is wrong with each campaign that would begin runs by itself, could its choices be read."""
+    of_side = () if exchange is None else (campaigns.c.exchange == exchange,)
+    found = []
+    with ledger.read() as db:
+        scheduled_ones = _STORED.where(campaigns.c.schedule_from.is_not(None), *of_side)
+        for row in db.execute(scheduled_ones.order_by(campaigns.c.name)).all():
+            try:
+                read_stored(row.stored)
+            except Unreadable as problem:
+                found.append(problem.of(row.name))
+    return found
+
+
+def is_scheduled(db: Connection, campaign_id: int) -> bool:
+    """Whether a campaign is to begin runs by itself, whether its choices can be read or not."""
+    query = select(campaigns.c.id).where(
+        campaigns.c.id == campaign_id, campaigns.c.schedule_from.is_not(None)
+    )
+    return db.execute(query).first() is not None
 
 
 def schedule_of(db: Connection, campaign_id: int) -> Scheduled | None:
@@ -322,10 +356,13 @@ def _tell(
 def _scheduled(db: Connection, *which: Any) -> list[Scheduled]:
     found = []
     rows = db.execute(
-        select(campaigns).where(campaigns.c.schedule_from.is_not(None), *which).order_by(campaigns.c.name)
+        _STORED.where(campaigns.c.schedule_from.is_not(None), *which).order_by(campaigns.c.name)
     ).all()
     for row in rows:
-        campaign = Campaign.model_validate(row.choices)
+        try:
+            campaign = read_stored(row.stored)
+        except Unreadable:
+            continue  # see `unreadable`
         if campaign.schedule is None:
             continue
         last = _last_run(db, row.id)
@@ -351,9 +388,11 @@ def _paused(db: Connection, campaign_id: int) -> str | None:
     reason = db.execute(select(campaigns.c.schedule_paused).where(campaigns.c.id == campaign_id)).scalar()
     if reason is not None:
         return str(reason)
-    paused = select(runs.c.reason).where(runs.c.campaign_id == campaign_id, runs.c.state == RunState.PAUSED)
+    paused = select(runs.c.reason, runs.c.reason_code).where(
+        runs.c.campaign_id == campaign_id, runs.c.state == RunState.PAUSED
+    )
     found = db.execute(paused.order_by(runs.c.number.desc()).limit(1)).one_or_none()
-    return None if found is None else str(found.reason)
+    return None if found is None else str(paused_because(found.reason_code, found.reason))
 
 
 def _from(db: Connection, campaign_id: int, now: datetime) -> datetime:

@@ -6,10 +6,15 @@ from typing import Any
 from sqlalchemy import Connection, and_, or_, select
 
 from campaigns.attempt import AttemptState
+from campaigns.campaign import ConnectOptions
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.standing import campaign_of
+from campaigns.ledger.stored_choices import connect_of
 from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
+from campaigns.stored import Unreadable
 from campaigns.stranger import Sending
+
+NOT_KNOWN = ""
+"""The instance of a sending whose campaign cannot be read."""
 
 _PIECE = 500  # parameters a statement, well under what the databases allow
 
@@ -56,7 +61,7 @@ def sendings(
         to_them = _SENDING.where(recipients.c.phone.in_(piece), runs.c.exchange == exchange)
         for row in db.execute(to_them.where(_MAY_HAVE_MADE_ANOTHER)):
             each = _sending(ledger, db, row)
-            if each.connect.instance_id == instance_id:
+            if each.connect.instance_id in (instance_id, NOT_KNOWN):
                 found[each.attempt_id] = each
     for piece in _pieces(sorted(tokens)):
         dialed = attempts.c.dialing_at.is_not(None)
@@ -84,8 +89,17 @@ def _sending(ledger: Ledger, db: Connection, row: Any) -> Sending:
         phone=row.phone,
         earliest=row.dialing_at,
         latest=row.lease_until,
-        connect=campaign_of(ledger, db, row.campaign_id, row.version).connect,
+        connect=_connect(ledger, db, row),
     )
+
+
+def _connect(ledger: Ledger, db: Connection, row: Any) -> ConnectOptions:
+    try:
+        return connect_of(ledger, db, row.campaign_id, row.version)
+    except Unreadable:
+        # It may have been sent to any instance, and its number has to tell: left out, its call could be
+        # taken for another attempt's.
+        return ConnectOptions.model_construct(instance_id=NOT_KNOWN, contact_flow_id=NOT_KNOWN)
 
 
 def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -7,9 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, literal_column, or_, select, update
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
-from campaigns.campaign import Campaign, RedialOptions
+from campaigns.campaign import RedialOptions
 from campaigns.ledger import identity
-from campaigns.ledger.engine import Ledger
 from campaigns.ledger.suppressions import suppressed
 from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
 
@@ -209,17 +208,3 @@ def _withdraw_after(db: Connection, recipient_id: int, number: int, becomes: Rec
         in_progress = person.where(recipients.c.state == RecipientState.IN_PROGRESS)
         db.execute(in_progress.values(state=becomes))
     db.execute(person.where(recipients.c.state == RecipientState.WAITING).values(state=becomes))
-
-
-def campaign_of(ledger: Ledger, db: Connection, campaign_id: int, version: str) -> Campaign:
-    """A campaign's choices, read once for each of its versions.
-
-    version: CHOICES_VERSION, read in this transaction.
-    """
-    known = ledger.campaigns.get((campaign_id, version))
-    if known is None:
-        this = select(campaigns.c.choices, CHOICES_VERSION).where(campaigns.c.id == campaign_id)
-        # By the version that they are read with: they may have been changed since the caller read its own.
-        choices, version = db.execute(this).one()
-        known = ledger.campaigns[campaign_id, version] = Campaign.model_validate(choices)
-    return known

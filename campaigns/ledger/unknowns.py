@@ -14,7 +14,6 @@ from campaigns.ledger.sendings import sendings
 from campaigns.ledger.standing import (
     ON_THIS_ATTEMPT,
     called_after_all,
-    campaign_of,
     go_on,
     hold_run,
     leave_in_peace,
@@ -22,6 +21,15 @@ from campaigns.ledger.standing import (
     move_recipient,
     never_found,
     still_on,
+)
+from campaigns.ledger.stored_choices import (
+    campaign_of,
+    connect_of,
+    instance_of,
+    left_out,
+    of_others,
+    readable,
+    redial_of,
 )
 from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
 from campaigns.stranger import Stranger, candidates
@@ -61,11 +69,12 @@ def take_due_unknowns(
     were dialed.
     """
     with ledger.read() as db:
-        first = db.execute(_searched(exchange).where(attempts.c.settle_at <= now).limit(1)).one_or_none()
+        first = _most_due(ledger, db, exchange, now)
         if first is None:
             return []
         neighbours = _searched(exchange).where(
-            attempts.c.dialing_at.between(first.dialing_at - within, first.dialing_at + within)
+            of_others(left_out(ledger, db)),
+            attempts.c.dialing_at.between(first.dialing_at - within, first.dialing_at + within),
         )
         rows = db.execute(neighbours.limit(limit)).all()
         instance = _campaign(ledger, db, first).connect.instance_id
@@ -84,8 +93,8 @@ def take_due_unknowns(
                 taken_until=until,
             )
             for row in (first, *(row for row in rows if row.id != first.id))
-            for campaign in [_campaign(ledger, db, row)]
-            if campaign.connect.instance_id == instance
+            for campaign in [readable(ledger, db, row.campaign_id, row.version)]
+            if campaign is not None and campaign.connect.instance_id == instance
         ]
     with ledger.write() as db:
         # In order, or two who take several would wait for each other.
@@ -120,7 +129,9 @@ def calls_known_between(
             .where(attempts.c.dialing_at.between(since, until))
         ).all()
         return {
-            row.contact_id for row in rows if _campaign(ledger, db, row).connect.instance_id == instance_id
+            row.contact_id
+            for row in rows
+            if instance_of(ledger, db, row.campaign_id, row.version) == instance_id
         }
 
 
@@ -155,7 +166,7 @@ def mark_found(
                 ledger,
                 db,
                 exchange=row.exchange,
-                instance_id=campaign_of(ledger, db, row.campaign_id, row.version).connect.instance_id,
+                instance_id=connect_of(ledger, db, row.campaign_id, row.version).instance_id,
                 phones={row.phone},
                 tokens=call.tokens,
             ),
@@ -215,7 +226,7 @@ def mark_not_found(
         )
         if still_on(db, row):
             go_on(db, row)
-        rules = campaign_of(ledger, db, row.campaign_id, row.version).redial
+        rules = redial_of(ledger, db, row.campaign_id, row.version)
         leave_in_peace(db, row.recipient_id, rules)
         return True
 
@@ -244,6 +255,18 @@ def _still_taken(db: Connection, attempt_id: int, taken_until: datetime) -> bool
     """Whether a search still has the attempt, which is locked. What is settled has no time at all."""
     query = select(attempts.c.settle_at).where(attempts.c.id == attempt_id)
     return bool(db.execute(query).scalar_one() == taken_until)
+
+
+def _most_due(ledger: Ledger, db: Connection, exchange: str, now: datetime) -> Any:
+    """The attempt whose search is most due, of the campaigns whose choices can be read."""
+    while True:
+        mine = _searched(exchange).where(attempts.c.settle_at <= now)
+        if others := left_out(ledger, db):
+            mine = mine.where(of_others(others))
+        first = db.execute(mine.limit(1)).one_or_none()
+        # One that cannot be read is left out in the next round.
+        if first is None or readable(ledger, db, first.campaign_id, first.version) is not None:
+            return first
 
 
 def _searched(exchange: str) -> Any:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +16,13 @@ import pytest
 from sqlalchemy import event
 
 from campaigns.ledger import Ledger, runs, schedules
+from campaigns.ledger.health import Heartbeat
 from campaigns.ledger.lists import put_schedule
 from campaigns.ledger.schedules import Trouble, scheduled
 from campaigns.ledger.tables import campaigns
+from campaigns.schedule_view import upcoming
 from worker.fire import TRY_AGAIN, Firing
+from worker.hands import Hands
 from worker.reconcile import Forgone, Reconciling
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -611,11 +615,100 @@ def test_task_fires_one_at_a_time(program: SimpleNamespace, desk_of: Any, tmp_pa
     assert scheduled(machine.ledger)[0].last is None
     program.tasks._firing.release()
     program.tasks.fire_task()
-    for thread in threading.enumerate():
-        if thread.name == "fire":
-            thread.join(30)
+    for name in ("fire", "hand-"):
+        for thread in threading.enumerate():
+            if thread.name.startswith(name):
+                thread.join(30)
     assert desk.states() == ["waiting"]
     assert program.tasks._firing.acquire(blocking=False)
+
+
+# --- a list that takes its time ---------------------------------------------------------------------------
+
+
+def joined() -> None:
+    """Waits until every hand has let go."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("hand-"):
+            thread.join(30)
+
+            assert not thread.is_alive()
+
+
+def test_slow_list_keeps_no_other_campaign_from_its_time(station: Station) -> None:
+    """It is read apart; the other run begins meanwhile, and its own is not skipped however long it takes."""
+    station.write("+14155550101", name="slow.csv")
+    station.write("+14155550102", name="quick.csv")
+    station.enter("slow", list="slow.csv")
+    station.enter("quick", list="quick.csv")
+    ids = {each.campaign.name: each.campaign_id for each in scheduled(station.ledger)}
+    gate, reached = threading.Event(), threading.Event()
+
+    def held_up() -> bool:
+        if threading.current_thread().name == f"hand-{ids['slow']}":
+            reached.set()
+            assert gate.wait(60)
+        return False
+
+    firing = replace(station.firing(held_up), hands=Hands())
+    station.now = NOON + HOUR
+    firing.fire()
+    assert reached.wait(30)
+    quick = next(thread for thread in threading.enumerate() if thread.name == f"hand-{ids['quick']}")
+    quick.join(30)
+    assert (len(station.begun("quick")), station.begun("slow")) == (1, [])
+    # Long after its grace it is still being read: no round decides over it meanwhile.
+    station.now = NOON + HOUR + timedelta(minutes=59)
+    firing.fire()
+    (slow,) = [each for each in scheduled(station.ledger) if each.campaign.name == "slow"]
+    assert slow.trouble is None
+    here = [Heartbeat(role, role, "connect", station.now, None) for role in ("control", "beat")]
+    assert "is late: its list is long or slow to read" in (upcoming(slow, here, station.now).alarm or "")
+    gate.set()
+    joined()
+    assert station.begun("slow") == [(1, NOON + HOUR)]
+
+
+def test_fire_is_not_late_at_once(station: Station) -> None:
+    """Within two minutes of its time nothing is said where processes are there to begin it."""
+    station.enter()
+    (each,) = scheduled(station.ledger)
+    now = NOON + HOUR + timedelta(minutes=1)
+    here = [Heartbeat(role, role, "connect", now, None) for role in ("control", "beat")]
+    assert upcoming(each, here, now).alarm is None
+    assert upcoming(each, here, now + 3 * MINUTE).alarm is not None
+
+
+def test_hands_are_few() -> None:
+    """One for each campaign, so many at once; what finds none free begins in a later round."""
+    gate = threading.Event()
+    hands = Hands(2)
+    assert hands.take(1, lambda: gate.wait(60))
+    assert hands.take(2, lambda: gate.wait(60))
+    assert (hands.take(1, gate.set), hands.take(3, gate.set)) == (False, False)
+    assert (hands.busy(1), hands.busy(3)) == (True, False)
+    gate.set()
+    joined()
+    assert hands.take(3, lambda: 1 / 0)
+    joined()
+    assert hands.take(3, lambda: None)
+    joined()
+
+
+def test_schedule_that_cannot_be_read_keeps_no_other(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named in the log, once; the other's run begins."""
+    station.write("+14155550101")
+    station.enter("bad")
+    with station.ledger.write() as db:
+        db.execute(campaigns.update().where(campaigns.c.name == "bad").values(choices={"colour": "red"}))
+    firing = station.firing()
+    station.now = NOON + HOUR
+    assert (firing.fire(), firing.fire(), len(station.begun())) == (1, 0, 1)
+    assert [each.getMessage().startswith("no run begins: bad: its choices") for each in caplog.records].count(
+        True
+    ) == 1
 
 
 # --- a ledger that has gone back --------------------------------------------------------------------------
