@@ -43,6 +43,7 @@ from worker.machine import machine, tcp_only
 from worker.positions import PositionNotNoted
 from worker.redis_address import read_redis_url
 from worker.redis_start import find_trouble, refuse, warnings_of
+from worker.redis_trouble import Trouble
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.worker_options import check_options
 
@@ -91,7 +92,7 @@ def make_app(settings: DialerSettings) -> Celery:
             "interval_start": 0,
             "interval_step": 0.2,
             "interval_max": 0.2,
-            "link": broker.Link(read_redis_url(settings.redis), _drop, _settle_dropped),
+            "link": broker.Link(read_redis_url(settings.redis), _drop, _settle_dropped, _note_away),
             **tcp_only(settings.redis),
         },
         # Nothing of the dialer uses it. Messages on a channel of Redis could stop workers, and a user without
@@ -141,6 +142,10 @@ def _drop(code: str, size: int) -> None:
     machine().dropped.count(code, size)
 
 
+def _note_away(trouble: Trouble | None) -> None:
+    machine().note("redis", f"Redis does not work ({trouble.words}), and is waited for" if trouble else None)
+
+
 def _settle_dropped() -> None:
     machine().dropped.settle()
 
@@ -162,6 +167,7 @@ app = _app_or_exit()
 def _plain_logs(logger: logging.Logger, **_: Any) -> None:
     """Keys, reasons and what AWS says are text in the log, and begin no line of it."""
     plain_errors()
+    broker.quiet()
     make_plain([logger, logging.getLogger(), get_multiprocessing_logger()])
 
 

@@ -5,10 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
-from kombu.exceptions import KombuError, OperationalError
 
 from worker.redis_start import drop_unless_list
-from worker.redis_trouble import UNREACHABLE, trouble_of
+from worker.redis_trouble import Trouble, trouble_of
 from worker.seldom import Seldom
 
 log = logging.getLogger(__name__)
@@ -23,6 +22,12 @@ class DoorbellScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
     _seen: datetime | None = None
     """The clock at the last tick."""
     _seldom = Seldom()
+
+    def away(self, trouble: Trouble | None) -> None:
+        """Tell the status what keeps the scheduler from its work, or that nothing does."""
+        link = self.app.conf.broker_transport_options.get("link")
+        if link is not None:
+            link.away(trouble)
 
     def tick(self, *arguments: Any, **more: Any) -> Any:
         """Send what is due. Returns the seconds until the next look."""
@@ -40,10 +45,14 @@ class DoorbellScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
         """Send what is due. While Redis is away that is one line of the log a minute; the next tick tries."""
         try:
             self.apply_async(entry, producer=producer, advance=False)
-        except (OperationalError, KombuError, *UNREACHABLE) as error:
-            if self._seldom.due("away"):
-                trouble = trouble_of(error)
-                log.error("nothing is scheduled, waiting for Redis (%s): %s", trouble.code, trouble.words)
+        except Exception as error:
+            # Celery, too, goes on after any error, which it wraps in one of its own.
+            trouble = trouble_of(error)
+            self.away(trouble)
+            if self._seldom.due(trouble.code):
+                log.error("nothing is scheduled (%s): %s", trouble.code, trouble.words)
+        else:
+            self.away(None)
 
     def apply_async(
         self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **kwargs: Any

@@ -11,11 +11,13 @@
 import functools
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from celery.app.amqp import AMQP
+from celery.exceptions import CPendingDeprecationWarning
 from kombu.connection import Connection as KombuConnection
 from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
@@ -25,7 +27,7 @@ from redis.exceptions import RedisError, ResponseError
 from worker.messages import NotOurs, read_message
 from worker.redis_address import RedisAddress, RenewingConnection
 from worker.redis_start import drop_unless_list
-from worker.redis_trouble import trouble_of
+from worker.redis_trouble import Trouble, trouble_of
 from worker.seldom import Seldom, SeldomFilter
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ class Link:
     """Told the code and the size of a message that is dropped."""
     settle: Callable[[], object]
     """Called about once a second."""
+    away: Callable[[Trouble | None], object]
+    """Told why this process waits for Redis, and None when it does not any longer."""
 
 
 class _Client(kombu_redis.PrefixedStrictRedis):
@@ -106,8 +110,8 @@ class Channel(kombu_redis.Channel):
     )
     link: Link | None = None
 
-    @property  # type: ignore[override] # kombu has an attribute, which it only reads
-    def connection_class(self) -> type[Any]:
+    @property
+    def connection_class(self) -> type[Any]:  # type: ignore[override] # kombu only reads its attribute
         """Of redis-py; kombu decides by itself for a Unix socket."""
         return SSLConnection if self.link is not None and self.link.address.scheme == "rediss" else Connection
 
@@ -140,6 +144,14 @@ class Channel(kombu_redis.Channel):
         # In Redis they would be a key that anything may be written to, and that each publishing depends on.
         return virtual.Channel.get_table(self, exchange)
 
+    def _size(self, queue: str) -> int:
+        """How many messages a queue has. A worker asks it of each of its queues when it starts."""
+        if self.link is not None:
+            with self.conn_or_acquire() as client:
+                if drop_unless_list(client, queue):
+                    self.link.drop("key", 0)
+        return int(super()._size(queue))
+
     def _delete(self, queue: str, *_: Any, **__: Any) -> None:
         with self.conn_or_acquire() as client:
             client.delete(queue)
@@ -170,15 +182,20 @@ class PatientConnection(KombuConnection):
         if time.monotonic() - PatientConnection._connected_at < _QUICK_SECONDS:
             time.sleep(1)
 
+        link: Link | None = (self.transport_options or {}).get("link")
+
         def report(error: BaseException, _interval: float) -> None:
-            if self._seldom.due("away"):
-                link = (self.transport_options or {}).get("link")
-                trouble = trouble_of(error, link.address.secrets if link else ())
+            trouble = trouble_of(error, link.address.secrets if link else ())
+            if link:
+                link.away(trouble)
+            if self._seldom.due(trouble.code):
                 log.error("waiting for Redis (%s): %s", trouble.code, trouble.words)
 
         patience = {"interval_start": 1, "interval_step": 1, "interval_max": LONGEST_PAUSE_SECONDS}
         found = super()._ensure_connection(report, max_retries, *arguments, **patience | options)
         PatientConnection._connected_at = time.monotonic()
+        if link:
+            link.away(None)
         return found
 
 
@@ -186,6 +203,11 @@ class PatientAMQP(AMQP):  # type: ignore[misc] # Celery has no types
     """Celery's AMQP, with our connections."""
 
     Connection = PatientConnection
+
+
+def quiet() -> None:
+    """Once Celery has set up its log: each lost connection would announce the default of a setting."""
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 
 def install() -> None:

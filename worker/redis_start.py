@@ -50,6 +50,9 @@ def find_trouble(address: RedisAddress, prefix: str = "dialer:") -> Trouble | No
     except UNREACHABLE as error:
         found = trouble_of(error, address.secrets)
         return _other_protocol(address, found) or found
+    except (AttributeError, LookupError, TypeError, ValueError):
+        # redis-py takes the answers of a server that is none apart as if they were Redis's.
+        return Trouble("not_redis", "what answers there speaks another protocol than Redis's")
     finally:
         client.close()
     return None
