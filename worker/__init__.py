@@ -4,6 +4,12 @@ connect.py            boto3 in; our types and our errors out
 connect_errors.py     what an error means for the call
 endpoint.py           is this address AWS's own, the stand-in's, or another?
 pacer.py, pacer.lua   one rate for all workers
+redis_address.py      DIALER_REDIS_URL, read once for the queue and the pacer
+redis_trouble.py      what an error of Redis means, and whether waiting can help
+redis_start.py        Redis as a process finds it at its start
+broker.py             kombu's transport: the same connection, and patience while Redis is away
+messages.py           what lies in a queue, checked; what is not ours is dropped
+seldom.py             the same line of a log once a minute
 positions.py, positions.lua  how far the ledger has come, noted in Redis before each request leaves
 feed.py               due recipients → claimed attempts → Celery tasks
 placing.py            one request, and once more only where that cannot ring twice

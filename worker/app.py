@@ -13,7 +13,7 @@ import threading
 import time
 from types import FrameType
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import quote
 
 from celery import Celery
 from celery.signals import (
@@ -27,7 +27,6 @@ from celery.signals import (
 from celery.utils.log import get_multiprocessing_logger
 from celery.worker import state
 from kombu.exceptions import OperationalError as BrokerUnavailable
-from kombu.transport.redis import Channel
 
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.identity import read_identity
@@ -35,20 +34,22 @@ from campaigns.ledger.positions import check
 from campaigns.mistake import Mistake
 from campaigns.plain_logs import make_plain, plain_errors
 from campaigns.plain_text import complain
-from worker.children import stop_with_parent
+from worker import broker
+from worker.children import has_parent, stop_with_parent
 from worker.connect_errors import Misconfigured, NeverSent
 from worker.events import listen
 from worker.health import report
 from worker.machine import machine, tcp_only
 from worker.positions import PositionNotNoted
+from worker.redis_address import read_redis_url
+from worker.redis_start import find_trouble, refuse, warnings_of
+from worker.redis_trouble import Trouble
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.worker_options import check_options
 
 log = logging.getLogger(__name__)
 
-# A worker whose connection breaks goes on with what it has in its hands, and does not put it back as well.
-# Where Redis does not take it, kombu would leave it in a file of the temporary folder, each time.
-Channel.do_restore = False
+broker.install()
 
 _LEAVING_SECONDS = 4
 """How long a worker that has no call under way any more may take to stop."""
@@ -62,17 +63,16 @@ RESCUE_EVERY_SECONDS = 5.0
 
 
 def broker_url(redis_url: str) -> str:
-    """The URL by which kombu knows the same Redis, and the same database in it."""
-    if not redis_url.startswith("unix://"):
-        return redis_url
-    parts = urlsplit(redis_url)
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
+    """The URL by which kombu's log names the same Redis; how to connect is in `broker.Link`, and secret."""
+    address = read_redis_url(redis_url)
+    if address.scheme != "unix":
+        return address.shown
+    return f"redis+socket://{quote(address.options['path'])}?virtual_host={address.options['db']}"
 
 
 def make_app(settings: DialerSettings) -> Celery:
     """The Celery app for these settings."""
-    app = Celery("dialer", include=["worker.tasks"])
+    app = Celery("dialer", include=["worker.tasks"], amqp=broker.PatientAMQP)
     control = settings.control_queue
     app.conf.update(
         broker_url=broker_url(settings.redis),
@@ -87,8 +87,17 @@ def make_app(settings: DialerSettings) -> Celery:
             "socket_timeout": 10,
             "socket_connect_timeout": 3,
             "health_check_interval": 25,
+            # Publishing fails soon while Redis is away. What waits says so by itself (worker/broker.py).
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.2,
+            "link": broker.Link(read_redis_url(settings.redis), _drop, _settle_dropped, _note_away),
             **tcp_only(settings.redis),
         },
+        # Nothing of the dialer uses it. Messages on a channel of Redis could stop workers, and a user without
+        # the right to channels could run none.
+        worker_enable_remote_control=False,
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
@@ -129,6 +138,18 @@ def make_app(settings: DialerSettings) -> Celery:
     return app
 
 
+def _drop(code: str, size: int) -> None:
+    machine().dropped.count(code, size)
+
+
+def _note_away(trouble: Trouble | None) -> None:
+    machine().note("redis", f"Redis does not work ({trouble.words}), and is waited for" if trouble else None)
+
+
+def _settle_dropped() -> None:
+    machine().dropped.settle()
+
+
 def _app_or_exit() -> Celery:
     try:
         return make_app(machine().settings)
@@ -146,6 +167,7 @@ app = _app_or_exit()
 def _plain_logs(logger: logging.Logger, **_: Any) -> None:
     """Keys, reasons and what AWS says are text in the log, and begin no line of it."""
     plain_errors()
+    broker.quiet()
     make_plain([logger, logging.getLogger(), get_multiprocessing_logger()])
 
 
@@ -178,7 +200,9 @@ def _open(sender: Any = None, **_: Any) -> None:
     for chatty in ("celery.worker.strategy", "celery.app.trace", "botocore", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        keep_to_own_ledger(app, _prefix())
+        prefix = _prefix()
+        keep_to_own_ledger(app, prefix)
+        _look_at_redis(prefix)
         machine().connect.verify()
     except (Mistake, Misconfigured) as mistake:
         complain(mistake)
@@ -187,6 +211,22 @@ def _open(sender: Any = None, **_: Any) -> None:
         # The sandbox is only just starting, perhaps: this process may be started again, and find it.
         complain(silence)
         raise SystemExit(1) from None
+
+
+def _look_at_redis(prefix: str) -> None:
+    """Say at the start what is wrong with Redis. Raises Mistake for what waiting cannot mend."""
+    address = machine().redis_address
+    trouble = find_trouble(address, prefix)
+    if not has_parent():
+        for warning in warnings_of(address):
+            log.warning("%s", warning)
+    if trouble is None:
+        return
+    if not has_parent():
+        # `dialer up` has seen this Redis work. To its children all faults are away, as in the middle of the
+        # work: a child that is started again while a password is rotated must not end the whole dialer.
+        refuse(trouble, address)
+    log.error("waiting for Redis (%s): %s", trouble.code, trouble.words)
 
 
 def _prefix() -> str:

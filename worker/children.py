@@ -16,7 +16,9 @@ PARENT = "DIALER_PARENT_PID"
 """Tells a child whose going it must not outlive."""
 
 _CRASHES = 5
-"""So many in a row, each within half a minute of its start, and the child is not started any more."""
+"""So many in a row, each within half a minute of its start, end a child that has never run for longer."""
+_WORKED_SECONDS = 30.0
+_LONGEST_PAUSE_SECONDS = 30.0
 
 
 class ChildFailed(Exception):
@@ -38,11 +40,15 @@ class Child:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _started: float = field(default=0.0, init=False)
     _crashes: int = field(default=0, init=False)
+    _has_worked: bool = field(default=False, init=False)
+    """Whether one of its processes has run for half a minute."""
     _log_began: int = field(default=0, init=False)
+    _ended: bool = field(default=False, init=False)
+    """Whether the end of its present process has been counted."""
 
     def start(self) -> None:
         """Start it, in a session of its own: Ctrl-C is for the parent, which stops its children in order."""
-        self._started = time.monotonic()
+        self._started, self._ended = time.monotonic(), False
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
             self._log_began = log.tell()
             self._process = subprocess.Popen(  # noqa: S603 (our own interpreter, our own module)
@@ -58,15 +64,26 @@ class Child:
                 os.sched_setaffinity(self._process.pid, {self.processor})
 
     def watch(self) -> None:
-        """Start it again if it has crashed. Raises ChildFailed when that does not help."""
+        """Start it again if it has crashed, at the latest half a minute after its last start.
+
+        Raises ChildFailed where that does not help: the settings are wrong, or it has crashed five times and
+        has never run for half a minute. One that has is started again for ever: what ends it now is something
+        outside, which comes back.
+        """
         if self._process is None or self._process.poll() is None:
             return
-        lived = time.monotonic() - self._started
-        self._crashes = self._crashes + 1 if lived < 30 else 1
+        if not self._ended:
+            self._ended = True
+            if time.monotonic() - self._started >= _WORKED_SECONDS:
+                self._has_worked, self._crashes = True, 0
+            self._crashes += 1
         # 2 is how our programs say that the settings or the ledger are wrong; trying again cannot mend it.
-        if self._process.returncode == 2 or self._crashes >= _CRASHES:
+        if self._process.returncode == 2 or (self._crashes >= _CRASHES and not self._has_worked):
             raise ChildFailed(f"{self.name} stopped: {self.last_words()}")
-        self.start()
+        # The first four at once; then 2, 4, 8 … seconds after the last start.
+        pause = 0.0 if self._crashes < _CRASHES else 2.0 ** min(self._crashes - _CRASHES + 1, 5)
+        if time.monotonic() - self._started >= min(pause, _LONGEST_PAUSE_SECONDS):
+            self.start()
 
     def ask_to_stop(self) -> None:
         """SIGTERM, which every process of the dialer answers by finishing what it has begun."""
@@ -100,6 +117,11 @@ class Child:
             return f"see {self.log}"
         said = [line.strip() for line in lines if line.strip()]
         return (said[-1].removeprefix("dialer: ") if said else "without a word") + f" (see {self.log})"
+
+
+def has_parent() -> bool:
+    """Whether this process is a child of `dialer up` or `dialer run`."""
+    return bool(int(os.environ.get(PARENT, "0")))
 
 
 def stop_with_parent() -> None:

@@ -44,12 +44,17 @@ class Stack:
         workers: int,
         trial: Trial | None,
         sleep: Callable[[float], None] = time.sleep,
+        say: Callable[[str], object] = lambda _: None,
+        prefix: str = "dialer:",
     ) -> None:
+        """`say`: told what the start waits for. `prefix`: of the ledger's keys in Redis, with its colon."""
         self.settings = settings.model_copy(update={"exchange": side_of(settings, trial)})
         self.logs = settings.data_dir / "logs"
         self._trial = trial
         self._workers = workers
         self._sleep = sleep
+        self._say = say
+        self._prefix = prefix
         # Said explicitly: a child must not take another side out of a `.env` file of its own.
         self._environment = {**os.environ, "DIALER_EXCHANGE": self.settings.exchange}
         self._services: list[Child] = []
@@ -126,22 +131,16 @@ class Stack:
         return Child(name, arguments, self._environment, log, grace, processor)
 
     def _wait_for_redis(self) -> None:
-        from redis import Redis
-        from redis.exceptions import RedisError
+        from worker.redis_address import read_redis_url
+        from worker.redis_start import find_trouble, wait_for_redis, warnings_of
 
-        with Redis.from_url(self.settings.redis, socket_timeout=2, socket_connect_timeout=2) as client:
-
-            def answers() -> bool:
-                try:
-                    return bool(client.ping())
-                except (RedisError, OSError):
-                    return False
-
-            if self.settings.redis_url is not None:
-                if not answers():
-                    raise Mistake("DIALER_REDIS_URL: no Redis answers there; start it, or unset the variable")
-                return
-            self._wait_for("the embedded Redis", answers)
+        address = read_redis_url(self.settings.redis)
+        if self.settings.redis_url is None:
+            self._wait_for("the embedded Redis", lambda: find_trouble(address) is None)
+            return
+        wait_for_redis(address, self._prefix, say=self._say, sleep=self._sleep)
+        for warning in warnings_of(address):
+            self._say(warning)
 
     def _wait_for(self, what: str, answers: Callable[[], bool]) -> None:
         until = time.monotonic() + _PATIENCE_SECONDS

@@ -15,7 +15,6 @@ from redis.retry import Retry
 from campaigns.client_token import Tokens
 from campaigns.ledger import Ledger, open_ledger
 from campaigns.ledger.clock import monotonic, wall_clock
-from campaigns.ledger.identity import read_identity
 from campaigns.settings import load_settings
 from worker.answers import Answers
 from worker.connect import Connect
@@ -25,8 +24,10 @@ from worker.fire import Firing
 from worker.follow import Following
 from worker.hands import Hands
 from worker.hang_up import HangingUp
+from worker.messages import DroppedMessages
 from worker.pacer import Pacer, Rate, bucket_name
-from worker.positions import Positions
+from worker.positions import Positions, prefix_of
+from worker.redis_address import RedisAddress, read_redis_url
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.settle import FIRST_SEARCH, Settling
 
@@ -52,17 +53,25 @@ class Machine:
         return self.ledger.now()
 
     @cached_property
+    def redis_address(self) -> RedisAddress:
+        """Where Redis is, and how to connect to it."""
+        return read_redis_url(self.settings.redis)
+
+    @cached_property
     def redis(self) -> Redis:
         """Redis, for the pacer and the ledger's position."""
-        return Redis.from_url(
-            self.settings.redis,
+        return self.redis_address.client(
             socket_timeout=5,
             socket_connect_timeout=3,
             health_check_interval=25,
             # One quick second try for a connection that went stale; beyond that nobody dials.
             retry=Retry(NoBackoff(), 1),
-            **tcp_only(self.settings.redis),
         )
+
+    @cached_property
+    def dropped(self) -> DroppedMessages:
+        """The messages in Redis that were not the dialer's."""
+        return DroppedMessages(lambda problem: self.note("messages", problem))
 
     @cached_property
     def prefix(self) -> str:
@@ -71,7 +80,7 @@ class Machine:
         Two ledgers on one Redis database would take each other's tasks. Only the pace is shared: the quota is
         the account's.
         """
-        return f"dialer:{read_identity(self.ledger).ledger_id}:"
+        return prefix_of(self.ledger)
 
     @cached_property
     def positions(self) -> Positions:

@@ -5,13 +5,19 @@ fit in. The slots handed out here lie 1 / (0.999 × calls_per_second) apart, so 
 we drain it; it is never short as long as our own burst and our lateness together stay below its burst.
 """
 
+import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from redis import Redis, RedisError
+from redis import Redis
+
+from worker.redis_trouble import UNREACHABLE, trouble_of
+
+log = logging.getLogger(__name__)
 
 _SCRIPT = Path(__file__).with_name("pacer.lua").read_text(encoding="utf-8")
 
@@ -19,6 +25,7 @@ _SCRIPT = Path(__file__).with_name("pacer.lua").read_text(encoding="utf-8")
 # and by 0.01 % where nothing does. Then AWS's bucket still gains on us. chrony may make it run faster, but
 # only until it is right again; what is too much then, the burst holds, or a throttle tells.
 _USED = 0.999
+_FIELDS = ("born", "next", "seen", "share", "cut", "deaf", "wary", "told")
 # As in pacer.lua.
 _REGAINED_PER_SECOND = 0.01
 # A busy machine wakes its threads tens of milliseconds late, all of them alike: that shifts the calls without
@@ -31,8 +38,18 @@ _MOST_LATENESS_SECONDS = 1.0
 class PacerUnavailable(Exception):
     """Redis does not answer, so nobody knows when the next call may start, and nobody dials."""
 
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
+    code: str
+    """Redis's own (READONLY, OOM …), or one of worker/redis_trouble.py."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        said = self.__doc__ or ""
+        self.code = "away"
+        if error is not None:
+            trouble = trouble_of(error)
+            self.code = trouble.code
+            if trouble.code.isupper():  # the server's own words; who is not reached at all says nothing
+                said = f"{said.rstrip('.')} ({trouble.words})"
+        super().__init__(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +244,18 @@ class Pacer:
                 reads.time()
                 reads.hmget(self._bucket, "born", "next", "seen", "share")
                 (seconds, micro), bucket = reads.execute()
-        except RedisError as error:
-            raise PacerUnavailable from error
+        except UNREACHABLE as error:
+            if self._drop_if_damaged(error):
+                return self._look()
+            raise PacerUnavailable(error) from error
         clock = seconds * 1e6 + micro
         if bucket[0] is None:
             return clock, clock, clock + self._interval, clock, 1.0  # as the script would make it
-        born, next_slot, seen, share = map(float, bucket)
+        numbers = _numbers(bucket)
+        if numbers is None:
+            self._drop("not the pacer's")
+            return self._look()
+        born, next_slot, seen, share = numbers
         return clock, born, next_slot, seen, share
 
     def _run(self, task: str, *arguments: int) -> Any:
@@ -240,5 +263,42 @@ class Pacer:
             return self._script(
                 keys=[self._bucket], args=[task, repr(self._interval), self._burst, *arguments]
             )
-        except RedisError as error:
-            raise PacerUnavailable from error
+        except UNREACHABLE as error:
+            if self._drop_if_damaged(error):
+                return self._run(task, *arguments)
+            raise PacerUnavailable(error) from error
+
+    def _drop_if_damaged(self, error: BaseException) -> bool:
+        """Delete a bucket that something else has overwritten; kept, it would stop all dialing for good.
+
+        The next visit makes a new one, which starts empty: as after a Redis that has lost its memory.
+        """
+        code = trouble_of(error).code
+        if code == "WRONGTYPE":
+            return self._drop("no hash")
+        if code != "ERR":
+            return False
+        # The script has failed; of what it found in the bucket, perhaps.
+        try:
+            found = self._redis.hmget(self._bucket, *_FIELDS)
+        except UNREACHABLE:
+            return False
+        empty = all(value is None for value in found)
+        return not empty and _numbers(found) is None and self._drop("not the pacer's")
+
+    def _drop(self, why: str) -> bool:
+        log.warning("the pace in Redis was overwritten (%s) and starts anew", why)
+        try:
+            self._redis.delete(self._bucket)
+        except UNREACHABLE as error:
+            raise PacerUnavailable(error) from error
+        return True
+
+
+def _numbers(values: Sequence[bytes | str | None]) -> list[float] | None:
+    """The bucket's fields as numbers, or None where one of them is none."""
+    try:
+        found = [float(value) for value in values if value is not None]
+    except ValueError:
+        return None
+    return found if len(found) == len(values) and all(map(math.isfinite, found)) else None

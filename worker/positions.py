@@ -3,14 +3,25 @@
 campaigns/ledger/positions.py says what that is for.
 """
 
+import logging
 from pathlib import Path
 
-from redis import Redis, RedisError
+from redis import Redis
 
+from campaigns.ledger import Ledger
+from campaigns.ledger.identity import read_identity
 from campaigns.ledger.reached import Memory, Position, Reached
+from worker.redis_trouble import UNREACHABLE, trouble_of
+
+log = logging.getLogger(__name__)
 
 _SCRIPT = Path(__file__).with_name("positions.lua").read_text(encoding="utf-8")
 _EPOCH = b"epoch"
+
+
+def prefix_of(ledger: Ledger) -> str:
+    """What all names of this ledger in Redis begin with, with its colon. Raises LedgerUnavailable."""
+    return f"dialer:{read_identity(ledger).ledger_id}:"
 
 
 class PositionNotNoted(Exception):
@@ -43,8 +54,13 @@ class Positions:
         """All that was noted. Raises PositionNotNoted if Redis does not answer."""
         try:
             found = self._redis.hgetall(self._key)
-        except RedisError as error:
+        except UNREACHABLE as error:
+            if self._drop_if_damaged(error):
+                return Reached(0, {})
             raise _away(error) from error
+        if not all(_is_count(value) for pair in found.items() for value in pair if value != _EPOCH):
+            self._drop()
+            return Reached(0, {})
         slots = {int(slot): int(n) for slot, n in found.items() if slot != _EPOCH}
         return Reached(int(found.get(_EPOCH, 0)), slots)
 
@@ -62,9 +78,35 @@ class Positions:
         pairs = [each for pair in reached.slots.items() for each in pair]
         try:
             return int(self._script(keys=[self._key], args=[reached.epoch, *pairs]))
-        except RedisError as error:
+        except UNREACHABLE as error:
+            if self._drop_if_damaged(error):
+                return self._run(reached)
             raise _away(error) from error
 
+    def _drop_if_damaged(self, error: BaseException) -> bool:
+        """Delete what something else has put in the place of the positions; kept, nothing would be dialed.
 
-def _away(error: RedisError) -> PositionNotNoted:
-    return PositionNotNoted(f"Redis does not answer ({type(error).__name__})")
+        As after a Redis that has lost its memory, the processes note again what they remember.
+        """
+        return trouble_of(error).code == "WRONGTYPE" and self._drop()
+
+    def _drop(self) -> bool:
+        log.warning("the ledger's positions in Redis were overwritten and are noted anew")
+        try:
+            self._redis.delete(self._key)
+        except UNREACHABLE as error:
+            raise _away(error) from error
+        return True
+
+
+def _is_count(value: bytes | str) -> bool:
+    return value.isdigit() and len(value) <= 18
+
+
+def _away(error: BaseException) -> PositionNotNoted:
+    return PositionNotNoted(f"Redis does not answer ({_name(error)})")
+
+
+def _name(error: BaseException) -> str:
+    code = trouble_of(error).code
+    return code if code.isupper() else type(error).__name__

@@ -25,6 +25,7 @@ class DialerSettings(LedgerSettings):
 
     redis_url: str | None = Field(
         default=None,
+        repr=False,  # it may hold a password
         description="where Redis or Valkey is",
         examples=["redis://localhost:6379/0"],
     )
@@ -106,8 +107,11 @@ class DialerSettings(LedgerSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("expected redis://…, rediss://… (TLS) or unix:///path/to/socket")
+        # Most commands need no Redis, and start without redis-py where nothing is to be read.
+        if url is not None:
+            from worker.redis_address import read_redis_url
+
+            read_redis_url(url)
         return url
 
     @field_validator("token_secret")

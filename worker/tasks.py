@@ -7,7 +7,6 @@ from typing import Any
 
 from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerUnavailable
-from redis.exceptions import RedisError
 
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.claims import Claim
@@ -18,6 +17,8 @@ from worker import feed as feeding
 from worker.app import app
 from worker.feed import QueueUnavailable
 from worker.machine import machine
+from worker.redis_start import drop_unless_list
+from worker.redis_trouble import UNREACHABLE
 from worker.rescue import rescue
 
 log = logging.getLogger(__name__)
@@ -144,15 +145,18 @@ def send(claims: Sequence[Claim]) -> None:
                         producer=producer,
                         queue=machine().settings.dial_queue,
                     )
-    except (BrokerUnavailable, KombuError, RedisError, OSError) as error:
+    except (BrokerUnavailable, KombuError, *UNREACHABLE) as error:
         raise QueueUnavailable(f"Redis does not take the tasks ({type(error).__name__})") from error
 
 
 def undelivered() -> int:
     """How many dial tasks no worker has taken yet. Raises QueueUnavailable."""
+    queue = machine().prefix + machine().settings.dial_queue
     try:
-        return int(machine().redis.llen(machine().prefix + machine().settings.dial_queue))
-    except RedisError as error:
+        if drop_unless_list(machine().redis, queue):
+            machine().dropped.count("key", 0)
+        return int(machine().redis.llen(queue))
+    except UNREACHABLE as error:
         raise QueueUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 
 

@@ -51,6 +51,7 @@ def the_stack(
     """The dialer's processes, the ledger, and how to wait, until Stopped or the end of the block."""
     from campaigns.ledger import open_ledger
     from worker.local import Stack
+    from worker.positions import prefix_of
 
     asked = waiting = False
 
@@ -79,8 +80,9 @@ def the_stack(
         finally:
             waiting = False
 
-    stack = Stack(settings, workers=workers, trial=trial, sleep=wait)
     ledger = open_ledger(settings.ledger_url)
+    prefix = prefix_of(ledger)
+    stack = Stack(settings, workers=workers, trial=trial, sleep=wait, say=say, prefix=prefix)
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:

@@ -114,13 +114,14 @@ def test_keepalive_is_for_tcp(program: SimpleNamespace) -> None:
     ("redis_url", "broker"),
     [
         ("redis://localhost:6379/0", "redis://localhost:6379/0"),
-        ("rediss://user:secret@redis.internal:6380/1", "rediss://user:secret@redis.internal:6380/1"),
+        ("rediss://user:secret@redis.internal:6380/1", "rediss://redis.internal:6380/1"),
+        ("redis://redis.internal?db=3", "redis://redis.internal:6379/3"),
         ("unix:///tmp/dialer-0/valkey.sock", "redis+socket:///tmp/dialer-0/valkey.sock?virtual_host=0"),
         ("unix:///tmp/valkey.sock?db=3", "redis+socket:///tmp/valkey.sock?virtual_host=3"),
     ],
 )
 def test_kombu_knows_the_same_redis(program: SimpleNamespace, redis_url: str, broker: str) -> None:
-    """The queue and the pacer are told one place in two dialects."""
+    """What kombu's log calls it is the same place, without user and password."""
     assert program.root.broker_url(redis_url) == broker
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -254,3 +255,26 @@ def test_waiting_for_the_lock_ends_when_asked(tmp_path: Path) -> None:
         threading.Timer(0.1, stop.set).start()
         with alone(tmp_path / "lock", stop) as second:
             assert not second
+
+
+def test_a_child_that_has_worked_is_started_again_for_ever(
+    child: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends it now is something outside, which comes back: ten crashes, ever later, and no giving up."""
+    now = [0.0]
+    monkeypatch.setattr("worker.children.time", type("Clock", (), {"monotonic": lambda: now[0]}))
+    part = child("raise SystemExit(1)")
+    part.start()
+    assert part.wait()
+    now[0] = 31.0
+    starts: list[float] = []
+    for _ in range(10):
+        before = part._started
+        while part._started == before:
+            part.watch()
+            now[0] += 1.0
+        starts.append(part._started)
+        assert part.wait()
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
+    assert pauses[:3] == [1.0, 1.0, 1.0]
+    assert pauses[3:] == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]

@@ -142,9 +142,24 @@ def test_whom_all_others_wait_for_starts_without_what_the_ledger_needs(module: s
     assert imported & {"sqlalchemy", "phonenumbers", "celery", "boto3", "campaigns.ledger"} == set()
 
 
-def test_a_redis_that_does_not_answer_is_a_mistake(home: Path) -> None:
-    """The stack does not start without the Redis that the settings name, and does not repeat its password."""
+class Interrupted(Exception):
+    """What a test's sleep raises in the end."""
+
+
+def test_a_redis_that_does_not_answer_is_waited_for(home: Path) -> None:
+    """The start says what it waits for, once in a minute, and does not repeat the password."""
+    said: list[str] = []
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            raise Interrupted
+
     settings = DialerSettings(data_dir=home, redis_url="redis://:secret@127.0.0.1:1/0")
-    with pytest.raises(Mistake, match=r"^DIALER_REDIS_URL: no Redis answers there") as told:
-        Stack(settings, workers=1, trial=None).start()
-    assert "secret" not in str(told.value)
+    with pytest.raises(Interrupted):
+        Stack(settings, workers=1, trial=None, sleep=sleep, say=said.append).start()
+    (line,) = said
+    assert line.startswith("waiting for Redis at redis://127.0.0.1:1/0: ")
+    assert "secret" not in line
+    assert pauses == [0.5, 1, 2, 4, 5]
