@@ -36,7 +36,7 @@ def schedule(context: typer.Context, as_json: AsJson = False) -> None:
         return
     from campaigns.schedule_view import listed, listed_as_json
 
-    with the_ledger() as ledger:
+    with the_ledger(reads=True) as ledger:
         every = _upcoming(ledger)
     if as_json:
         put(json.dumps({"schedules": [listed_as_json(each) for each in every]}))
