@@ -1,4 +1,4 @@
-"""A line to PostgreSQL that can be cut as a vanished host cuts it: nothing is refused, and nothing is answered.
+"""A line to PostgreSQL that can be cut without a word: nothing is refused, and nothing is answered.
 
 Whoever connects is still accepted, by the kernel; what is sent is still acknowledged. So are a server that
 is stopped, and a pooler without a server.
@@ -53,7 +53,7 @@ class StillLine:
                 threading.Thread(target=self._forward, args=(client,), daemon=True).start()
 
     def _forward(self, client: socket.socket) -> None:
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as server, client:
+        with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as server, client:
             self._flows.wait()
             self.connections += 1
             server.connect(self._socket_path)

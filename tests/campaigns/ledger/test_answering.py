@@ -146,13 +146,11 @@ def test_statement_that_the_server_no_longer_knows_ends(
 
 
 def test_pooler_that_waits_for_a_server_is_asked_only_whether_it_answers(
-    postgres_ledger_url: str, aside: Callable[..., Any]
+    postgres_ledger_url: str, aside: Callable[..., Any], opened: Callable[[str], Ledger]
 ) -> None:
     """Behind a pooler a process id says nothing: a statement is waited for while the pooler answers."""
-    with (
-        closing(Pooler(postgres_ledger_url, sessions=4)) as pooler,
-        closing(open_ledger(pooler.url)) as ledger,
-    ):
+    with closing(Pooler(postgres_ledger_url, sessions=4)) as pooler:
+        ledger = opened(pooler.url)
 
         def sleep() -> None:
             with ledger.read() as db:
