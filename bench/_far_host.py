@@ -54,25 +54,15 @@ class FarHost:
     @contextmanager
     def vanished(self) -> Iterator[None]:
         """The host is gone: not a packet comes through in either direction."""
-        _ip("neigh", "replace", self.address, "lladdr", _NO_ADDRESS, "dev", self.link, "nud", "permanent")
-        _ip(
-            "-n",
-            self.name,
-            "neigh",
-            "replace",
-            self.near,
-            "lladdr",
-            _NO_ADDRESS,
-            "dev",
-            "eth0",
-            "nud",
-            "permanent",
-        )
+        there = ("-n", self.name)
+        lost = ("lladdr", _NO_ADDRESS, "nud", "permanent")
+        _ip("neigh", "replace", self.address, *lost, "dev", self.link)
+        _ip(*there, "neigh", "replace", self.near, *lost, "dev", "eth0")
         try:
             yield
         finally:
             _ip("neigh", "del", self.address, "dev", self.link)
-            _ip("-n", self.name, "neigh", "del", self.near, "dev", "eth0")
+            _ip(*there, "neigh", "del", self.near, "dev", "eth0")
 
 
 def available() -> str | None:

@@ -215,7 +215,6 @@ def _keep_listening(machine: Machine, call_over: Callable[[], None]) -> None:
     wait = _FIRST_WAIT_SECONDS
     while not machine.stopping.is_set():
         try:
-            machine.ledger.require_own_version()
             Hearing(machine.event_queue, machine.following(call_over)).hear()
         except (EventsUnavailable, LedgerUnavailable) as error:
             log.warning("contact events cannot be read: %s", error)

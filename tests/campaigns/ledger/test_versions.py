@@ -74,7 +74,7 @@ def test_reading_never_migrates(
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
 ) -> None:
-    """A command that reads leaves an older ledger as it is, and says in one line what brings it up to date."""
+    """A command that reads leaves an older ledger alone, and says in one line what brings it up to date."""
     make_older(new_ledger_url)
     monkeypatch.setenv("DIALER_DATABASE_URL", new_ledger_url)
     said = dialer(*arguments)
