@@ -25,13 +25,13 @@ default_pool_size = 60
 logfile = {home}/log
 pidfile = {home}/pid
 """
-_AS_USER = "nobody"
 
 
 class PgBouncer:
     """One pooler on a port of its own."""
 
-    def __init__(self, home: Path, socket_dir: str, mode: str) -> None:
+    def __init__(self, home: Path, socket_dir: str, mode: str, user: str) -> None:
+        self._user = user
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             self.port = free.getsockname()[1]
         self._file = home / "pgbouncer.ini"
@@ -40,12 +40,12 @@ class PgBouncer:
         self._file.write_text(text.replace("port=5432\n", "port=5432 user=postgres\n"))
         home.chmod(0o755)
         if os.geteuid() == 0:
-            shutil.chown(home, _AS_USER)
+            shutil.chown(home, user)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
-        user = ["-u", _AS_USER] if os.geteuid() == 0 else []
+        user = ["-u", self._user] if os.geteuid() == 0 else []
         self._process = subprocess.Popen(
             ["pgbouncer", "-q", *user, str(self._file)],
             stdout=subprocess.DEVNULL,
@@ -79,10 +79,10 @@ class PgBouncer:
 
 
 @contextmanager
-def pgbouncer(socket_dir: str, mode: str) -> Iterator[PgBouncer]:
-    """A pooler in `session` or `transaction` mode."""
+def pgbouncer(socket_dir: str, mode: str, user: str) -> Iterator[PgBouncer]:
+    """A pooler in `session` or `transaction` mode. As root it runs as a user who may enter `socket_dir`."""
     with tempfile.TemporaryDirectory(prefix="pgbouncer-", dir="/tmp") as home:
-        pooler = PgBouncer(Path(home), socket_dir, mode)
+        pooler = PgBouncer(Path(home), socket_dir, mode, user)
         pooler.start()
         try:
             yield pooler

@@ -17,6 +17,7 @@ in Markdown:
 
 import argparse
 import csv
+import getpass
 import json
 import os
 import shutil
@@ -287,7 +288,9 @@ def _measure(faults: list[Callable[[Dialer], None]], options: argparse.Namespace
                 far = stack.enter_context(far_host(Path(str(url.query["host"])) / ".s.PGSQL.5432"))
                 url = url.set(host=far.address, port=5432, query={})
             elif faults[0] in BEHIND_PGBOUNCER:
-                pooler = stack.enter_context(pgbouncer(str(url.query["host"]), mode))
+                pooler = stack.enter_context(
+                    pgbouncer(str(url.query["host"]), mode, server.system_user or getpass.getuser())
+                )
                 url = url.set(host="127.0.0.1", port=pooler.port, query={})
             environment["DIALER_DATABASE_URL"] = url.render_as_string(hide_password=False)
         if faults[0] in ON_OWN_REDIS:

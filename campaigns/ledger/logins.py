@@ -27,7 +27,7 @@ _NO_ATTEMPT = 3
 """PQping: the parameters alone are wrong."""
 
 _REFUSAL = re.compile(rb'\tErrorResponse\t.* C "([0-9A-Z]{5})"')
-_ANSWERED_FOR_TLS, _WENT_ON = b"\tSSLResponse\t", re.compile(rb"\t(Authentication\w*|ErrorResponse)\t")
+_ANSWERED_FOR_TLS, _WENT_ON = b"\tSSLResponse\t", b"\tStartupMessage\t"
 
 
 def refused_for_good(arguments: dict[str, Any]) -> bool:
@@ -47,20 +47,25 @@ def refused_for_good(arguments: dict[str, Any]) -> bool:
         return False
     if codes := _REFUSAL.findall(said):
         return all(code.decode().startswith(_FOR_GOOD) for code in codes)
-    # It has answered whether it speaks TLS, and nothing came of it: a certificate, or a server without.
-    return _ANSWERED_FOR_TLS in said and not _WENT_ON.search(said)
+    # It has answered whether it speaks TLS, and we did not go on: a certificate, or a server without.
+    return _ANSWERED_FOR_TLS in said and _WENT_ON not in said
 
 
 def _what_the_server_says(words: bytes) -> bytes:
-    """The messages of one login, as libpq traces them. In memory only: a password may be among them."""
+    """The messages of one failed login, as libpq traces them; nothing of one that takes too long.
+
+    In memory only: a password may be among them.
+    """
     memory = os.memfd_create("login")
     try:
         login = pq.PGconn.connect_start(words)
         try:
             if login.status != pq.ConnStatus.BAD:
                 login.trace(memory)
-                _poll(login, time.monotonic() + _SECONDS)
+                failed = _has_failed(login, time.monotonic() + _SECONDS)
                 login.untrace()
+                if not failed:
+                    return b""
         finally:
             login.finish()
         os.lseek(memory, 0, os.SEEK_SET)
@@ -70,11 +75,12 @@ def _what_the_server_says(words: bytes) -> bytes:
         os.close(memory)
 
 
-def _poll(login: Any, until: float) -> None:
+def _has_failed(login: Any, until: float) -> bool:
     wants = {pq.PollingStatus.READING: selectors.EVENT_READ, pq.PollingStatus.WRITING: selectors.EVENT_WRITE}
     while (status := login.connect_poll()) in wants and time.monotonic() < until:
         # A socket of its own for each host that is tried.
         with selectors.DefaultSelector() as selector:
             selector.register(login.socket, wants[status])
             if not selector.select(until - time.monotonic()):
-                return
+                return False
+    return bool(status == pq.PollingStatus.FAILED)

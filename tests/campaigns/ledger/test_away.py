@@ -113,6 +113,16 @@ def test_server_without_tls_is_no_server_for_one_who_wants_it(pooler: Pooler) ->
             open_ledger(f"{pooler.url}?sslmode={mode}")
 
 
+def test_pooler_that_lets_a_login_wait_is_away(postgres_ledger_url: str) -> None:
+    """A pooler without a server answers nothing to a login: that passes, and is no fault of the settings.
+
+    Fails without: `StartupMessage`, or the look at how the login ended (logins.py).
+    """
+    with closing(Pooler(postgres_ledger_url, sessions=0)) as pooler:
+        arguments = login_of(make_url(pooler.url).set(drivername="postgresql+psycopg"))
+        assert refused_for_good(arguments) is False
+
+
 def test_demoted_server_is_left_for_the_one_that_writes(
     postgres_ledger_url: str, postgres: psycopg.Connection
 ) -> None:
