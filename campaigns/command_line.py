@@ -61,12 +61,12 @@ def put(text: str) -> None:
 
 
 @contextmanager
-def the_ledger(*, create: bool = False) -> "Iterator[Ledger]":
-    """The ledger that the settings name."""
+def the_ledger(*, create: bool = False, reads: bool = False) -> "Iterator[Ledger]":
+    """The ledger that the settings name. With `reads` one of an older version stays as it is: a Mistake."""
     from campaigns.ledger import open_ledger
     from campaigns.settings import LedgerSettings, load_settings
 
-    ledger = open_ledger(load_settings(LedgerSettings).ledger_url, create=create)
+    ledger = open_ledger(load_settings(LedgerSettings).ledger_url, create=create, migrate=not reads)
     try:
         yield ledger
     finally:

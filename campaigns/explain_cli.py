@@ -41,7 +41,7 @@ def explain(
     from campaigns.explain import explain as stories_of
     from campaigns.explain import explain_unknown
 
-    with the_ledger() as ledger:
+    with the_ledger(reads=True) as ledger:
         if number is None:
             stories = explain_unknown(ledger, name, ledger.now(), number=run_number)
         else:

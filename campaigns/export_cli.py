@@ -50,7 +50,7 @@ def export(
     from campaigns.export import format_of
 
     chosen = format_of(written_as, output)
-    with the_ledger() as ledger:
+    with the_ledger(reads=True) as ledger:
         if output is None:
             sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr] # a real stream
             export_to(ledger, name, Rows(sys.stdout), chosen, number=run_number, raw=raw)

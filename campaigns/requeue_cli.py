@@ -54,7 +54,7 @@ def requeue(
     from campaigns.requeue import asked_for
     from campaigns.requeue import look as look_for
 
-    with the_ledger() as ledger:
+    with the_ledger(reads=dry_run) as ledger:
         asked = asked_for(outcome, since, ledger.now())
         seen = look_for(ledger, name, asked, ledger.now())
         ids, again = seen.found.attempt_ids, seen.found.allowed_again

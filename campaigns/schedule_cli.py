@@ -38,7 +38,7 @@ def schedule(context: typer.Context, as_json: AsJson = False) -> None:
     from campaigns.schedule_view import listed, listed_as_json
     from campaigns.stored import unreadable_in_words
 
-    with the_ledger() as ledger:
+    with the_ledger(reads=True) as ledger:
         every = _upcoming(ledger)
         problems = unreadable(ledger)
     if as_json:

@@ -31,7 +31,7 @@ def status(
 
     if name is None and run_number is not None:
         raise Mistake("--run is for one campaign; say which: dialer status NAME --run 1")
-    with the_ledger() as ledger:
+    with the_ledger(reads=True) as ledger:
         if name is not None:
             one = status_of(ledger, name, ledger.now(), number=run_number)
             if as_json:

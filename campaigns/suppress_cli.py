@@ -125,7 +125,7 @@ def show(
     from campaigns.suppress import numbers_of, scope_of
 
     phone = None if number is None else numbers_of([number], default_region)[0]
-    with the_ledger() as ledger:
+    with the_ledger(reads=True) as ledger:
         scope = None if campaign is None else scope_of(ledger, campaign)
         if phone is not None and not as_json and not history:
             with ledger.read() as db:

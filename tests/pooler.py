@@ -34,6 +34,8 @@ class Pooler:
         port = self._listener.getsockname()[1]
         self.url = f"postgresql://{self._user}@127.0.0.1:{port}/{self._database}"
         # First in, first out: the session that was used last comes last.
+        self.error: tuple[str, str] | None = None
+        """(SQLSTATE, words) with which the next clients' connections are ended, as PgBouncer does it."""
         self._idle: queue.SimpleQueue[_Session] = queue.SimpleQueue()
         self._open: list[socket.socket] = []
         for _ in range(sessions):
@@ -68,6 +70,9 @@ class Pooler:
         with suppress(OSError, EOFError), client:
             if not _startup(client):
                 return
+            if self.error is not None:
+                client.sendall(_fatal(*self.error))
+                return
             session = self._idle.get()
             client.sendall(b"R" + struct.pack("!ii", 8, 0) + session.parameters)
             self._idle.put(session)
@@ -76,11 +81,14 @@ class Pooler:
             client.sendall(_READY)
             messages = _Messages(client)
             while True:
-                self._lend(messages)
+                first = messages.next()
+                if self.error is not None:
+                    client.sendall(_fatal(*self.error))
+                    return
+                self._lend(messages, first)
 
-    def _lend(self, client: "_Messages") -> None:
+    def _lend(self, client: "_Messages", first: bytes) -> None:
         """One transaction of a client, in the session whose turn it is."""
-        first = client.next()
         if first[:1] == b"X":
             raise EOFError
         session = self._idle.get()
@@ -179,6 +187,11 @@ class _Session:
         return message[:1] in (b"Q", b"S", b"F")
 
 
+def _fatal(code: str, words: str) -> bytes:
+    said = f"SFATAL\0VFATAL\0C{code}\0M{words}\0\0".encode()
+    return b"E" + struct.pack("!i", 4 + len(said)) + said
+
+
 def _startup(client: socket.socket) -> bool:
     """Whether a client may come in."""
     while True:
@@ -195,7 +208,6 @@ def _startup(client: socket.socket) -> bool:
     names = body.split(b"\0")[:-2:2]
     for name in (each.decode() for each in names):
         if name.lower() not in _TRACKED:
-            said = f"SFATAL\0C08P01\0Munsupported startup parameter: {name}\0\0".encode()
-            client.sendall(b"E" + struct.pack("!i", 4 + len(said)) + said)
+            client.sendall(_fatal("08P01", f"unsupported startup parameter: {name}"))
             return False
     return True

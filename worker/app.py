@@ -314,7 +314,15 @@ def _leave_in_time() -> None:
     """
     # The health thread has taken its leave of the ledger by then: it was told to stop with all the others.
     idle_seconds = 0
-    while idle_seconds < _LEAVING_SECONDS:
+    # A task that waits for a ledger that is away must not keep the process until it is killed: by then every
+    # call under way has its answer, and what could not be recorded is found by rescue.
+    last = (
+        time.monotonic()
+        + CONNECT_TIMEOUT_SECONDS
+        + machine().settings.read_timeout_seconds
+        + _LEAVING_SECONDS
+    )
+    while idle_seconds < _LEAVING_SECONDS and time.monotonic() < last:
         time.sleep(1)
         idle_seconds = 0 if state.active_requests else idle_seconds + 1
     os._exit(0)

@@ -23,7 +23,7 @@ def health(
 
     if role not in ("dial", "control", "beat"):
         raise Mistake(f"{role!r} is no process of the dialer; say dial, control or beat")
-    with the_ledger() as ledger:
+    with the_ledger(reads=True) as ledger:
         stopped = read_identity(ledger).stopped_reason
         mine = [
             p for p in alive(ledger, ledger.now()) if p.process.startswith(f"{role}@{socket.gethostname()}:")

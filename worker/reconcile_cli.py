@@ -51,7 +51,7 @@ def reconcile(
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
-    with the_ledger() as ledger:
+    with the_ledger(reads=dry_run) as ledger:
         try:
             with closing(_connect(settings)) as connect:
                 found = Reconciling(

@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError as BrokerUnavailable
 
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.claims import Claim
+from campaigns.ledger.engine import OtherVersion
 from campaigns.ledger.expiry import expire
 from campaigns.ledger.runs import finish
 from campaigns.ledger.tallies import fold
@@ -33,7 +34,8 @@ _firing = threading.Lock()
 @app.task(name="dialer.dial", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
 def dial_task(attempt_id: int, fence: int, client_token: str) -> None:
     """Dial one claimed attempt."""
-    _unless_ledger_is_away(lambda: machine().dialer.dial(Claim(attempt_id, fence, client_token)))
+    # The move to `dialing` asks for the ledger's version with the rest.
+    _unless_ledger_is_away(lambda: machine().dialer.dial(Claim(attempt_id, fence, client_token)), ask=False)
 
 
 @app.task(name="dialer.feed", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
@@ -160,9 +162,18 @@ def undelivered() -> int:
         raise QueueUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 
 
-def _unless_ledger_is_away(verb: Callable[[], Any]) -> None:
-    """Run a verb. Without the ledger nothing is dialed; the next round tries again."""
+def _unless_ledger_is_away(verb: Callable[[], Any], *, ask: bool = True) -> None:
+    """Run a verb. Without the ledger nothing is dialed; the next round tries again.
+
+    ask: look first whether the ledger is still of this program's version. One of another is left alone.
+    """
     try:
+        if ask:
+            machine().ledger.require_own_version()
+            machine().note("version", None)
         verb()
+    except OtherVersion as error:
+        log.error("nothing is dialed: %s", error)
+        machine().note("version", str(error))
     except LedgerUnavailable as error:
         log.error("nothing is dialed: %s", error)

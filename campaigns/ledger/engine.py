@@ -1,6 +1,8 @@
 """Opening the ledger: SQLite or PostgreSQL behind one handle, migrated before it is handed out."""
 
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -9,9 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection, Engine, Transaction, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
-    ArgumentError,
     DBAPIError,
     InterfaceError,
     InternalError,
@@ -20,9 +21,10 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from campaigns.campaign import Campaign
+from campaigns.ledger.address import checked_url
 from campaigns.ledger.clock import DatabaseClock, wall_clock
 from campaigns.ledger.ledger_file import refuse_anothers
-from campaigns.ledger.postgresql import postgresql_engine
+from campaigns.ledger.postgresql import login_of, postgresql_engine
 from campaigns.ledger.reached import Memory
 from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engine, sqlite_engine
 from campaigns.ledger.together import Together
@@ -30,6 +32,15 @@ from campaigns.mistake import Mistake
 
 HEAD = "0007"
 """The newest migration that this program knows; tests compare it with Alembic's own answer."""
+
+_READ_ONLY = "25006"
+"""SQLSTATE of a server that only reads: a standby, or a primary that was demoted in a failover."""
+
+_UNDONE = ("40001", "40P01")
+"""SQLSTATEs of a transaction that PostgreSQL has undone for another's sake: serialization, deadlock."""
+
+_TRIES = 4
+"""How often a move is made, at most, that is undone each time."""
 
 _Result = TypeVar("_Result")
 
@@ -46,7 +57,24 @@ class Errand(IntEnum):
 
 
 class LedgerUnavailable(Exception):
-    """The ledger cannot be reached."""
+    """The ledger cannot be reached, or has undone a transaction; what was to be done may be tried again.
+
+    code: the SQLSTATE of PostgreSQL, where it gave one.
+    """
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class OtherVersion(LedgerUnavailable):
+    """The ledger's tables are those of another version of this program. Nothing is dialed from it."""
+
+    def __init__(self, version: str | None) -> None:
+        super().__init__(
+            f"this process is of another version than the ledger (its tables have revision {version}, and it "
+            f"needs {HEAD}), and does nothing more: stop it, and start the version that the ledger is of"
+        )
 
 
 class NothingToRead(Exception):
@@ -105,8 +133,16 @@ class Ledger:
         """
         if self.is_sqlite:
             return self._together.make(move)
-        with self.write() as db:
-            return move(db)
+        for left in reversed(range(_TRIES)):
+            try:
+                with self.write() as db:
+                    return move(db)
+            except LedgerUnavailable as error:
+                if error.code not in _UNDONE or not left:
+                    raise
+            # Apart, or the two that were in each other's way would meet again.
+            time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 (not a secret)
+        raise AssertionError
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -136,16 +172,32 @@ class Ledger:
         """One connection, for several transactions (`begun`). Raises LedgerUnavailable."""
         try:
             with self._engine.connect() as connection:
-                yield connection
+                try:
+                    yield connection
+                except InternalError as error:
+                    if _code(error) == _READ_ONLY:
+                        # The server goes on to answer; a new connection finds the one that writes.
+                        self._forget_connections(connection)
+                    raise
         except (OperationalError, InterfaceError, InternalError) as error:
             # Internal is what PostgreSQL calls a server that became read-only, as in a failover.
-            raise LedgerUnavailable(_plain(error)) from error
+            raise LedgerUnavailable(_plain(error), _code(error)) from error
         except PoolTimeout as error:
             raise LedgerUnavailable("the ledger's database is too slow: all connections are busy") from error
         except DBAPIError as error:
             if error.connection_invalidated:
-                raise LedgerUnavailable(_plain(error)) from error
+                raise LedgerUnavailable(_plain(error), _code(error)) from error
             raise
+
+    def _forget_connections(self, connection: Connection) -> None:
+        """Throw this connection away, and those that wait in the pool: they lead to the same server."""
+        connection.invalidate()
+        self._engine.dispose()
+
+    def require_own_version(self) -> None:
+        """Raises OtherVersion if the ledger was brought up to date by another version of this program."""
+        with self.read() as db:
+            require_own_version(db.execute(_VERSION).scalar())
 
     def alone(self, db: Connection, errand: Errand) -> bool:
         """Take the errand's lock until the end of the transaction; False if another process has it.
@@ -174,30 +226,43 @@ def begun(connection: Connection, mode: Literal["IMMEDIATE", "DEFERRED"]) -> Ite
         yield transaction
 
 
-def open_ledger(url: str, *, create: bool = True) -> Ledger:
+_VERSION = text("SELECT version_num FROM alembic_version")
+
+
+def require_own_version(version: str | None) -> None:
+    """Raises OtherVersion for a ledger whose tables are not those that this program knows."""
+    if version != HEAD:
+        raise OtherVersion(version)
+
+
+def open_ledger(url: str, *, create: bool = True, migrate: bool = True) -> Ledger:
     """Open the ledger at an SQLAlchemy URL and bring its tables up to date.
 
-    Raises Mistake for a URL that cannot be used and for a ledger that is newer than this program,
-    LedgerUnavailable when the database does not answer. With `create=False` an SQLite ledger that does not
-    exist yet is a Mistake too, so that asking for a status never makes an empty ledger somewhere.
+    create: make a ledger where there is none. Without it that is a Mistake, so that asking for a status never
+    makes an empty ledger somewhere.
+    migrate: bring the tables of an older version up to date. Without it an older ledger is a Mistake, so that
+    a command that only reads never takes it away from processes that run.
+
+    Raises Mistake for a URL that cannot be used, for a database that will not let this program in until a
+    person changes something, and for a ledger that is newer than this program; LedgerUnavailable when the
+    database does not answer.
     """
-    parsed = _checked(url)
+    parsed = checked_url(url)
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite:
         refuse_anothers(parsed.database, write=create)
-    engine = sqlite_engine(parsed, create) if sqlite else postgresql_engine(parsed)
-    ledger = Ledger(engine)
-    try:
-        _bring_up_to_date(ledger)
-    except DBAPIError as error:
-        # A file that is something else, an option that the driver does not know, a role that may not create.
-        ledger.close()
-        raise Mistake(
-            f"DIALER_DATABASE_URL: {parsed.database} cannot be used as a ledger: {_words(error)}"
-        ) from None
-    except BaseException:
-        ledger.close()
-        raise
+    ledger = Ledger(sqlite_engine(parsed, create) if sqlite else postgresql_engine(parsed))
+
+    def bring_up_to_date() -> None:
+        version = _version(ledger)
+        if version is None and not (create or migrate):
+            raise Mistake(
+                f"there is no ledger in {parsed.database} yet; load a list first: "
+                "dialer load CAMPAIGN.toml LIST.csv"
+            )
+        _bring_up_to_date(ledger, version, migrate=migrate or version is None)
+
+    _usable(ledger, parsed, bring_up_to_date)
     return ledger
 
 
@@ -206,7 +271,7 @@ def open_to_read(url: str) -> Ledger:
 
     Raises NothingToRead where there is none yet, or an older one; else as `open_ledger`.
     """
-    parsed = _checked(url)
+    parsed = checked_url(url)
     if parsed.get_backend_name() == "sqlite":
         refuse_anothers(parsed.database, write=False)
         if not parsed.database or not Path(parsed.database).exists():
@@ -215,48 +280,64 @@ def open_to_read(url: str) -> Ledger:
     else:
         engine = postgresql_engine(parsed, read_only=True)
     ledger = Ledger(engine)
-    try:
-        version = _version(ledger)
-    except (DBAPIError, LedgerUnavailable) as error:
-        ledger.close()
-        if isinstance(error, LedgerUnavailable):
-            raise
-        raise Mistake(
-            f"DIALER_DATABASE_URL: {parsed.database} cannot be used as a ledger: {_words(error)}"
-        ) from None
+    version = _usable(ledger, parsed, lambda: _version(ledger))
     if version != HEAD:
         ledger.close()
         raise NothingToRead("it has no tables yet" if version is None else "it is of another version")
     return ledger
 
 
-def _checked(url: str) -> URL:
-    # The URL may hold a password, so no message repeats it.
+def _usable(ledger: Ledger, url: URL, look: Callable[[], _Result]) -> _Result:
+    """What a first look at a ledger returns. If it fails the ledger is closed; raises as `open_ledger`."""
     try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):  # a ValueError is a port that is no number
+        try:
+            return look()
+        except LedgerUnavailable:
+            if ledger.is_sqlite or not _refused_for_good(url):
+                raise
+        # Once more: the server may have become ready between the two.
+        try:
+            return look()
+        except LedgerUnavailable as error:
+            raise Mistake(f"DIALER_DATABASE_URL: {_without_password(url, error)}") from None
+    except DBAPIError as error:
+        # A file that is something else, an option that the driver does not know, a role that may not create.
+        ledger.close()
         raise Mistake(
-            "DIALER_DATABASE_URL: is not a database URL; "
-            "expected sqlite:///path/to/ledger.sqlite or postgresql://user:password@host/name"
+            f"DIALER_DATABASE_URL: {url.database} cannot be used as a ledger: {_words(error)}"
         ) from None
-    if "@" in (parsed.host or ""):
-        # What is taken for the host is then the end of the password, and stands in the driver's errors.
-        raise Mistake("DIALER_DATABASE_URL: has more than one @; write the one in the password as %40")
-    if parsed.get_backend_name() in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise Mistake(
-            f"DIALER_DATABASE_URL: {parsed.get_backend_name()} is not supported; use sqlite or postgresql"
-        )
-    return parsed
+    except BaseException:
+        ledger.close()
+        raise
 
 
-def _bring_up_to_date(ledger: Ledger) -> None:
-    if _version(ledger) == HEAD:
+def _refused_for_good(url: URL) -> bool:
+    # Only here: the driver is not installed where no ledger is in PostgreSQL.
+    from campaigns.ledger.logins import refused_for_good
+
+    return refused_for_good(login_of(url))
+
+
+def _without_password(url: URL, error: LedgerUnavailable) -> str:
+    """The server's own words. A URL that was put together wrongly may have its password in another place."""
+    cause = error.__cause__
+    words = _words(cause) if isinstance(cause, DBAPIError) else str(error)
+    return words.replace(str(url.password), "***") if url.password else words
+
+
+def _bring_up_to_date(ledger: Ledger, version: str | None, *, migrate: bool) -> None:
+    if version == HEAD:
         return
     # Alembic takes a while to import, and almost every start finds an up-to-date ledger.
-    from campaigns.ledger.migrations import upgrade
+    from campaigns.ledger.migrations import refuse_newer, upgrade
 
+    refuse_newer(version)
+    if not migrate:
+        raise Mistake(
+            f"the ledger's tables are those of an older version (revision {version}; this one reads {HEAD}): "
+            "stop that version's processes, then bring the ledger up to date with dialer up, dialer start "
+            "NAME, or any other command that writes"
+        )
     with ledger.write() as db:
         ledger.in_turn(db, Errand.MIGRATE)
         upgrade(db)
@@ -266,7 +347,14 @@ def _version(ledger: Ledger) -> str | None:
     with ledger.read() as db:
         if not db.dialect.has_table(db, "alembic_version"):
             return None
-        return db.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return db.execute(_VERSION).scalar()
+
+
+def _code(error: DBAPIError) -> str | None:
+    """The SQLSTATE, where the server gave one."""
+    cause: Any = error.orig
+    code: str | None = getattr(cause, "sqlstate", None)
+    return code
 
 
 def _plain(error: DBAPIError) -> str:

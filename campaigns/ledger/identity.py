@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, bindparam, case, select, update
 
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import identity
+from campaigns.ledger.tables import VERSION_NUM, identity
 
 _THE_ROW = identity.c.id == 1
 _IDENTITY = select(
@@ -15,6 +15,7 @@ _IDENTITY = select(
     identity.c.stopped_at,
     identity.c.stopped_code,
     identity.c.stopped_reason,
+    select(VERSION_NUM).scalar_subquery().label("version_num"),
 ).where(_THE_ROW)
 
 stopped_at = select(identity.c.stopped_at).where(_THE_ROW).scalar_subquery()
@@ -33,6 +34,8 @@ class Identity:
     stopped_at: datetime | None
     stopped_code: str | None
     stopped_reason: str | None
+    version_num: str | None = None
+    """The revision of its tables."""
 
     @property
     def stopped(self) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, case, literal, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import ConnectOptions, RedialOptions
-from campaigns.ledger.engine import Ledger
+from campaigns.ledger.engine import Ledger, require_own_version
 from campaigns.ledger.limits import LIMIT, allowed_again, one_at_a_time
 from campaigns.ledger.positions import WENT_BACK, count_up, stop_gone_back
 from campaigns.ledger.reached import Position
@@ -107,6 +107,7 @@ def mark_dialing(
     """queued → dialing, durably, before the request leaves.
 
     Asks again, in the same transaction, for everything that may have changed since the attempt was claimed.
+    Raises OtherVersion when the ledger has become another version's meanwhile.
     `client_token`: the one that the task names, if it is to be compared with the attempt's.
     """
 
@@ -116,6 +117,8 @@ def mark_dialing(
         row = locked(db, attempt_id, fence, AttemptState.QUEUED)
         if row is None:
             return NotNow("stale: the claim was used or taken back")
+        # Raised, so that nothing is written: a worker of the ledger's version takes the attempt back.
+        require_own_version(row.version_num)
         if client_token not in (None, row.client_token):
             # The attempt that has this id here is left to its own task.
             return NotNow("its task is of another ledger, or of this one before it went back", OTHER_LEDGER)

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from campaigns.ledger.engine import Ledger
+from campaigns.ledger.engine import Ledger, require_own_version
 from campaigns.ledger.identity import identity_of, stop
 from campaigns.ledger.reached import Position, Reached, further
 from campaigns.ledger.tables import attempts, positions
@@ -41,9 +41,11 @@ def count_up(db: Connection, epoch: int, slot: int) -> Position:
 def may_be_dialed_from(ledger: Ledger, db: Connection, known: Reached, now: datetime) -> bool:
     """Whether this ledger is neither stopped nor behind what is known of it; behind, it is stopped.
 
+    Raises OtherVersion when the ledger has become another version's meanwhile.
     known: as `known_of` gave it before this transaction began.
     """
     who = identity_of(db)
+    require_own_version(who.version_num)
     if who.stopped:
         return False
     here = Reached(who.epoch, _slots(db))

@@ -7,9 +7,9 @@ nothing is set on a session: every transaction says at its beginning what it dep
 import logging
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import InvalidatePoolError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError
 
 from campaigns.mistake import Mistake
 
@@ -38,6 +38,22 @@ _BEGIN = """
 _BEGUN = "begun"
 """In the `info` of a connection: that its first transaction was begun when it was taken from the pool."""
 
+_UNLESS_THE_URL_SAYS = {
+    "connect_timeout": 5,
+    "application_name": "dialer",
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    # Milliseconds until a connection ends whose packets its host does not acknowledge. Without it a host that
+    # has vanished, as in a failover, is waited for until the kernel gives up: 15 minutes.
+    "tcp_user_timeout": 10_000,
+}
+"""Parameters of libpq, which leaves out those that an operating system does not have."""
+
+_OURS = ("autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory")
+"""Parameters of the driver that are not for a URL to change."""
+
 _WHO_ANSWERS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 
 
@@ -46,21 +62,21 @@ def postgresql_engine(url: URL, *, read_only: bool = False) -> Engine:
 
     Raises Mistake where the driver is missing; connecting raises Mistake for a database not in UTF-8.
     """
+    _check_parameters(url)
     try:
+        # Only here, for the driver is not installed where the ledger is in SQLite.
+        from campaigns.ledger.answering import Answered, Witness
+
         engine = create_engine(
             url,
             hide_parameters=True,
             pool_size=20,
-            connect_args={
+            connect_args=_defaults(url)
+            | {
                 # The driver would send a BEGIN of its own; ours follows below.
                 "autocommit": True,
                 # A startup parameter that poolers keep track of, unlike `options`.
                 "client_encoding": "UTF8",
-                "connect_timeout": 5,
-                "application_name": "dialer",
-                "keepalives_idle": 30,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
             },
         )
     except (NoSuchModuleError, ModuleNotFoundError):
@@ -69,6 +85,13 @@ def postgresql_engine(url: URL, *, read_only: bool = False) -> Engine:
     # Not READ WRITE else: on a standby that would be another error than the writing itself.
     begin = _BEGIN.format(access="READ ONLY" if read_only else "", idle=IDLE_SECONDS)
     told = False
+    witness = Witness(login_of(url))
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Dialect, _record: Any, arguments: list[Any], named: dict[str, Any]) -> Answered:
+        connection = Answered.connect(*arguments, **named)
+        connection.witness = witness
+        return connection
 
     @event.listens_for(engine, "connect")
     def _look(dbapi: Any, record: Any) -> None:
@@ -79,9 +102,11 @@ def postgresql_engine(url: URL, *, read_only: bool = False) -> Engine:
                 f"DIALER_DATABASE_URL: the database's encoding is {encoding}, and the ledger needs UTF8: "
                 "createdb --template=template0 --encoding=UTF8 NAME"
             )
+        dbapi.pid = pid
         # A pooler answers with a process id of its own making when it is connected to.
         if pid != dbapi.info.backend_pid:
             record.info[POOLER] = True
+            dbapi.pid = None
             # A statement that was prepared in one session is missing in the next, or is another one there.
             dbapi.prepare_threshold = None
             if not told:
@@ -107,3 +132,27 @@ def postgresql_engine(url: URL, *, read_only: bool = False) -> Engine:
             connection.exec_driver_sql(begin)  # another transaction of the same checkout
 
     return engine
+
+
+def login_of(url: URL) -> dict[str, Any]:
+    """What `psycopg.connect` takes for a URL: where the server is, and who asks."""
+    _, named = url.get_dialect()().create_connect_args(url)
+    return _defaults(url) | {name: value for name, value in named.items() if name != "context"}
+
+
+def _check_parameters(url: URL) -> None:
+    for name, values in sorted(url.normalized_query.items()):
+        if name in _OURS:
+            raise Mistake(f"DIALER_DATABASE_URL: {name} is no parameter of a connection to PostgreSQL")
+        # libpq finds it out with the connection already made, and then says no more than that it failed.
+        if isinstance(_UNLESS_THE_URL_SAYS.get(name), int) and not values[-1].strip().lstrip("-").isdecimal():
+            unit = "milliseconds" if name == "tcp_user_timeout" else "seconds"
+            raise Mistake(f"DIALER_DATABASE_URL: {name} is a whole number ({unit}, or a count)")
+    try:
+        login_of(url)
+    except ArgumentError as error:
+        raise Mistake(f"DIALER_DATABASE_URL: {error}") from None
+
+
+def _defaults(url: URL) -> dict[str, Any]:
+    return {name: value for name, value in _UNLESS_THE_URL_SAYS.items() if name not in url.query}

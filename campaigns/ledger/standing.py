@@ -10,7 +10,7 @@ from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import RedialOptions
 from campaigns.ledger import identity
 from campaigns.ledger.suppressions import suppressed
-from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import CHOICES_VERSION, VERSION_NUM, attempts, campaigns, recipients, runs
 
 ON_THIS_ATTEMPT = (RecipientState.IN_PROGRESS, RecipientState.HELD)
 """Where a recipient is while the latest attempt is under way, or unknown."""
@@ -31,6 +31,8 @@ _ATTEMPT = select(
     runs.c.exchange,
     runs.c.campaign_id,
     CHOICES_VERSION,
+    # With the rest, because each call asks for it: a process must not dial by rules that have changed.
+    select(VERSION_NUM).scalar_subquery().label("version_num"),
     identity.epoch.label("epoch"),
     identity.stopped_at.label("stopped_at"),
     suppressed(recipients.c.phone, runs.c.campaign_id).label("suppressed"),

@@ -24,6 +24,8 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     cast,
+    column,
+    table,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -75,6 +77,9 @@ metadata = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     }
 )
+
+VERSION_NUM = table("alembic_version", column("version_num", String)).c.version_num
+"""The revision of the tables. The table is Alembic's own, and stands in no migration."""
 
 campaigns = Table(
     "campaigns",

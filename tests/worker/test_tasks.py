@@ -15,12 +15,13 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 from celery.signals import task_postrun
 from redis import Redis
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from campaigns.client_token import Tokens
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.claims import Claim, Rescued
 from campaigns.ledger.clock import wall_clock
+from campaigns.ledger.engine import HEAD
 from campaigns.ledger.runs import latest_runs
 from campaigns.ledger.tables import attempts
 from worker.feed import QueueUnavailable
@@ -264,6 +265,32 @@ def test_ledger_that_is_away_is_logged_and_survived(
         getattr(program.tasks, task)(*arguments)
     (said,) = caplog.records
     assert said.getMessage() == "nothing is dialed: the ledger's database does not answer: it is away"
+
+
+@pytest.mark.parametrize("task", ["feed_task", "follow_task", "settle_task", "rescue_task", "dial_task"])
+def test_ledger_of_another_version_is_left_alone(
+    program: SimpleNamespace, loaded: Any, caplog: pytest.LogCaptureFixture, task: str
+) -> None:
+    """A process that has become too old dials and changes nothing, and reports what to do.
+
+    Fails without: the question in `_unless_ledger_is_away` (tasks.py), and that in `mark_dialing`.
+    """
+    arguments: tuple[Any, ...] = ()
+    if task == "dial_task":
+        program.tasks.feed_task()
+        (found, *_) = loaded.attempts()
+        arguments = (found.id, found.fence, found.client_token)
+    with loaded.ledger.write() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    before = [tuple(row) for row in (*loaded.recipients(), *loaded.attempts())]
+    getattr(program.tasks, task)(*arguments)
+    assert [tuple(row) for row in (*loaded.recipients(), *loaded.attempts())] == before
+    assert "another version than the ledger" in caplog.text
+    assert "another version than the ledger" in program.machine().problems["version"]
+    with loaded.ledger.write() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": HEAD})
+    program.tasks.rescue_task()
+    assert "version" not in program.machine().problems
 
 
 def test_calls_that_were_to_be_followed_are_followed_to_their_ends(program: SimpleNamespace) -> None:
