@@ -5,6 +5,8 @@ from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
+from worker.work import TICK, Work
+
 _ENOUGH = 20
 """Messages in the control queue: more would do the same work again, and fill Redis while no worker runs."""
 
@@ -12,6 +14,8 @@ _ENOUGH = 20
 class DoorbellScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
     """Celery's scheduler, keeping nothing on disk: what is missed is simply done at the next tick."""
 
+    work = Work()
+    """What is remembered of the ticks; the process's own takes its place at the start."""
     _seen: datetime | None = None
     """The clock at the last tick."""
 
@@ -25,16 +29,19 @@ class DoorbellScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
                 entry.last_run_at = min(entry.last_run_at, now)
             self._heap = None
         self._seen = now
-        return super().tick(*arguments, **more)
+        seconds = super().tick(*arguments, **more)
+        self.work.looked([TICK])
+        return seconds
 
     def apply_async(
         self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **kwargs: Any
     ) -> Any:
         """Send one entry's task, unless its queue has enough of them already."""
         queue = entry.options["queue"]
-        with self.app.connection_for_write() as connection:
-            if connection.default_channel.client.llen(queue) >= _ENOUGH:
-                if advance:
-                    self.reserve(entry)
-                return None
-        return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        with self.work.round(TICK):
+            with self.app.connection_for_write() as connection:
+                if connection.default_channel.client.llen(queue) >= _ENOUGH:
+                    if advance:
+                        self.reserve(entry)
+                    return None
+            return super().apply_async(entry, producer=producer, advance=advance, **kwargs)

@@ -29,7 +29,7 @@ from campaigns.ledger.unknowns import (
 from campaigns.redial import dial_again_unfound
 from campaigns.stranger import CLOCK_SKEW, Sending, Stranger, candidates, distance, tokens_in
 from worker.connect import Connect, Listed
-from worker.connect_errors import Ambiguous, ConnectError, Misconfigured, Refused, Throttled
+from worker.connect_errors import Ambiguous, ClockWrong, ConnectError, Misconfigured, Refused, Throttled
 from worker.pacer import Pacer, PacerUnavailable
 
 log = logging.getLogger(__name__)
@@ -247,6 +247,8 @@ class Settling:
         except Throttled:
             self.describe_pacer.throttled()
             raise
+        except ClockWrong:
+            raise  # no right is missing, and no campaign need pause
         except Misconfigured as error:
             raise Forbidden("connect:DescribeContact", error) from error
         except (Ambiguous, Refused) as error:
@@ -269,6 +271,8 @@ class Settling:
                 )
             except Throttled:
                 self.search_pacer.throttled()
+                raise
+            except ClockWrong:
                 raise
             except Misconfigured as error:
                 raise Forbidden("connect:SearchContacts", error) from error

@@ -32,7 +32,7 @@ _firing = threading.Lock()
 @app.task(name="dialer.dial", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
 def dial_task(attempt_id: int, fence: int, client_token: str) -> None:
     """Dial one claimed attempt."""
-    _unless_ledger_is_away(lambda: machine().dialer.dial(Claim(attempt_id, fence, client_token)))
+    _unless_ledger_is_away("dial", lambda: machine().dialer.dial(Claim(attempt_id, fence, client_token)))
 
 
 @app.task(name="dialer.feed", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
@@ -40,6 +40,7 @@ def feed_task() -> None:
     """Top up the queue."""
     settings = machine().settings
     _unless_ledger_is_away(
+        "feed",
         lambda: feeding.feed(
             machine().ledger,
             send,
@@ -53,7 +54,7 @@ def feed_task() -> None:
             endpoint=machine().endpoint,
             report_problem=lambda problem: machine().note("feed", problem),
             positions=machine().positions,
-        )
+        ),
     )
 
 
@@ -67,7 +68,7 @@ def follow_task() -> None:
     try:
         # A second's worth: the next round comes in a second.
         looks = max(1, int(machine().settings.describe_per_second))
-        _unless_ledger_is_away(lambda: machine().following(feed_task).follow(looks))
+        _unless_ledger_is_away("follow", lambda: machine().following(feed_task).follow(looks))
     finally:
         _following.release()
 
@@ -79,7 +80,7 @@ def settle_task() -> None:
     if not _searching.acquire(blocking=False):
         return
     try:
-        _unless_ledger_is_away(machine().settling.settle)
+        _unless_ledger_is_away("settle", machine().settling.settle)
     finally:
         _searching.release()
 
@@ -93,7 +94,7 @@ def hang_up_task() -> None:
     try:
         # A second's worth: the next round comes in a second.
         calls = max(1, int(machine().settings.describe_per_second))
-        _unless_ledger_is_away(lambda: machine().hanging_up.hang_up(calls))
+        _unless_ledger_is_away("hang_up", lambda: machine().hanging_up.hang_up(calls))
     finally:
         _hanging_up.release()
 
@@ -110,7 +111,7 @@ def fire_task() -> None:
 
 def _fire() -> None:
     try:
-        _unless_ledger_is_away(machine().firing.fire)
+        _unless_ledger_is_away("fire", machine().firing.fire)
     finally:
         _firing.release()
 
@@ -129,7 +130,7 @@ def rescue_task() -> None:
         finish(here.ledger, here.now())
         fold(here.ledger)
 
-    _unless_ledger_is_away(tidy)
+    _unless_ledger_is_away("rescue", tidy)
 
 
 def send(claims: Sequence[Claim]) -> None:
@@ -157,9 +158,10 @@ def undelivered() -> int:
         raise QueueUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 
 
-def _unless_ledger_is_away(verb: Callable[[], Any]) -> None:
-    """Run a verb. Without the ledger nothing is dialed; the next round tries again."""
+def _unless_ledger_is_away(name: str, verb: Callable[[], Any]) -> None:
+    """Run a verb, and remember when it was done or failed. Without the ledger, the next round tries again."""
     try:
-        verb()
+        with machine().work.round(name):
+            verb()
     except LedgerUnavailable as error:
         log.error("nothing is dialed: %s", error)

@@ -11,9 +11,11 @@ import pytest
 
 from campaigns.ledger.clock import wall_clock
 from campaigns.ledger.health import alive
+from campaigns.problem import Problem
 from worker import health
 from worker.health import report
 from worker.pacer import PacerState, PacerUnavailable
+from worker.work import Work
 
 
 class Pace:
@@ -29,18 +31,41 @@ class Pace:
         return PacerState(calls_per_second=2.0, next_slot_seconds=0.0, share=self.share)
 
 
+class Store:
+    """A Redis that takes a key, or has something against it."""
+
+    def __init__(self) -> None:
+        self.against: Exception | None = None
+
+    def set(self, name: str, value: object, ex: int) -> None:
+        if self.against is not None:
+            raise self.against
+
+
 @pytest.fixture
 def machine(dial_ledger: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What reporting asks of a process."""
     monkeypatch.setattr(health, "BEAT", timedelta(seconds=0.02))
-    return SimpleNamespace(
-        ledger=dial_ledger,
-        settings=SimpleNamespace(exchange="sandbox"),
-        stopping=threading.Event(),
-        problems={},
-        start_pacer=Pace(),
-        endpoint="http://127.0.0.1:8480",
-    )
+    return a_machine(dial_ledger, start_pacer=Pace())
+
+
+def a_machine(ledger: Any, **parts: Any) -> SimpleNamespace:
+    """What reporting asks of a process that works."""
+    problems: list[Problem] = []
+    made = {
+        "ledger": ledger,
+        "settings": SimpleNamespace(exchange="sandbox"),
+        "stopping": threading.Event(),
+        "problems": problems,
+        "current_problems": lambda: list(problems),
+        "start_pacer": Pace(),
+        "endpoint": "http://127.0.0.1:8480",
+        "redis": Store(),
+        "prefix": "dialer:0:",
+        "clock_skew": timedelta(0),
+        "work": Work(),
+    }
+    return SimpleNamespace(**made | parts)
 
 
 @pytest.fixture
@@ -130,14 +155,8 @@ def test_ledger_that_cannot_be_opened_yet_does_not_end_reporting(
     """A database server that starts after the workers is found by them."""
     from campaigns.ledger import LedgerUnavailable
 
-    class LateLedger:
-        def __init__(self) -> None:
-            self.settings = SimpleNamespace(exchange="sandbox")
-            self.stopping = threading.Event()
-            self.start_pacer = Pace()
-            self.problems: dict[str, str] = {}
-            self.endpoint = None
-            self.asked = 0
+    class LateLedger(SimpleNamespace):
+        asked = 0
 
         @property
         def ledger(self) -> Any:
@@ -148,7 +167,9 @@ def test_ledger_that_cannot_be_opened_yet_does_not_end_reporting(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(health, "BEAT", timedelta(seconds=0.02))
-        machine = LateLedger()
+        parts = vars(a_machine(dial_ledger))
+        del parts["ledger"]
+        machine = LateLedger(**parts)
         thread = report(machine, "dial")  # type: ignore[arg-type]
         try:
             until(lambda: len(alive(dial_ledger, now())) == 1, "it is alive")
