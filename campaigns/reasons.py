@@ -92,6 +92,8 @@ def why_not(run: Run, numbers: Figures, crew: Crew, waits: str | None) -> Reason
         how = either_way(f"dialer start {run.name}")
         text = f"it is not decided whether its calls are real or a trial, and no worker dials it; say: {how}"
         return Reason(ReasonCode.UNDECIDED_SIDE, text)
+    if crew.not_writable is not None:
+        return Reason(crew.not_writable.code, str(crew.not_writable))
     found = _missing(run, crew) or _of_processes(run, crew.alive) or _leases_passed(numbers)
     if found is not None:
         return found
@@ -137,8 +139,6 @@ def _missing(run: Run, crew: Crew) -> Reason | None:
     for role, what in _ROLES:
         if any(p.role == role and p.exchange == run.exchange for p in crew.alive):
             continue
-        if crew.not_writable is not None:
-            return _from(crew.not_writable)
         for late in crew.ahead:
             if late.role == role and late.exchange == run.exchange:
                 return Reason(
@@ -238,10 +238,6 @@ def held(run: Run, numbers: Figures) -> str | None:
     if not parts:
         return None
     return "; ".join([*parts, f"see: dialer explain {run.name} --unknown"])
-
-
-def _from(problem: Problem) -> Reason:
-    return Reason(problem.code, str(problem))
 
 
 def _if_any(code: ReasonCode, text: str | None) -> Reason | None:

@@ -55,6 +55,9 @@ log = logging.getLogger(__name__)
 Channel.do_restore = False
 watch_looks(lambda queues: machine().work.looked(queues))
 
+_ENOUGH_FOR_BOTH = 8
+"""Threads with which a worker of both queues does not keep calls waiting: rounds take five at most."""
+
 _LEAVING_SECONDS = 4
 """How long a worker that has no call under way any more may take to stop."""
 
@@ -219,6 +222,13 @@ def _report_worker(sender: Any, **_: Any) -> None:
         if first and queue in queues:
             _reporting.append(report(machine(), role, queues=[queue], watch=_watch([queue], role)))
             atexit.register(_say_goodbye, _reporting[-1])
+    if first and len(_reporting) == len(roles) and sender.controller.concurrency < _ENOUGH_FOR_BOTH:
+        log.warning(
+            "this worker dials and feeds with %d threads, and rounds that wait for Connect may take all of "
+            "them: give it -c %d or more, or start a worker for each queue",
+            sender.controller.concurrency,
+            _ENOUGH_FOR_BOTH,
+        )
     if roles["control"] in queues:
         # worker.tasks imports this module, so it cannot be imported above.
         from worker.tasks import feed_task

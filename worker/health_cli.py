@@ -20,15 +20,20 @@ def health(
 
     from campaigns.ledger.health import alive, troubles
     from campaigns.ledger.identity import read_identity
+    from campaigns.ledger.writable import why_not_writable
     from campaigns.problem import NOT_BROKEN, gravest_first
 
     if role not in ("dial", "control", "beat"):
         raise Mistake(f"{role!r} is no process of the dialer; say dial, control or beat")
     with the_ledger() as ledger:
         stopped = read_identity(ledger).stopped_reason
+        full = why_not_writable(ledger)
         mine = [
             p for p in alive(ledger, ledger.now()) if p.process.startswith(f"{role}@{socket.gethostname()}:")
         ]
+    if full is not None:
+        say(f"dialer: {full}")
+        raise typer.Exit(1)
     if not mine:
         say(f"dialer: no {role} process of this host has reported lately")
         raise typer.Exit(1)

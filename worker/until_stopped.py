@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,7 +85,7 @@ def the_stack(
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        say_clock(ledger)
+        say_clock(ledger.now)
         stack.start()
         yield ledger, stack, wait
     except Stopped:
@@ -128,11 +129,11 @@ def say_where(elsewhere: str | None) -> None:
         say(f"calls go to {elsewhere}, which is not AWS's own address")
 
 
-def say_clock(ledger: "Ledger") -> None:
+def say_clock(ledgers_now: "Callable[[], datetime]") -> None:
     """Say that this machine's clock and the ledger's differ by a minute or more."""
     from campaigns.ledger.clock import clock_words, wall_clock
 
-    if words := clock_words(ledger.now() - wall_clock()):
+    if words := clock_words(ledgers_now() - wall_clock()):
         say(f"dialer: {words}")
 
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 
 from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.clock import monotonic as system_monotonic
@@ -123,6 +124,6 @@ class Work:
             old = {
                 verb: began
                 for verb, began in self._under_way.values()
-                if verb in seconds and now - began > seconds[verb] and self._done.get(verb, 0.0) < began
+                if verb in seconds and now - began > seconds[verb] and self._done.get(verb, -inf) < began
             }
         return [(verb, now - began) for verb, began in sorted(old.items())]

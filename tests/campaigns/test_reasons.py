@@ -106,7 +106,7 @@ def test_no_end_is_promised_by_a_process_that_does_not_work(desk: "Desk") -> Non
     assert now(desk, 20).finishes_at is not None
 
 
-def test_a_leave_of_absence_of_all_takers_is_a_reason(desk: "Desk") -> None:
+def test_attempts_that_no_worker_takes_are_a_reason(desk: "Desk") -> None:
     """Attempts that are queued long after their lease: no worker has taken them, and rescue does not run."""
     desk.started(3)
     desk.claim(2)
@@ -119,7 +119,7 @@ def test_a_leave_of_absence_of_all_takers_is_a_reason(desk: "Desk") -> None:
 
 
 def test_a_clock_that_was_set_back_is_named(desk: "Desk") -> None:
-    """Not `no worker is there`: its last report lies ten minutes ahead, and starting another changes nothing."""
+    """Not `no worker is there`: starting another one would change nothing."""
     desk.started(1)
     report(desk, 600)
     found = now(desk)
@@ -133,10 +133,8 @@ def test_a_ledger_that_cannot_be_written_is_the_reason(desk: "Desk", monkeypatch
     desk.started(1)
     if not desk.ledger.is_sqlite:
         with desk.ledger.write() as db:
-            db.exec_driver_sql(
-                "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET "
-                "default_transaction_read_only = on', current_database()); END $$"
-            )
+            name = db.exec_driver_sql("SELECT current_database()").scalar_one()
+            db.exec_driver_sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
         desk.ledger.close()
     else:
         monkeypatch.setattr(writable, "_LEAST_BYTES", 1 << 62)

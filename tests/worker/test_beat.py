@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from worker.beat import DoorbellScheduler
+from worker.work import TICK, Work
 
 QUEUE = "control-sandbox"
 
@@ -80,3 +81,27 @@ def test_redis_that_is_away_does_not_end_the_schedule(
     program.app.conf.broker_transport_options = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
     scheduler.apply_entry(scheduler.schedule["feed"], producer=producer)
     assert any(record.getMessage().startswith("Message Error") for record in caplog.records)
+
+
+def test_what_the_scheduler_does_is_remembered(
+    scheduler: DoorbellScheduler, valkey: Redis, program: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task sent is its work, as is a queue that has enough; Redis that takes none fails it."""
+    clock = [1000.0]
+    monkeypatch.setattr(DoorbellScheduler, "work", Work(lambda: clock[0]))
+    clock[0] = 1001.0
+    for _ in range(30):
+        ring(scheduler)
+    assert scheduler.work.last([TICK]) == 1001.0
+    clock[0] = 1002.0
+    scheduler.tick()
+    assert scheduler.work.looked_at(TICK) == 1002.0
+    valkey.delete(program.key(QUEUE))
+    clock[0] = 1003.0
+    valkey.config_set("maxmemory", "1")
+    try:
+        ring(scheduler)
+    finally:
+        valkey.config_set("maxmemory", "0")
+    assert [failed.verb for failed in scheduler.work.failing([TICK])] == [TICK]
+    assert scheduler.work.last([TICK]) == 1001.0 or scheduler.work.last([TICK]) == 1002.0
