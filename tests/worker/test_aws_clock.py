@@ -1,5 +1,6 @@
 """A clock that differs from AWS's is named with by how much, and stops no campaign."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -10,6 +11,7 @@ from botocore.exceptions import ClientError
 from campaigns.ledger.clock import wall_clock
 from worker.aws_clock import CLOCK_CODES, aws_ahead
 from worker.connect_errors import ClockWrong, Misconfigured, Stage, judged
+from worker.event_queue import _reason
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -62,3 +64,14 @@ def test_a_clock_that_is_right_is_not_blamed() -> None:
     silent = judged(refused("SignatureDoesNotMatch", None), Stage.SENT)
     assert type(silent) is Misconfigured
     assert "check this machine's clock and the credentials" in silent.reason
+
+
+def test_sqs_that_refuses_the_clock_names_it() -> None:
+    """The queue of contact events goes by the same rule."""
+    error = refused("RequestExpired", timedelta(minutes=10))
+    error.operation_name = "ReceiveMessage"
+    said = re.fullmatch(
+        r"RequestExpired: this machine's clock is (\d+) s behind AWS's; set it by NTP", _reason(error)
+    )
+    assert said is not None
+    assert abs(int(said[1]) - 600) <= 2
