@@ -1,4 +1,4 @@
-"""Does any interleaving ring a telephone twice, wrongly, or lose a recipient? A random model of the whole dialer.
+"""Does any interleaving ring a telephone twice, wrongly, or lose a recipient? A random model of the dialer.
 
     python bench/model.py --seconds 600
     python bench/model.py --seconds 600 --ledger postgresql

@@ -16,6 +16,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     public_holidays.py     is this day a holiday there?
     zone_data.py           the newest data on time zones, and which zones a country has
     calling_hours.py       may we ring now? if not, when next?
+    problem.py             what keeps a process from its work: its code, and words
     time_zone_name.py      a cell → an IANA zone
     side.py                which side dials: Amazon Connect, or the sandbox for a trial
     toml_values.py         durations and tables, as a campaign's file writes them
@@ -48,6 +49,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     outlook.py             when may one recipient be dialed? what each rule says
     time_words.py          instants and spans as people say them
     waits_view.py          for what people wait, in words
+    reasons.py             why nothing dials, by code and in words
     report.py              the numbers and the reasons that people read
     status_view.py         the same in words and tables
     explain.py             one recipient's whole story, and what comes next

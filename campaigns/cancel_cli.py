@@ -28,7 +28,7 @@ def cancel(
     from campaigns.ledger.hang_ups import count_calls_in_progress
     from campaigns.ledger.health import alive
     from campaigns.ledger.schedules import schedule_of
-    from campaigns.report import start_workers
+    from campaigns.reasons import start_workers
 
     with the_ledger() as ledger:
         with ledger.read() as db:

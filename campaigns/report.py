@@ -12,14 +12,16 @@ from campaigns.campaign import Campaign
 from campaigns.forecast import Group, forecast
 from campaigns.ledger import Ledger
 from campaigns.ledger.figures import Figures, figures
-from campaigns.ledger.health import Heartbeat, alive
+from campaigns.ledger.health import Heartbeat, ahead, alive
 from campaigns.ledger.identity import Identity, identity_of
 from campaigns.ledger.runs import OPERATOR, OPERATOR_ALL, Run, find_to_come, latest_runs
 from campaigns.ledger.schedules import Leftover, is_scheduled, leftovers, schedule_of
 from campaigns.ledger.stored_choices import campaign_of_run, problem_of
 from campaigns.ledger.waiting import waiting
+from campaigns.ledger.writable import why_not_writable
+from campaigns.problem import ProblemCode
+from campaigns.reasons import Crew, Reason, ReasonCode, moving, why_not
 from campaigns.schedule_view import Upcoming, upcoming
-from campaigns.side import either_way, flag
 from campaigns.stored import Unreadable, unreadable_in_words
 from campaigns.waits import Wait, Waiting, places, waits
 
@@ -30,12 +32,6 @@ if TYPE_CHECKING:
 BY_HAND = (OPERATOR, OPERATOR_ALL)
 """The reason codes of a pause that is no fault."""
 
-_OTHERS = {"connect": "only a trial's processes are", "sandbox": "only the processes for real calls are"}
-"""Who is there, by the side that nothing is there for."""
-
-NOT_REPORTED = "has reported lately"
-"""What the reason says of a process that is not there, or has only just been started."""
-
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -44,7 +40,7 @@ class Status:
     at: datetime
     run: Run
     figures: Figures
-    reason: str | None
+    why: Reason | None
     """Why nothing dials, if nothing does, and what to do about it."""
     calls_per_second: float
     """Over the last minute."""
@@ -60,6 +56,13 @@ class Status:
     """The ledger's identity, where dialing from it is stopped as a whole."""
     endpoint: str | None = None
     """Where its calls go, if that is not AWS's own address; several with commas between."""
+    processes: tuple[Heartbeat, ...] = ()
+    """The living processes of its side."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing dials, in words."""
+        return self.why.text if self.why else None
 
     unreadable: Unreadable | None = None
     """Why this version cannot read the campaign's choices in the ledger."""
@@ -72,7 +75,7 @@ class Status:
     @property
     def waits_are_why(self) -> bool:
         """Whether the reason is these rules, which keep everybody who waits."""
-        return self.reason is not None and self.reason == waits_view.reason(self.waits, self.at)
+        return self.why is not None and self.why.code == ReasonCode.WAITING
 
     @property
     def waiting(self) -> int:
@@ -108,8 +111,8 @@ class Status:
             "run": self.run.number,
             "state": self.run.state,
             "reason": self.reason,
-            "reason_code": self.unreadable.code if self.unreadable else self.run.reason_code,
-            "reason_data": {"key": self.unreadable.key} if self.unreadable else None,
+            "reason_code": self.why.code if self.why else None,
+            "reason_data": self.why.data if self.why else {},
             "waiting_for": [
                 {
                     "rule": wait.rule,
@@ -152,118 +155,26 @@ class Status:
                 }
                 for each in self.older
             ],
+            "processes": [process.as_json() for process in self.processes],
         }
 
 
 def status(ledger: Ledger, name: str, now: datetime, *, number: int | None = None) -> Status:
     """The status of a campaign's run of this number; without one, of its latest. Raises Mistake."""
-    processes = alive(ledger, now)
+    crew = _crew(ledger, now)
     with ledger.read() as db:
-        return _status(db, find_to_come(db, name, number), processes, now)
+        return _status(db, find_to_come(db, name, number), crew, now)
 
 
 def every_status(ledger: Ledger, now: datetime) -> list[Status]:
     """The status of every campaign, by name."""
-    processes = alive(ledger, now)
+    crew = _crew(ledger, now)
     with ledger.read() as db:
-        return [_status(db, run, processes, now) for run in latest_runs(db)]
+        return [_status(db, run, crew, now) for run in latest_runs(db)]
 
 
-def why_not(run: Run, numbers: Figures, processes: Sequence[Heartbeat], waits: str | None) -> str | None:
-    """Why nothing dials, and what to do; None when calls can be placed, or all have been.
-
-    `waits`: the rules that keep everybody who waits; None if there is somebody whom none of them keeps.
-    """
-    waiting = numbers.recipients.get(RecipientState.WAITING, 0)
-    in_progress = numbers.recipients.get(RecipientState.IN_PROGRESS, 0)
-    match run.state:
-        case RunState.LOADED if run.number == 0:
-            return "nobody is loaded, and it is not scheduled any more"
-        case RunState.LOADED:
-            start = f"dialer start {run.name}"
-            how = either_way(start) if run.exchange is None else start + flag(run.exchange)
-            return f"not started; start it with: {how}"
-        case RunState.PAUSED:
-            if run.reason_code == OPERATOR_ALL:
-                return f"paused {run.reason}; go on with: dialer resume --all, or dialer resume {run.name}"
-            if run.reason_code == OPERATOR:
-                return f"paused {run.reason}; go on with: dialer resume {run.name}"
-            return f"paused: {run.reason}; when that is mended: dialer resume {run.name}"
-        case RunState.FINISHED:
-            return held(run, numbers)
-        case RunState.CANCELLED:
-            return calls_left(run, numbers, processes)
-    if not waiting and not in_progress:
-        return None
-    if run.exchange is None:
-        how = either_way(f"dialer start {run.name}")
-        return f"it is not decided whether its calls are real or a trial, and no worker dials it; say: {how}"
-    ours = [p for p in processes if p.exchange == run.exchange]
-    for role, what in (
-        ("dial", "no worker is dialing"),
-        ("control", "nobody feeds"),
-        ("beat", "no scheduler"),
-    ):
-        if not any(p.role == role for p in ours):
-            others = any(p.role == role for p in processes)
-            there = f" ({_OTHERS[run.exchange]} there, and do not dial it)" if others else ""
-            return f"{what}: no {role} process {NOT_REPORTED}{there}; start one with: {start_workers(run)}"
-    problems = sorted({p.problem for p in ours if p.problem})
-    if problems:
-        return "; ".join(problems)
-    if not waiting and in_progress == numbers.unknowns.searched:
-        return searched(numbers)
-    return waits if waiting else None
-
-
-def calls_left(run: Run, numbers: Figures, processes: Sequence[Heartbeat]) -> str | None:
-    """What becomes of the calls that a cancelled campaign has in progress; None if there are none."""
-    count = numbers.recipients.get(RecipientState.IN_PROGRESS, 0) - numbers.unknowns.searched
-    if count <= 0:
-        return None
-    calls = f"{count:,} call{'' if count == 1 else 's'} in progress"
-    if run.hang_up_at is None:
-        return f"{calls}; to hang up: dialer cancel {run.name} --hang-up"
-    ours = [p for p in processes if p.exchange == run.exchange]
-    if not any(p.role == "control" for p in ours):
-        return f"hanging up: {calls}, as soon as workers run: {start_workers(run)}"
-    # What keeps others from being dialed is of no interest here.
-    problems = {p.problem for p in ours if p.problem and p.problem.startswith(("calls cannot", "Redis"))}
-    return "; ".join([f"hanging up: {calls}", *sorted(problems)])
-
-
-def start_workers(run: Run) -> str:
-    """The command that starts all that works for a run."""
-    return f"dialer up{flag(run.exchange)}"
-
-
-def searched(numbers: Figures) -> str | None:
-    """How many are searched for in Connect because they may have rung, and when; None if there are none."""
-    unknowns = numbers.unknowns
-    if not unknowns.searched or unknowns.next_search is None:
-        return None
-    are = "is" if unknowns.searched == 1 else "are"
-    return (
-        f"unknown: {unknowns.searched:,} may have rung and {are} searched for in Connect, "
-        f"the next time at {unknowns.next_search.astimezone():%Y-%m-%d %H:%M:%S %Z}"
-    )
-
-
-def held(run: Run, numbers: Figures) -> str | None:
-    """How many are held, and why; None if there are none."""
-    untold = numbers.unknowns.untold
-    in_doubt = numbers.recipients.get(RecipientState.HELD, 0) - untold
-    parts = []
-    if in_doubt > 0:
-        parts.append(f"{in_doubt:,} held: a call to them may have rung and nobody can tell")
-    if untold:
-        parts.append(
-            f"{untold:,} held: Connect has not told how their calls ended; another attempt: "
-            f"dialer requeue {run.name} --outcome no_outcome"
-        )
-    if not parts:
-        return None
-    return "; ".join([*parts, f"see: dialer explain {run.name} --unknown"])
+def _crew(ledger: Ledger, now: datetime) -> Crew:
+    return Crew(alive(ledger, now), ahead(ledger, now), why_not_writable(ledger))
 
 
 def _stopped(db: "Connection") -> Identity | None:
@@ -271,7 +182,7 @@ def _stopped(db: "Connection") -> Identity | None:
     return who if who.stopped else None
 
 
-def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: datetime) -> Status:
+def _status(db: "Connection", run: Run, crew: Crew, now: datetime) -> Status:
     numbers = figures(db, run.id, now)
     campaign, groups = None, list[Waiting]()
     problem = problem_of(db, run.campaign_id)
@@ -283,33 +194,34 @@ def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: dat
     could_be_dialed = sum(group.recipients for group in groups) - sum(wait.recipients for wait in kept)
     seconds = numbers.over.total_seconds()
     rate = numbers.dialed_lately / seconds if seconds >= 1 else 0.0
-    dialing = any(p.role == "dial" and p.exchange == run.exchange for p in processes)
     # Whoever waits for a redial in an hour is not dialed any sooner for a high rate.
-    going = run.state == RunState.RUNNING and rate > 0 and could_be_dialed > 0 and dialing
+    going = rate > 0 and could_be_dialed > 0 and moving(run, numbers, crew, now)
     nobody_for_ever = not any(wait.until is None for wait in kept)
     all_wait = waits_view.reason(kept, now) if kept and not could_be_dialed else None
-    reason = why_not(run, numbers, processes, all_wait)
+    why = why_not(run, numbers, crew, all_wait)
     if problem is not None and run.state != RunState.CANCELLED and not _over(run, numbers, db):
-        reason = f"not dialed: {unreadable_in_words(problem.code, problem.key)}{_then(run)}"
+        text = f"not dialed: {unreadable_in_words(problem.code, problem.key)}{_then(run)}"
+        why = Reason(problem.code, text, {"key": problem.key})
     stopped = _stopped(db)
     if stopped and run.state == RunState.RUNNING:
-        reason = stopped.stopped_reason
+        why, going = Reason(ProblemCode.LEDGER_STOPPED, stopped.stopped_reason or ""), False
     each = schedule_of(db, run.campaign_id)
-    schedule = upcoming(each, processes, now) if each else None
-    if schedule and (run.number == 0 or (run.state == RunState.FINISHED and reason is None)):
-        reason = schedule.in_words()
+    schedule = upcoming(each, crew.alive, now) if each else None
+    if schedule and (run.number == 0 or (run.state == RunState.FINISHED and why is None)):
+        why = Reason(ReasonCode.SCHEDULED, schedule.in_words())
     return Status(
         at=now,
         run=run,
         figures=numbers,
-        reason=reason,
+        why=why,
         calls_per_second=rate,
         finishes_at=_end(groups, campaign, rate, now) if campaign and going and nobody_for_ever else None,
         waits=kept,
         schedule=schedule,
         older=tuple(leftovers(db, run.campaign_id, run.number)),
         stopped=stopped,
-        endpoint=_endpoint(run, processes),
+        endpoint=_endpoint(run, crew.alive),
+        processes=tuple(p for p in crew.alive if run.exchange in (None, p.exchange)),
         unreadable=problem,
     )
 

@@ -11,7 +11,8 @@ from rich.text import Text
 from campaigns import waits_view
 from campaigns.attempt import RecipientState, RunState
 from campaigns.plain_text import visible
-from campaigns.report import Status, held, searched
+from campaigns.reasons import held, searched
+from campaigns.report import Status
 from campaigns.schedule_view import left_over
 from campaigns.side import told
 

@@ -2,6 +2,7 @@
 
 connect.py            boto3 in; our types and our errors out
 connect_errors.py     what an error means for the call
+aws_clock.py          how far AWS's clock is from this machine's
 endpoint.py           is this address AWS's own, the stand-in's, or another?
 pacer.py, pacer.lua   one rate for all workers
 redis_address.py      DIALER_REDIS_URL, read once for the queue and the pacer
@@ -26,6 +27,9 @@ settle.py             what may have rung is searched for, and settled by what is
 unshared_pacer.py     a pace that one process keeps alone, where no Redis runs
 reconcile.py          the calls that a ledger has lost, entered again from what Connect lists
 tasks.py              thin Celery wrappers around the verbs
+work.py               what this process did lately
+consumer.py           does the worker still ask for tasks?
+probe.py              does Redis take what the dialer writes?
 health.py             every process reports that it lives
 beat.py               the scheduler
 machine.py            one process's parts, put together

@@ -29,14 +29,18 @@ from celery.worker import state
 from kombu.exceptions import OperationalError as BrokerUnavailable
 
 from campaigns.ledger import LedgerUnavailable
+from campaigns.ledger.health import BEAT
 from campaigns.ledger.identity import read_identity
 from campaigns.ledger.positions import check
 from campaigns.mistake import Mistake
 from campaigns.plain_logs import make_plain, plain_errors
 from campaigns.plain_text import complain
+from campaigns.problem import ProblemCode
 from worker import broker
+from worker.beat import DoorbellScheduler
 from worker.children import has_parent, stop_with_parent
 from worker.connect_errors import Misconfigured, NeverSent
+from worker.consumer import ConsumerWatch, watch_looks
 from worker.events import listen
 from worker.health import report
 from worker.machine import machine, tcp_only
@@ -45,11 +49,26 @@ from worker.redis_address import read_redis_url
 from worker.redis_start import find_trouble, refuse, warnings_of
 from worker.redis_trouble import Trouble
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
+from worker.work import TICK
 from worker.worker_options import check_options
 
 log = logging.getLogger(__name__)
 
 broker.install()
+watch_looks(lambda queues: machine().work.looked(queues))
+
+_REDIS_CODES = {
+    "OOM": ProblemCode.REDIS_FULL,
+    "READONLY": ProblemCode.REDIS_READ_ONLY,
+    "MISCONF": ProblemCode.REDIS_NOT_SAVING,
+    "NOPERM": ProblemCode.REDIS_NOT_PERMITTED,
+    "NOAUTH": ProblemCode.REDIS_NOT_PERMITTED,
+    "WRONGPASS": ProblemCode.REDIS_NOT_PERMITTED,
+}
+"""By Redis's own codes; of any other, Redis counts as away."""
+
+_ENOUGH_FOR_BOTH = 8
+"""Threads with which a worker of both queues does not keep calls waiting: rounds take five at most."""
 
 _LEAVING_SECONDS = 4
 """How long a worker that has no call under way any more may take to stop."""
@@ -143,7 +162,11 @@ def _drop(code: str, size: int) -> None:
 
 
 def _note_away(trouble: Trouble | None) -> None:
-    machine().note("redis", f"Redis does not work ({trouble.words}), and is waited for" if trouble else None)
+    if trouble is None:
+        machine().note("redis", None)
+        return
+    code = _REDIS_CODES.get(trouble.code, ProblemCode.REDIS_AWAY)
+    machine().note("redis", f"Redis does not work ({trouble.words}), and is waited for", code)
 
 
 def _settle_dropped() -> None:
@@ -243,16 +266,29 @@ def _prefix() -> str:
 
 @worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _report_worker(sender: Any, **_: Any) -> None:
+    """Begin to report, for each role that the worker's queues give it."""
     queues = sender.app.amqp.queues.consume_from
-    role = "dial" if machine().settings.dial_queue in queues else "control"
+    settings = machine().settings
+    roles = {"dial": settings.dial_queue, "control": settings.control_queue}
     _compare_positions()
-    thread = report(machine(), role)
-    atexit.register(_say_goodbye, thread)
-    if role == "control":
+    # Celery says again that it is ready whenever it has connected to Redis again.
+    first = not _reporting
+    for role, queue in roles.items():
+        if first and queue in queues:
+            _reporting.append(report(machine(), role, queues=[queue], watch=_watch([queue], role)))
+            atexit.register(_say_goodbye, _reporting[-1])
+    if first and len(_reporting) == len(roles) and sender.controller.concurrency < _ENOUGH_FOR_BOTH:
+        log.warning(
+            "this worker dials and feeds with %d threads, and rounds that wait for Connect may take all of "
+            "them: give it -c %d or more, or start a worker for each queue",
+            sender.controller.concurrency,
+            _ENOUGH_FOR_BOTH,
+        )
+    if roles["control"] in queues:
         # worker.tasks imports this module, so it cannot be imported above.
         from worker.tasks import feed_task
 
-        if machine().settings.listens:
+        if first and settings.listens:
             # Nobody waits for this thread at the end: what it had not recorded, the queue gives out again.
             listen(machine(), feed_task)
         # Whoever is due now need not wait for the scheduler, which first rings a second after its start.
@@ -261,6 +297,24 @@ def _report_worker(sender: Any, **_: Any) -> None:
             feed_task.delay()
         except BrokerUnavailable as error:
             log.warning("nobody is fed at the start: Redis is away (%s)", type(error).__name__)
+
+
+_reporting: list[threading.Thread] = []
+"""The health threads of this process, one for each of its roles."""
+
+
+def _watch(queues: list[str], role: str) -> ConsumerWatch:
+    """What watches this worker's consumer."""
+    # A dial task waits for a slot, calls, and records what came of it within its lease. A search waits
+    # minutes for its quota.
+    longest = 2 * machine().settings.lease.total_seconds() + 60 if role == "dial" else 900
+    overdue = round(longest / BEAT.total_seconds())
+    return ConsumerWatch(machine().work, queues, _under_way, overdue_after=overdue)
+
+
+def _under_way() -> list[str]:
+    # A copy, as other threads add to it.
+    return [str(request.id) for request in list(state.reserved_requests)]
 
 
 def _compare_positions() -> None:
@@ -276,7 +330,8 @@ def _compare_positions() -> None:
 @beat_init.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _report_beat(**_: Any) -> None:
     # Celery has no signal for a beat that stops.
-    thread = report(machine(), "beat")
+    DoorbellScheduler.work = machine().work
+    thread = report(machine(), "beat", watch=ConsumerWatch(machine().work, [TICK]))
     atexit.register(_say_goodbye, thread)
     end = signal.getsignal(signal.SIGTERM)
 

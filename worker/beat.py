@@ -9,6 +9,7 @@ from celery.beat import ScheduleEntry, Scheduler
 from worker.redis_start import drop_unless_list
 from worker.redis_trouble import Trouble, trouble_of
 from worker.seldom import Seldom
+from worker.work import TICK, Work
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ _ENOUGH = 20
 class DoorbellScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
     """Celery's scheduler, keeping nothing on disk: what is missed is simply done at the next tick."""
 
+    work = Work()
+    """What is remembered of the ticks; the process's own takes its place at the start."""
     _seen: datetime | None = None
     """The clock at the last tick."""
     _seldom = Seldom()
@@ -39,7 +42,9 @@ class DoorbellScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
                 entry.last_run_at = min(entry.last_run_at, now)
             self._heap = None
         self._seen = now
-        return super().tick(*arguments, **more)
+        seconds = super().tick(*arguments, **more)
+        self.work.looked([TICK])
+        return seconds
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
         """Send what is due. While Redis is away that is one line of the log a minute; the next tick tries."""
@@ -59,11 +64,12 @@ class DoorbellScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
     ) -> Any:
         """Send one entry's task, unless its queue has enough of them already."""
         queue = entry.options["queue"]
-        with self.app.connection_for_write() as connection:
-            client = connection.default_channel.client
-            drop_unless_list(client, queue)
-            if client.llen(queue) >= _ENOUGH:
-                if advance:
-                    self.reserve(entry)
-                return None
-        return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        with self.work.round(TICK):
+            with self.app.connection_for_write() as connection:
+                client = connection.default_channel.client
+                drop_unless_list(client, queue)
+                if client.llen(queue) >= _ENOUGH:
+                    if advance:
+                        self.reserve(entry)
+                    return None
+            return super().apply_async(entry, producer=producer, advance=advance, **kwargs)

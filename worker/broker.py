@@ -24,6 +24,7 @@ from kombu.transport import redis as kombu_redis
 from redis import Connection, SSLConnection
 from redis.exceptions import RedisError, ResponseError
 
+from worker.consumer import WatchedChannel
 from worker.messages import NotOurs, read_message
 from worker.redis_address import RedisAddress, RenewingConnection
 from worker.redis_start import drop_unless_list
@@ -98,7 +99,7 @@ class _Client(kombu_redis.PrefixedStrictRedis):
                 self._link.drop("key", 0)
 
 
-class Channel(kombu_redis.Channel):
+class Channel(WatchedChannel):
     """Kombu's channel, with the connections, the reading and the routing of the dialer."""
 
     # A worker whose connection breaks goes on with what it has in its hands, and does not put it back as

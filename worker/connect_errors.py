@@ -7,12 +7,15 @@ left, and `NeverSent` is said only on proof that it has not.
 import re
 import ssl
 from collections.abc import Iterator
+from datetime import timedelta
 from enum import Enum, auto
 
 import botocore.exceptions as aws
 
+from campaigns.ledger.clock import wall_clock
 from campaigns.plain_text import visible
 from campaigns.recipient import masked
+from worker.aws_clock import CLOCK_CODES, aws_ahead, clock_hint, differs
 
 
 class ConnectError(Exception):
@@ -55,6 +58,10 @@ class Refused(ConnectError):
 
 class Misconfigured(ConnectError):
     """No call of the campaign can be placed until somebody changes what the reason names. It did not ring."""
+
+
+class ClockWrong(Misconfigured):
+    """AWS refuses the time of this machine's requests. It did not ring; it passes with the clock's error."""
 
 
 class Ambiguous(ConnectError):
@@ -174,8 +181,13 @@ def judged(error: Exception, stage: Stage, phone: str = "") -> ConnectError:
             return _after_sending(error, phone)
 
 
-def judged_answer(status: int, code: str, message: str, phone: str = "") -> ConnectError:
-    """Say what AWS's answer means for the call, by its error code, or else by its HTTP status."""
+def judged_answer(
+    status: int, code: str, message: str, phone: str = "", *, ahead: timedelta | None = None
+) -> ConnectError:
+    """Say what AWS's answer means for the call, by its error code, or else by its HTTP status.
+
+    ahead: how far AWS's clock is ahead of this machine's, if the answer tells.
+    """
     key = code.removesuffix("Exception").removesuffix("Error")
     if key in _BY_CODE:
         kind, hint = _BY_CODE[key]
@@ -183,6 +195,9 @@ def judged_answer(status: int, code: str, message: str, phone: str = "") -> Conn
         kind, hint = Misconfigured, "check AWS_ENDPOINT_URL_CONNECT: it points elsewhere"
     else:
         kind, hint = _BY_STATUS.get(status, (Ambiguous, _MAYBE))
+    if key in CLOCK_CODES:
+        hint = clock_hint(ahead, _CLOCK, _CREDENTIALS)
+        kind = ClockWrong if differs(ahead) else kind
     if status >= 500 and kind is not Throttled:
         # Whoever answers 5xx does not know what he did, whatever he calls it.
         kind, hint = Ambiguous, _MAYBE
@@ -201,10 +216,11 @@ def _before_sending(error: Exception, phone: str) -> ConnectError:
         return Refused(name, _text(error, phone))
     if isinstance(error, aws.ClientError):
         # Not Connect's answer: somebody was asked for credentials, as STS is for a role.
-        answer = error.response.get("Error", {})
-        verdict = judged_answer(_status(error), answer.get("Code", ""), answer.get("Message", ""), phone)
+        verdict = _judged_response(error, phone)
         if isinstance(verdict, Throttled | Ambiguous):
             return NeverSent(verdict.code, f"no credentials at the moment ({_text(error, phone)})")
+        if isinstance(verdict, ClockWrong):
+            return verdict
         return Misconfigured(verdict.code, f"{_CREDENTIALS} ({_text(error, phone)})")
     if isinstance(error, aws.HTTPClientError | aws.ConnectionError | aws.MetadataRetrievalError):
         return NeverSent(name, f"no credentials at the moment ({_text(error, phone)})")
@@ -253,8 +269,7 @@ def _while_connecting(error: Exception, phone: str) -> ConnectError:
 def _after_sending(error: Exception, phone: str) -> ConnectError:
     """An answer, or a failure on the way to one."""
     if isinstance(error, aws.ClientError):
-        answer = error.response.get("Error", {})
-        return judged_answer(_status(error), answer.get("Code", ""), answer.get("Message", ""), phone)
+        return _judged_response(error, phone)
     return Ambiguous(type(error).__name__, f"{_MAYBE}; {_text(error, phone)}")
 
 
@@ -268,6 +283,14 @@ def _links(error: Exception) -> Iterator[BaseException]:
             seen.append(link)
             yield link
             todo += [link.__cause__, *link.args]
+
+
+def _judged_response(error: aws.ClientError, phone: str) -> ConnectError:
+    answer = error.response.get("Error", {})
+    ahead = aws_ahead(error.response, wall_clock())
+    return judged_answer(
+        _status(error), answer.get("Code", ""), answer.get("Message", ""), phone, ahead=ahead
+    )
 
 
 def _status(error: aws.ClientError) -> int:

@@ -10,6 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, wait_exponential
 
 from campaigns.ledger import Ledger, LedgerUnavailable
 from campaigns.ledger.claims import Claim
+from campaigns.ledger.clock import MOST_CLOCK_SKEW, clock_words
 from campaigns.ledger.moves import (
     OTHER_LEDGER,
     NotNow,
@@ -24,9 +25,11 @@ from campaigns.ledger.moves import (
 from campaigns.ledger.positions import WENT_BACK
 from campaigns.ledger.reached import Position
 from campaigns.ledger.runs import pause, pause_if_all_refused, pause_unreadable_of
+from campaigns.problem import Problem, ProblemCode
 from campaigns.recipient import masked
 from worker.connect import CallOrder, Connect
 from worker.connect_errors import (
+    ClockWrong,
     ConnectError,
     Misconfigured,
     NeverSent,
@@ -48,12 +51,11 @@ HORIZON_SECONDS = 5.0
 LEAD_SECONDS = 0.1
 """How long before its slot an attempt is marked `dialing`."""
 
-MOST_CLOCK_SKEW = timedelta(seconds=150)
-"""Maximum difference between this machine's clock and the ledger's at which it dials.
 
-AWS refuses a request whose machine's clock is more than five minutes off, and a call in doubt is searched for
-that far around the ledger's time. With a ledger whose clock is off by more, calls would not be found.
-"""
+def clock_problem(skew: timedelta) -> Problem:
+    """The problem of a machine whose clock differs. skew: how far the ledger's clock is ahead of it."""
+    return Problem(clock_words(skew) or "", ProblemCode.CLOCK_SKEW)
+
 
 Dialed = Literal["placed", "refused", "unknown", "returned", "stale"]
 
@@ -111,6 +113,7 @@ class Dialer:
             # Woken a little before the slot, so that writing `dialing` down does not make the call late.
             slot = self.pacer.wait(HORIZON_SECONDS, lead_seconds=LEAD_SECONDS)
         except PacerUnavailable as error:
+            self.report_problem(Problem(str(error), ProblemCode.REDIS_AWAY))
             return self._give_back(claim, str(error), seconds=1)
         if slot is None:
             return self._give_back(claim, "no slot within reach", seconds=0)
@@ -133,6 +136,7 @@ class Dialer:
             # A ledger that loses this commit is found out by it: no call may be known to the ledger alone.
             self.note_position(order.position)
         except PositionNotNoted as error:
+            self.report_problem(Problem(str(error), ProblemCode.REDIS_AWAY))
             return self._take_back(order, str(error), seconds=1)
         placing = Placing(
             connect=self.connect,
@@ -164,11 +168,7 @@ class Dialer:
 
     def _clocks_differ(self, claim: Claim, skew: timedelta) -> Dialed:
         """Dial nothing: what became of a call could not be found out by its time."""
-        where = "behind" if skew > timedelta(0) else "ahead of"
-        problem = (
-            f"this machine's clock is {abs(skew).total_seconds():,.0f} s {where} that of the ledger's "
-            "database, and it dials nothing; set both by NTP"
-        )
+        problem = clock_problem(skew)
         log.error("attempt %d is not dialed: %s", claim.attempt_id, problem)
         self.report_problem(problem)
         return self._give_back(claim, problem, seconds=10)
@@ -185,10 +185,11 @@ class Dialer:
             return "stale"
         log.error("attempt %d is not dialed: %s", claim.attempt_id, found.reason)
         if found.code == OTHER_LEDGER:
-            self.report_problem(
+            problem = (
                 "tasks of another ledger arrive, and are not dialed: another dialer that uses a copy of this "
                 "ledger sends them to the same Redis; give each a Redis, or a database number, of its own"
             )
+            self.report_problem(Problem(problem, ProblemCode.OTHER_LEDGER))
         return "stale"
 
     def _send_within(self, order: Order, began: float) -> float:
@@ -228,12 +229,17 @@ class Dialer:
                 self._slow_down()
                 return self._take_back(order, reason, seconds=1)
             case NoCapacity():
-                self.report_problem(f"no capacity: {reason}")
+                self.report_problem(Problem(f"no capacity: {reason}", ProblemCode.NO_CAPACITY))
                 return self._take_back(order, reason, seconds=10)
             case NeverSent():
                 if not isinstance(error, Withheld):
-                    self.report_problem(f"no call gets through: {reason}")
+                    problem = f"no call gets through: {reason}"
+                    self.report_problem(Problem(problem, ProblemCode.NO_WAY_OUT))
                 return self._take_back(order, reason, seconds=5)
+            case ClockWrong():
+                # It is set without a word to us, and the campaign goes on then.
+                self.report_problem(Problem(f"no call gets through: {reason}", ProblemCode.CLOCK_SKEW))
+                return self._take_back(order, reason, seconds=10)
             case Misconfigured():
                 # The campaign stops before the attempt is due again, or it would be the next to fail.
                 self._recorded(order, lambda: self._pause(order.run_id, error))

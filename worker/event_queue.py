@@ -15,6 +15,8 @@ import boto3
 import botocore.exceptions as aws
 from botocore.config import Config
 
+from campaigns.ledger.clock import wall_clock
+from worker.aws_clock import CLOCK_CODES, aws_ahead, clock_hint
 from worker.connect_errors import Stage, judged
 
 _MOST_AT_ONCE = 10
@@ -171,5 +173,8 @@ def _reason(error: Exception) -> str:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code.startswith("KMS."):
         return f"{code}: {_KEY}"
-    hint = _BY_CODE.get(code.rpartition(".")[2].removesuffix("Exception"))
+    key = code.rpartition(".")[2].removesuffix("Exception")
+    hint = _BY_CODE.get(key)
+    if key in CLOCK_CODES:
+        hint = clock_hint(aws_ahead(error.response, wall_clock()), _CLOCK, _CREDENTIALS)
     return f"{code}: {hint or f'SQS does not answer as it should (HTTP {status})'}"

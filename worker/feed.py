@@ -12,6 +12,7 @@ from campaigns.ledger.claims import Claim, claim, hand_back, somebody_is_due
 from campaigns.ledger.identity import read_identity
 from campaigns.ledger.in_progress import CallLimit, full_instances
 from campaigns.ledger.runs import finish
+from campaigns.problem import Problem, ProblemCode
 from worker.positions import PositionNotNoted, Positions
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,12 @@ log = logging.getLogger(__name__)
 AHEAD = timedelta(seconds=3)
 """How much work is kept queued: enough for the workers never to wait for the next round of feeding, and
 little enough that a pause or a cancelled campaign strands next to nothing in Redis."""
+
+
+_UNTAKEN = (
+    "tasks lie in Redis that no dial worker takes, and nothing more is released until they are taken; "
+    "see what the dial workers log"
+)
 
 
 class QueueUnavailable(Exception):
@@ -59,7 +66,8 @@ def feed(
 
     `endpoint`: where calls go, if that is not AWS's own address.
 
-    `report_problem` is told that calls wait for others to end, or that the ledger is stopped, or None.
+    `report_problem` is told that calls wait for others to end, that the ledger is stopped, or that Redis
+    or the dial workers do not take the tasks, or None.
 
     `positions`: how far the ledger had come as Redis knows it. A ledger that is behind is stopped.
     """
@@ -69,8 +77,11 @@ def feed(
         noted = positions.noted() if positions else None
     except (QueueUnavailable, PositionNotNoted) as error:
         log.warning("nothing is released: %s", error)
+        report_problem(Problem(f"nothing is released: {error}", ProblemCode.REDIS_AWAY))
         return 0
     if nobody_dials:
+        # Also where no attempt is queued any more: rescue has returned them, and their tasks lie there still.
+        report_problem(Problem(_UNTAKEN, ProblemCode.TASKS_UNTAKEN))
         return 0
     began = clock()
     released = claim(
@@ -102,26 +113,28 @@ def feed(
     except QueueUnavailable as error:
         hand_back(ledger, released, str(error), due_at=clock())
         log.warning("%d attempts go back to the ledger: %s", len(released), error)
+        report_problem(Problem(f"nothing is released: {error}", ProblemCode.REDIS_AWAY))
         return 0
     return len(released)
 
 
-def _stopped(ledger: Ledger, since: datetime) -> str | None:
+def _stopped(ledger: Ledger, since: datetime) -> Problem | None:
     """Why nothing is dialed from this ledger until an operator says so; None if nothing stops it."""
     who = read_identity(ledger)
     if who.stopped_at is None:
         return None
     if who.stopped_at >= since:
         log.error("nothing is dialed any longer: %s", who.stopped_reason)
-    return who.stopped_reason
+    return Problem(who.stopped_reason or "", ProblemCode.LEDGER_STOPPED)
 
 
-def _held_up(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> str | None:
+def _held_up(ledger: Ledger, exchange: str, limit: CallLimit, now: datetime) -> Problem | None:
     """In words, that people wait for others' calls to end; None if they do not."""
     full = full_instances(ledger, exchange, limit, now)
     if not full or not somebody_is_due(ledger, exchange, full, now):
         return None
-    return (
+    text = (
         f"calls in progress: {limit.most:,}, as many as DIALER_MAX_ACTIVE_CALLS allows on instance "
         f"{' and '.join(full)}; others wait until one of them ends"
     )
+    return Problem(text, ProblemCode.CALLS_IN_PROGRESS)

@@ -30,7 +30,7 @@ from campaigns.ledger.runs import pause
 from campaigns.redial import RedialAt
 from worker.answers import Answers
 from worker.connect import CallReport, Connect
-from worker.connect_errors import ConnectError, Misconfigured, NeverSent, Throttled
+from worker.connect_errors import ClockWrong, ConnectError, Misconfigured, NeverSent, Throttled
 from worker.pacer import Pacer, PacerUnavailable
 
 log = logging.getLogger(__name__)
@@ -265,8 +265,9 @@ class Following:
         """Connect refuses to tell. That says nothing of the call. Returns whether it was given up."""
         now = self.clock()
         self.answers.refused(call.instance_id, now)
-        # A 400 speaks of this request; anything else of who may ask, and where.
-        if isinstance(error, Misconfigured) and error.status != 400:
+        # A 400 speaks of this request, a clock that is wrong is set; anything else of who may ask, and where.
+        refused = isinstance(error, Misconfigured) and not isinstance(error, ClockWrong)
+        if refused and error.status != 400:
             with self.ledger.write() as db:
                 reason = f"{error.code}: how calls end cannot be asked for, connect:DescribeContact is needed"
                 if pause(db, call.run_id, f"{reason}: {error.reason}", code=error.code[:40]):

@@ -18,33 +18,30 @@ def health(
     """Whether a process of this host lives and can do its work: exit code 0 or 1. For container checks."""
     import socket
 
-    from campaigns.ledger.health import alive
+    from campaigns.ledger.health import alive, troubles
     from campaigns.ledger.identity import read_identity
+    from campaigns.ledger.writable import why_not_writable
+    from campaigns.problem import NOT_BROKEN, gravest_first
 
     if role not in ("dial", "control", "beat"):
         raise Mistake(f"{role!r} is no process of the dialer; say dial, control or beat")
     with the_ledger(reads=True) as ledger:
         stopped = read_identity(ledger).stopped_reason
+        full = why_not_writable(ledger)
         mine = [
             p for p in alive(ledger, ledger.now()) if p.process.startswith(f"{role}@{socket.gethostname()}:")
         ]
+    if full is not None:
+        say(f"dialer: {full}")
+        raise typer.Exit(1)
     if not mine:
         say(f"dialer: no {role} process of this host has reported lately")
         raise typer.Exit(1)
     # What Connect does not grant is no reason to restart a container; a Redis that is gone is not mended by
     # one either, but it is what the check is asked to show.
-    granted = (
-        "throttled",
-        "no capacity",
-        "calls",
-        "unknown calls",
-        "outcomes",
-        "contact events",
-        "the ledger has",
-    )
-    broken = [p.problem for p in mine if p.problem and not p.problem.startswith(granted)]
+    broken = [problem for p in mine for problem in troubles(p) if problem.code not in NOT_BROKEN]
     if broken:
-        say(f"dialer: {broken[0]}")
+        say(f"dialer: {gravest_first(broken)[0]}")
         raise typer.Exit(1)
     # Nor is a restart what a stopped ledger needs.
     put(f"{role}: alive" + (f", but {stopped}" if stopped else ""))

@@ -15,6 +15,7 @@ from redis.retry import Retry
 from campaigns.client_token import Tokens
 from campaigns.ledger import Ledger, open_ledger
 from campaigns.ledger.clock import monotonic, wall_clock
+from campaigns.problem import Problem, ProblemCode
 from campaigns.settings import load_settings
 from worker.answers import Answers
 from worker.connect import Connect
@@ -30,6 +31,21 @@ from worker.positions import Positions, prefix_of
 from worker.redis_address import RedisAddress, read_redis_url
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.settle import FIRST_SEARCH, Settling
+from worker.work import Work
+
+_CODES = {
+    "follow": ProblemCode.OUTCOMES_NOT_TOLD,
+    "settle": ProblemCode.UNKNOWNS_NOT_SEARCHED,
+    "hang_up": ProblemCode.NOT_HUNG_UP,
+    "events": ProblemCode.EVENTS_NOT_READ,
+    "messages": ProblemCode.MALFORMED_MESSAGES,
+    "brake": ProblemCode.CONNECT_FAILING,
+    "version": ProblemCode.OTHER_VERSION,
+}
+"""The code of a problem that was noted without one, by what it was noted for."""
+
+_DIAL_PROBLEM_SECONDS = 120.0
+"""A problem of dialing that has not occurred again for this long is over."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +54,12 @@ class Machine:
 
     settings: DialerSettings
     stopping: threading.Event
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, Problem] = field(default_factory=dict)
     """What keeps which verb from its work, for the status."""
+    noted: dict[str, float] = field(default_factory=dict)
+    """When each of them was last noted, by the monotonic clock."""
+    work: Work = field(default_factory=Work)
+    """What this process did lately."""
     answers: Answers = field(default_factory=Answers)
     """What Connect has answered to this process when it was asked about calls."""
 
@@ -203,12 +223,33 @@ class Machine:
         assert self.settings.events_queue_url is not None
         return EventQueue(self.settings.events_queue_url)
 
-    def note(self, verb: str, problem: str | None) -> None:
-        """Remember what keeps a verb from its work, or that nothing does."""
+    def note(self, verb: str, problem: str | None, code: str | None = None) -> None:
+        """Remember what keeps a verb from its work, or that nothing does.
+
+        code: a ProblemCode; by default the problem's own, or else the verb's.
+        """
         if problem is None:
             self.problems.pop(verb, None)
-        else:
-            self.problems[verb] = problem
+            return
+        if code is None:
+            code = problem.code if isinstance(problem, Problem) else _CODES.get(verb, ProblemCode.OTHER)
+        self.noted[verb] = self.work.monotonic()
+        self.problems[verb] = Problem(problem, code)
+
+    def current_problems(self) -> list[Problem]:
+        """What keeps this process from its work now, as its verbs have noted it."""
+        now = self.work.monotonic()
+        return [
+            problem
+            for verb, problem in list(self.problems.items())
+            # Only a placed call takes it back, and there may be none to place for days.
+            if verb != "dial" or now - self.noted.get(verb, now) < _DIAL_PROBLEM_SECONDS
+        ]
+
+    @property
+    def clock_skew(self) -> timedelta:
+        """How far the ledger's clock is ahead of this machine's."""
+        return self.now() - wall_clock()
 
     @cached_property
     def dialer(self) -> Dialer:
@@ -232,7 +273,7 @@ class Machine:
             sleep=time.sleep,
             stopping=self.stopping.is_set,
             report_problem=lambda problem: self.note("dial", problem),
-            clock_skew=lambda: self.now() - wall_clock(),
+            clock_skew=lambda: self.clock_skew,
             # A file has no standby that could lack the last moments: it is enough that each round of feeding
             # notes how far it has come, and spares each call a question.
             note_position=(lambda _: None) if self.ledger.is_sqlite else self.positions.note,

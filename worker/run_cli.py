@@ -74,7 +74,8 @@ def run_to_the_end(
     from campaigns.ledger import open_ledger, runs
     from campaigns.ledger.binding import check, decided
     from campaigns.load_view import in_words as load_in_words
-    from campaigns.report import start_workers, status
+    from campaigns.reasons import start_workers
+    from campaigns.report import status
     from campaigns.status_view import in_words
     from worker.local import side_of
 

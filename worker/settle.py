@@ -31,7 +31,7 @@ from campaigns.ledger.unknowns import (
 from campaigns.redial import dial_again_unfound
 from campaigns.stranger import CLOCK_SKEW, Sending, Stranger, candidates, distance, tokens_in
 from worker.connect import Connect, Listed
-from worker.connect_errors import Ambiguous, ConnectError, Misconfigured, Refused, Throttled
+from worker.connect_errors import Ambiguous, ClockWrong, ConnectError, Misconfigured, Refused, Throttled
 from worker.pacer import Pacer, PacerUnavailable
 
 log = logging.getLogger(__name__)
@@ -252,6 +252,8 @@ class Settling:
             report = self._asked(
                 self.describe_pacer, lambda: self.connect.describe(instance_id, call.contact_id)
             )
+        except ClockWrong:
+            raise  # no right is missing, and no campaign need pause
         except Misconfigured as error:
             raise Forbidden("connect:DescribeContact", error) from error
         except (Ambiguous, Refused) as error:
@@ -278,6 +280,8 @@ class Settling:
             )
             try:
                 page = self._asked(self.search_pacer, search)
+            except ClockWrong:
+                raise
             except Misconfigured as error:
                 raise Forbidden("connect:SearchContacts", error) from error
             listed |= {call.contact_id: call for call in page.calls}

@@ -35,7 +35,9 @@ _firing = threading.Lock()
 def dial_task(attempt_id: int, fence: int, client_token: str) -> None:
     """Dial one claimed attempt."""
     # The move to `dialing` asks for the ledger's version with the rest.
-    _unless_ledger_is_away(lambda: machine().dialer.dial(Claim(attempt_id, fence, client_token)), ask=False)
+    _unless_ledger_is_away(
+        "dial", lambda: machine().dialer.dial(Claim(attempt_id, fence, client_token)), ask=False
+    )
 
 
 @app.task(name="dialer.feed", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
@@ -43,6 +45,7 @@ def feed_task() -> None:
     """Top up the queue."""
     settings = machine().settings
     _unless_ledger_is_away(
+        "feed",
         lambda: feeding.feed(
             machine().ledger,
             send,
@@ -56,7 +59,7 @@ def feed_task() -> None:
             endpoint=machine().endpoint,
             report_problem=lambda problem: machine().note("feed", problem),
             positions=machine().positions,
-        )
+        ),
     )
 
 
@@ -70,7 +73,7 @@ def follow_task() -> None:
     try:
         # A second's worth: the next round comes in a second.
         looks = max(1, int(machine().settings.describe_per_second))
-        _unless_ledger_is_away(lambda: machine().following(feed_task).follow(looks))
+        _unless_ledger_is_away("follow", lambda: machine().following(feed_task).follow(looks))
     finally:
         _following.release()
 
@@ -82,7 +85,7 @@ def settle_task() -> None:
     if not _searching.acquire(blocking=False):
         return
     try:
-        _unless_ledger_is_away(machine().settling.settle)
+        _unless_ledger_is_away("settle", machine().settling.settle)
     finally:
         _searching.release()
 
@@ -96,7 +99,7 @@ def hang_up_task() -> None:
     try:
         # A second's worth: the next round comes in a second.
         calls = max(1, int(machine().settings.describe_per_second))
-        _unless_ledger_is_away(lambda: machine().hanging_up.hang_up(calls))
+        _unless_ledger_is_away("hang_up", lambda: machine().hanging_up.hang_up(calls))
     finally:
         _hanging_up.release()
 
@@ -112,7 +115,7 @@ def fire_task() -> None:
 
 def _fire() -> None:
     try:
-        _unless_ledger_is_away(machine().firing.fire)
+        _unless_ledger_is_away("fire", machine().firing.fire)
     finally:
         _firing.release()
 
@@ -131,7 +134,7 @@ def rescue_task() -> None:
         finish(here.ledger, here.now())
         fold(here.ledger)
 
-    _unless_ledger_is_away(tidy)
+    _unless_ledger_is_away("rescue", tidy)
 
 
 def send(claims: Sequence[Claim]) -> None:
@@ -162,16 +165,17 @@ def undelivered() -> int:
         raise QueueUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 
 
-def _unless_ledger_is_away(verb: Callable[[], Any], *, ask: bool = True) -> None:
-    """Run a verb. Without the ledger nothing is dialed; the next round tries again.
+def _unless_ledger_is_away(name: str, verb: Callable[[], Any], *, ask: bool = True) -> None:
+    """Run a verb, and remember when it was done or failed. Without the ledger, the next round tries again.
 
     ask: look first whether the ledger is still of this program's version. One of another is left alone.
     """
     try:
-        if ask:
-            machine().ledger.require_own_version()
-            machine().note("version", None)
-        verb()
+        with machine().work.round(name):
+            if ask:
+                machine().ledger.require_own_version()
+                machine().note("version", None)
+            verb()
     except OtherVersion as error:
         log.error("nothing is dialed: %s", error)
         machine().note("version", str(error))

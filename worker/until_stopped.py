@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,6 +87,7 @@ def the_stack(
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
+        say_clock(ledger.now)
         stack.start()
         yield ledger, stack, wait
     except Stopped:
@@ -129,15 +131,23 @@ def say_where(elsewhere: str | None) -> None:
         say(f"calls go to {elsewhere}, which is not AWS's own address")
 
 
+def say_clock(ledgers_now: "Callable[[], datetime]") -> None:
+    """Say that this machine's clock and the ledger's differ by a minute or more."""
+    from campaigns.ledger.clock import clock_words, wall_clock
+
+    if words := clock_words(ledgers_now() - wall_clock()):
+        say(f"dialer: {words}")
+
+
 def while_starting(latest: "Status", began: float) -> "Status":
     """In the first seconds not all processes have reported yet, which is nothing to complain of."""
-    from campaigns.report import NOT_REPORTED
+    from campaigns.reasons import Reason, ReasonCode
 
     starting = time.monotonic() - began < _STARTING_SECONDS
     if starting and latest.schedule is not None and latest.schedule.overdue is not None:
         latest = replace(latest, schedule=replace(latest.schedule, overdue=None))
-    if starting and latest.run.state == "running" and NOT_REPORTED in (latest.reason or ""):
-        return replace(latest, reason="the workers are starting")
+    if starting and latest.why is not None and latest.why.code == ReasonCode.PROCESS_MISSING:
+        return replace(latest, why=Reason(ReasonCode.STARTING, "the workers are starting"))
     return latest
 
 

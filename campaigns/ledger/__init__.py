@@ -43,6 +43,7 @@
     preflight.py  what a plan asks before a list goes in
     stories.py   what the ledger knows of single recipients
     health.py    which processes are alive, and what keeps them from their work
+    writable.py  whether the ledger can be written to, as far as a reader can tell
     migrations/  the schema's history
 
 No transaction here stays open across a call to Connect or a wait for anything else.

@@ -30,6 +30,33 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
+MOST_CLOCK_SKEW = timedelta(seconds=150)
+"""Maximum difference between a machine's clock and the ledger's at which it dials.
+
+AWS refuses a request whose machine's clock is more than five minutes off, and a call in doubt is searched for
+that far around the ledger's time. With a ledger whose clock is off by more, calls would not be found.
+"""
+
+_NOTABLE_SKEW = timedelta(seconds=60)
+"""A smaller difference is not worth a word."""
+
+
+def clock_words(skew: timedelta) -> str | None:
+    """How a machine's clock and the ledger's differ, and what to do; None if they hardly do.
+
+    skew: how far the ledger's clock is ahead of the machine's.
+    """
+    if abs(skew) < _NOTABLE_SKEW:
+        return None
+    where = "behind" if skew > timedelta(0) else "ahead of"
+    differs = (
+        f"this machine's clock is {abs(skew).total_seconds():,.0f} s {where} that of the ledger's database"
+    )
+    if abs(skew) > MOST_CLOCK_SKEW:
+        return f"{differs}, and it dials nothing; set both by NTP"
+    return f"{differs}; from {MOST_CLOCK_SKEW.total_seconds():.0f} s on it dials nothing; set both by NTP"
+
+
 class DatabaseClock:
     """The database's time, read now and then and counted on from there by this machine's monotonic clock.
 

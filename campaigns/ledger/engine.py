@@ -30,7 +30,7 @@ from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engi
 from campaigns.ledger.together import Together
 from campaigns.mistake import Mistake
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration that this program knows; tests compare it with Alembic's own answer."""
 
 _READ_ONLY = "25006"
@@ -87,6 +87,8 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self.path = engine.url.database if self.is_sqlite else None
+        """The file of a ledger in SQLite."""
         self._writer = threading.Lock()
         self._together = Together(lambda: self.write())
         self.campaigns: dict[tuple[int, str], Campaign] = {}

@@ -9,8 +9,11 @@ from sqlalchemy import Connection, case, func, literal_column, select, tuple_, u
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState
 from campaigns.ledger.engine import Ledger
-from campaigns.ledger.tables import attempts, loads, recipients
+from campaigns.ledger.tables import RELEASED, attempts, loads, recipients
 from campaigns.ledger.tallies import Tallies, tallied
+
+RESCUE_LATE = timedelta(seconds=20)
+"""Rescue looks every 5 s. An attempt that is queued for so long after its lease was not looked at."""
 
 _LAST_ID = 2**63 - 1
 _PAGE = 1_000  # recipients a transaction: a reader in SQLite holds up the writers
@@ -48,6 +51,10 @@ class Figures:
     unknowns: Unknowns = Unknowns()
     waiting: Mapping[str | None, int] = field(default_factory=dict)
     """Recipients who wait, by their zones as the ledger has them; None: none is known."""
+    last_dialed_at: datetime | None = None
+    """When the last of them left; None if there is none."""
+    leases_passed: int = 0
+    """Attempts that have been queued so long that rescue should have returned them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,10 @@ def figures(db: Connection, run_id: int, now: datetime) -> Figures:
     mine = attempts.c.run_id == run_id
     first = db.execute(select(func.min(attempts.c.dialing_at)).where(mine)).scalar()
     over = timedelta(minutes=1) if first is None else min(timedelta(minutes=1), now - first)
-    lately = select(func.count()).where(mine, attempts.c.dialing_at > now - over)
+    lately = select(func.count(), func.max(attempts.c.dialing_at)).where(
+        mine, attempts.c.dialing_at > now - over
+    )
+    count, last_dialed_at = db.execute(lately).one() if first is not None else (0, None)
     refusal = (
         select(attempts.c.reason)
         # As the partial index says it.
@@ -79,11 +89,22 @@ def figures(db: Connection, run_id: int, now: datetime) -> Figures:
         waiting=counted.waiting,
         attempts=counted.attempts,
         outcomes=counted.outcomes,
-        dialed_lately=int(db.execute(lately).scalar_one()) if first is not None else 0,
+        dialed_lately=int(count),
+        last_dialed_at=last_dialed_at,
+        leases_passed=_leases_passed(db, run_id, now),
         over=over,
         last_refusal=db.execute(refusal).scalar(),
         unknowns=_unknowns(db, run_id, counted),
     )
+
+
+def _leases_passed(db: Connection, run_id: int, now: datetime) -> int:
+    query = (
+        select(func.count())
+        .where(attempts.c.run_id + 0 == run_id, RELEASED, attempts.c.state == literal_column("'queued'"))
+        .where(attempts.c.lease_until < now - RESCUE_LATE)
+    )
+    return int(db.execute(query).scalar_one())
 
 
 def _unknowns(db: Connection, run_id: int, counted: Tallies) -> Unknowns:

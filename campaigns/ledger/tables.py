@@ -382,6 +382,14 @@ heartbeats = Table(
     Column("seen_at", Instant, nullable=False),
     Column("problem", Text),  # what keeps this process from its work, or NULL
     Column("endpoint", Text),  # where its calls go, if that is not AWS's own address
+    # The columns below are NULL where a process of an older program reports.
+    Column("problem_code", String(40)),  # of the gravest problem: campaigns/problem.py
+    Column("problems", JSON),  # all of them: [{"code", "text"}], the gravest first
+    Column("worked_at", Instant),  # when it last did its work, or was started
+    Column("failure_code", String(80)),  # the last failure of a task: its verb and its kind
+    Column("failed_at", Instant),
+    Column("failures", Integer),  # how often in a row that task has failed
+    Column("clock_skew", BigInteger),  # how far the ledger's clock is ahead of this machine's; microseconds
 )
 
 # One row: which ledger this is, and whether dialing from it is stopped as a whole.

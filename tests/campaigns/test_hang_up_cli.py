@@ -13,6 +13,7 @@ from campaigns.ledger import open_ledger
 from campaigns.ledger.claims import Claim
 from campaigns.ledger.hang_ups import mark_hung_up
 from campaigns.ledger.health import beat
+from campaigns.problem import Problem, ProblemCode
 
 if TYPE_CHECKING:
     from tests.conftest import Desk
@@ -160,7 +161,8 @@ def test_status_says_what_becomes_of_the_calls(dialer: Dialer, desk: "Desk", cal
     assert reason(dialer) == ("2 calls in progress; to hang up: dialer cancel reminders --hang-up")
     dialer("cancel", "reminders", "--hang-up", "--yes")
     assert reason(dialer) == "hanging up: 2 calls in progress"
-    working(desk, "calls cannot be hung up: AccessDeniedException: allow connect:StopContact")
+    cannot = "calls cannot be hung up: AccessDeniedException: allow connect:StopContact"
+    working(desk, Problem(cannot, ProblemCode.NOT_HUNG_UP))
     assert reason(dialer) == (
         "hanging up: 2 calls in progress; "
         "calls cannot be hung up: AccessDeniedException: allow connect:StopContact"

@@ -75,7 +75,8 @@ def test_pace_and_end(desk: "Desk") -> None:
     desk.started(30)
     for i, claimed in enumerate(desk.claim(20)):
         desk.dial(claimed, now=desk.noon + timedelta(seconds=i))
-    beat(desk.ledger, "dial@host:1", "dial", "connect", None, desk.noon + timedelta(seconds=20))
+    for role in EVERY_ROLE:
+        beat(desk.ledger, f"{role}@host:1", role, "connect", None, desk.noon + timedelta(seconds=20))
     found = now(desk, 20)
     assert found.calls_per_second == pytest.approx(1.0, abs=0.06)
     assert found.finishes_at == pytest.approx(
@@ -324,7 +325,8 @@ def test_the_end_is_that_of_the_calling_hours(desk: "Desk") -> None:
     for seconds, claimed in enumerate(desk.claim(6)):
         desk.dial(claimed, now=evening + timedelta(seconds=10 * seconds))
     at = evening + timedelta(seconds=59)
-    beat(desk.ledger, "dial@here:1", "dial", "connect", None, at)
+    for role in EVERY_ROLE:
+        beat(desk.ledger, f"{role}@here:1", role, "connect", None, at)
     found = status(desk.ledger, "reminders", at)
     rate = found.calls_per_second
     tomorrow = (desk.noon + timedelta(days=1)).replace(hour=8)

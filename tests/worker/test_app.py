@@ -340,7 +340,7 @@ def test_redis_that_is_away_at_the_start_does_not_keep_it_from_listening(
     settings = program.machine().settings.model_copy(update={"events_queue_url": "https://sqs/events"})
     monkeypatch.setitem(vars(program.machine()), "settings", settings)
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")  # or a trial would take no events
-    monkeypatch.setattr(program.root, "report", lambda *_: threading.Thread())
+    monkeypatch.setattr(program.root, "report", lambda *_, **__: threading.Thread())
     monkeypatch.setattr(program.root, "listen", lambda _, call_over: listening.append(call_over))
     monkeypatch.setattr(program.root.atexit, "register", lambda *_: None)
     monkeypatch.setattr(program.tasks.feed_task, "delay", away)
@@ -402,3 +402,59 @@ raise ValueError(hostile)
     )
     assert text.count("Traceback (most recent call last):\n  File") == 4
     assert len(re.findall(r"^ValueError: \\x1b\[2J\\nforged", text, re.MULTILINE)) == 4
+
+
+def test_a_worker_of_both_queues_has_both_roles(
+    celery: Callable[..., Any], dial_ledger: Any, program: SimpleNamespace
+) -> None:
+    """Each is reported and worked in, so that neither `status` nor `health` misses one."""
+    process = celery(
+        "worker", "-Q", "dial-sandbox,control-sandbox", "-P", "threads", "-c", "4", "-l", "WARNING"
+    )
+    until(lambda: len(alive(dial_ledger, wall_clock())) == 2, "both roles are reported")
+    pid = {found.process.partition(":")[2] for found in alive(dial_ledger, wall_clock())}
+    assert [found.role for found in alive(dial_ledger, wall_clock())] == ["control", "dial"]
+    assert pid == {str(process.pid)}
+    program.app.send_task("dialer.feed", queue="control-sandbox")
+    began = alive(dial_ledger, wall_clock())
+    until(
+        lambda: all(
+            found.worked_at > before.worked_at
+            for found, before in zip(alive(dial_ledger, wall_clock()), began, strict=True)
+        ),
+        "both have worked",
+    )
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert "this worker dials and feeds with 4 threads" in output
+    assert alive(dial_ledger, wall_clock()) == []
+
+
+def test_a_worker_whose_consumer_is_gone_ends_itself(
+    settings_environment: pytest.MonkeyPatch, dial_ledger: Any, program: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Its process and its health thread live on; only its end lets a supervisor start it again."""
+    script = str(ROOT / "tests" / "crashing_worker.py")
+    worker = ["celery", "-A", "worker.app", "worker", "-Q", "dial-sandbox", "-P", "threads", "-l", "WARNING"]
+    process = subprocess.Popen(
+        [sys.executable, script, "worker.health:ENDED_AFTER = 2", "--", *worker],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        until(lambda: len(alive(dial_ledger, wall_clock())) == 1, "it is alive")
+        (first,) = alive(dial_ledger, wall_clock())
+        until(lambda: any(p.seen_at > first.seen_at for p in alive(dial_ledger, wall_clock())), "it goes on")
+        # As an operator's slip, or a fault of Celery's, would.
+        program.app.control.cancel_consumer("dial-sandbox", reply=True, timeout=5)
+        output, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 1, output
+    assert "ends itself, to be started again" in output
+    assert alive(dial_ledger, wall_clock()) == []

@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from worker.beat import DoorbellScheduler
+from worker.work import TICK, Work
 
 QUEUE = "control-sandbox"
 
@@ -82,3 +83,27 @@ def test_redis_that_is_away_does_not_end_the_schedule(
         scheduler.apply_entry(scheduler.schedule["feed"], producer=producer)
     said = [record for record in caplog.records if "waiting for Redis" in record.getMessage()]
     assert [record.exc_info for record in said] == [None]
+
+
+def test_what_the_scheduler_does_is_remembered(
+    scheduler: DoorbellScheduler, valkey: Redis, program: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task sent is its work, as is a queue that has enough; Redis that takes none fails it."""
+    clock = [1000.0]
+    monkeypatch.setattr(DoorbellScheduler, "work", Work(lambda: clock[0]))
+    clock[0] = 1001.0
+    for _ in range(30):
+        ring(scheduler)
+    assert scheduler.work.last([TICK]) == 1001.0
+    clock[0] = 1002.0
+    scheduler.tick()
+    assert scheduler.work.looked_at(TICK) == 1002.0
+    valkey.delete(program.key(QUEUE))
+    clock[0] = 1003.0
+    valkey.config_set("maxmemory", "1")
+    try:
+        ring(scheduler)
+    finally:
+        valkey.config_set("maxmemory", "0")
+    assert [failed.verb for failed in scheduler.work.failing([TICK])] == [TICK]
+    assert scheduler.work.last([TICK]) == 1001.0 or scheduler.work.last([TICK]) == 1002.0

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from campaigns.ledger import open_ledger, runs
 from campaigns.ledger.binding import decide
 from campaigns.ledger.health import beat
 from campaigns.ledger.lists import put_list
+from campaigns.problem import NOT_BROKEN, Problem, ProblemCode
 from campaigns.recipient import Recipient
 from tests.batches import laid_out
 from worker.cli import app
@@ -281,11 +282,43 @@ def test_health_is_what_the_process_reports(dialer: Dialer) -> None:
         beat(ledger, process, "dial", "connect", None, datetime.now(UTC))
         assert dialer("health", "dial") == (0, "dial: alive\n", "")
         assert dialer("health", "beat").code == 1
-        beat(ledger, process, "dial", "connect", "Redis does not answer", datetime.now(UTC))
-        assert dialer("health", "dial") == (1, "", "dialer: Redis does not answer\n")
-        for granted in ("throttled by Connect: slowed down", "contact events cannot be read: AccessDenied"):
-            beat(ledger, process, "dial", "connect", granted, datetime.now(UTC))
-            assert dialer("health", "dial").code == 0
+        # Whatever the words are: the code decides.
+        for code in ProblemCode:
+            problem = Problem("something is wrong", code)
+            beat(ledger, process, "dial", "connect", problem, datetime.now(UTC))
+            found = dialer("health", "dial")
+            broken = (1, "", "dialer: something is wrong\n")
+            assert found == ((0, "dial: alive\n", "") if code in NOT_BROKEN else broken)
+        beat(ledger, process, "dial", "connect", "words of an older program", datetime.now(UTC))
+        assert dialer("health", "dial").code == 1
+
+
+def test_a_process_that_does_not_work_is_not_healthy(dialer: Dialer) -> None:
+    """It reports, and has no problem that it knows of; but its work was last done over a minute ago."""
+    import socket
+
+    with closing(open_ledger(LEDGER)) as ledger:
+        now = datetime.now(UTC)
+        process = f"control@{socket.gethostname()}:1"
+        beat(ledger, process, "control", "connect", None, now, worked_at=now - timedelta(seconds=70))
+        found = dialer("health", "control")
+    assert found.code == 1
+    assert "has completed no round of feeding for 70 s" in found.err
+
+
+def test_no_process_is_healthy_beside_a_full_ledger(dialer: Dialer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last report may have found room that the next call does not find."""
+    import socket
+
+    from campaigns.ledger import writable
+
+    with closing(open_ledger(LEDGER)) as ledger:
+        beat(ledger, f"dial@{socket.gethostname()}:1", "dial", "connect", None, datetime.now(UTC))
+        assert dialer("health", "dial").code == 0
+        monkeypatch.setattr(writable, "_LEAST_BYTES", 1 << 62)
+        found = dialer("health", "dial")
+    assert found.code == 1
+    assert "the disk that the ledger is on is full" in found.err
 
 
 def test_a_reader_who_has_seen_enough_is_no_failure(

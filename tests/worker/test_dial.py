@@ -26,6 +26,7 @@ from campaigns.ledger.claims import Claim, Rescued, hand_back
 from worker.connect import Connect
 from worker.connect_errors import (
     Ambiguous,
+    ClockWrong,
     ConnectError,
     Misconfigured,
     NeverSent,
@@ -490,6 +491,36 @@ def test_request_that_never_left_goes_through_on_the_next_try(
     assert make_dialer(connect=connect).dial(claim) == "placed"
     assert len(connect.orders) == 2
     assert exchange.rings(claim.client_token) == 1
+
+
+def test_a_clock_that_aws_refuses_pauses_nothing(
+    book: Any, make_dialer: MakeDialer, seam: Callable[..., Any], exchange: Any
+) -> None:
+    """It did not ring. As soon as the clock is right the same attempt is dialed, without an operator."""
+    name = book.load(number(0))
+    (claim,) = book.claim()
+    problems: list[Any] = []
+    wrong = ClockWrong("RequestExpired", "this machine's clock is 600 s behind AWS's; set it by NTP", 403)
+    assert make_dialer(connect=seam(wrong), report_problem=problems.append).dial(claim) == "returned"
+    assert [problem.code for problem in problems] == ["clock_skew"]
+    assert "600 s behind AWS's" in problems[0]
+    assert book.run(name).state == "running"
+    assert book.recipients()[0].due_at == book.clock.utc() + timedelta(seconds=10)
+    book.clock.now += 11
+    assert [make_dialer().dial(again) for again in book.claim()] == ["placed"]
+    assert exchange.rings(claim.client_token) == 1
+
+
+def test_redis_that_fails_while_dialing_is_reported(
+    book: Any, make_dialer: MakeDialer, tmp_path: Path
+) -> None:
+    """By the dial worker itself: the probe of its health may be allowed what the pacer is not."""
+    problems: list[Any] = []
+    claim = claimed(book, 0)
+    with Redis(unix_socket_path=str(tmp_path / "none-such"), retry=Retry(NoBackoff(), 0)) as nobody:
+        pacer = Pacer(nobody, bucket_name("a", "r", "s"), Rate(2, 5), sleep=lambda _: None)
+        assert make_dialer(pacer=pacer, report_problem=problems.append).dial(claim) == "returned"
+    assert [problem.code for problem in problems] == ["redis_away"]
 
 
 def test_what_keeps_calls_from_being_placed_is_reported_until_one_is(

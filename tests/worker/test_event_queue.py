@@ -161,7 +161,7 @@ def test_queue_that_is_not_there_is_said(mail: Any, queue_at: Callable[..., Even
         (400, "com.amazonaws.sqs#QueueDoesNotExist", "check DIALER_EVENTS_QUEUE_URL"),
         (403, "ExpiredToken", "the credentials have expired"),
         (403, "UnrecognizedClientException", "check the credentials"),
-        (403, "SignatureDoesNotMatch", "check this machine's clock"),
+        (403, "SignatureDoesNotMatch", "check the credentials"),
         (400, "SomethingNewException", "SomethingNewException: SQS does not answer as it should (HTTP 400)"),
         (500, "InternalFailure", "InternalFailure: SQS does not answer as it should (HTTP 500)"),
     ],

@@ -273,3 +273,26 @@ def test_feed_stops_at_the_limit_of_calls_in_progress_and_says_so(
         runs.pause(db, runs.find(db, name).id, "by hand")
     assert feeder(limit=narrow, report_problem=said.append) == 0
     assert said[2] is None
+
+
+def test_what_keeps_feeding_from_its_work_is_told_by_code(
+    book: Any, feeder: Callable[..., int], queue: Queue
+) -> None:
+    """Tasks that no worker takes, and a Redis that does not answer or takes none; and that it is over."""
+    book.load(*phones(50))
+    said: list[Any] = []
+
+    def gone() -> int:
+        raise QueueUnavailable("Redis does not answer (ConnectionError)")
+
+    queue.undelivered = 12
+    feeder(report_problem=said.append)
+    queue.undelivered = 0
+    feeder(undelivered=gone, report_problem=said.append)
+    queue.takes = 0
+    feeder(report_problem=said.append)
+    queue.takes = None
+    feeder(report_problem=said.append)
+    codes = [problem and problem.code for problem in said]
+    # The third round finds Redis well, and then that it takes no tasks.
+    assert codes == ["tasks_untaken", "redis_away", None, "redis_away", None]

@@ -15,7 +15,7 @@ from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.tables import attempts
 from worker.answers import Answers
 from worker.connect import CallReport, Connect
-from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Refused, Throttled
+from worker.connect_errors import Ambiguous, ClockWrong, Misconfigured, NeverSent, Refused, Throttled
 from worker.dial import Dialer
 from worker.follow import Following, deadline, next_look, outcome_of
 
@@ -980,3 +980,17 @@ def test_what_is_wrong_with_one_request_pauses_no_campaign(
     book.clock.now += 65
     follower(connect=Refusing(connect, Misconfigured("SomethingException", "no", status)))
     assert book.run(name).state == state
+
+
+def test_a_clock_that_aws_refuses_pauses_nothing(
+    book: Any, place: Callable[..., str], follower: Follow, connect: Connect
+) -> None:
+    """No right is missing: the outcome is asked for again when the clock is right."""
+    name = place(75)
+    book.clock.now += 65
+    said: list[str | None] = []
+    wrong = ClockWrong("RequestExpired", "this machine's clock is 600 s behind AWS's; set it by NTP", 403)
+    follower(connect=Refusing(connect, wrong), report_problem=said.append)
+    assert book.run(name).state == "running"
+    assert "600 s behind AWS's" in str(said[-1])
+    assert book.standing() == ("placed", "in_progress")

@@ -11,7 +11,7 @@ from campaigns.ledger import runs
 from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.moves import NotNow, give_back, mark_dialing, mark_placed
 from worker.connect import CallReport, Connect, Listed, SearchPage
-from worker.connect_errors import Ambiguous, Misconfigured, NeverSent, Refused, Throttled
+from worker.connect_errors import Ambiguous, ClockWrong, Misconfigured, NeverSent, Refused, Throttled
 from worker.dial import Dialer
 from worker.follow import Following
 from worker.settle import Settling, next_search
@@ -331,6 +331,7 @@ def test_throttled_question_is_asked_again_and_the_search_goes_on(
     [
         (NeverSent("EndpointConnectionError", "no connection"), True),
         (Ambiguous("InternalServiceException", "HTTP 500"), True),
+        (ClockWrong("RequestExpired", "this machine's clock is 600 s behind AWS's", 403), True),
         (Throttled("ThrottlingException", "too many requests a second"), False),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
@@ -346,12 +347,13 @@ def test_search_that_fails_decides_nothing_and_is_tried_again(
     problems: list[str | None],
 ) -> None:
     """Without an answer nobody is dialed again: the status says why, and the search comes again in time."""
-    book.load(NEVER)
+    name = book.load(NEVER)
     dial()
     book.clock.now += 300
     assert settle(connect=Searched(connect, error=error)) == 0
     assert book.standing() == ("unknown", "held")
     assert str(error) in book.attempt().evidence
+    assert book.run(name).state == "running"
     assert problems == ([f"unknown calls cannot be searched for: {error}"] if problem else [])
     assert slots.throttles == (0 if problem else 4)
     assert book.attempt().settle_at == book.clock.utc() + timedelta(minutes=1)

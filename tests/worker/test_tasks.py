@@ -306,10 +306,10 @@ def test_two_rounds_of_following_at_most(program: SimpleNamespace) -> None:
     """However slow Connect is, threads are left for feeding: a third round is not begun."""
     following = program.tasks._following
     with following, following, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program.tasks, "_unless_ledger_is_away", lambda _: pytest.fail("a third round"))
+        patch.setattr(program.tasks, "_unless_ledger_is_away", lambda *_: pytest.fail("a third round"))
         program.tasks.follow_task()
     begun: list[object] = []
     with following, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program.tasks, "_unless_ledger_is_away", begun.append)
+        patch.setattr(program.tasks, "_unless_ledger_is_away", lambda *verb: begun.append(verb))
         program.tasks.follow_task()
     assert len(begun) == 1

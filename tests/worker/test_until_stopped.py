@@ -5,15 +5,17 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from campaigns.ledger import open_ledger
+from campaigns.ledger.clock import wall_clock
 from worker import local
 from worker.settings import DialerSettings
-from worker.until_stopped import Stopped, the_stack
+from worker.until_stopped import Stopped, say_clock, the_stack
 
 
 @pytest.fixture
@@ -78,3 +80,20 @@ def test_waiting_ends_at_once(settings: DialerSettings, as_it_stops: list[str], 
         wait_long()
     assert 0.2 <= time.monotonic() - began < 30
     assert as_it_stops == ["the last call"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [
+        (59, None),
+        (-61, "61 s ahead of that of the ledger's database; from 150 s on it dials nothing; set both by NTP"),
+        (600, "600 s behind that of the ledger's database, and it dials nothing; set both by NTP"),
+    ],
+)
+def test_clocks_that_differ_are_said_at_the_start(
+    seconds: int, says: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By whoever starts the dialer on a machine whose clock is not the database's."""
+    say_clock(lambda: wall_clock() + timedelta(seconds=seconds))
+    said = capsys.readouterr().err
+    assert said == (f"dialer: this machine's clock is {says}\n" if says else "")

@@ -53,6 +53,13 @@ NEWER_COLUMNS = (
     ("runs", "endpoint"),
     ("attempts", "replays"),
     ("heartbeats", "endpoint"),
+    ("heartbeats", "problem_code"),
+    ("heartbeats", "problems"),
+    ("heartbeats", "worked_at"),
+    ("heartbeats", "failure_code"),
+    ("heartbeats", "failed_at"),
+    ("heartbeats", "failures"),
+    ("heartbeats", "clock_skew"),
 )
 
 
