@@ -642,7 +642,11 @@ def test_before_the_socket_nothing_is_ambiguous(error: Exception, kind: type[Con
 
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
-    [(403, "AccessDenied", Unauthenticated), (400, "Throttling", Unauthenticated), (503, "x", Unauthenticated)],
+    [
+        (403, "AccessDenied", Unauthenticated),
+        (400, "Throttling", Unauthenticated),
+        (503, "x", Unauthenticated),
+    ],
 )
 def test_answer_about_credentials_is_not_connects(status: int, code: str, kind: type[ConnectError]) -> None:
     """STS being throttled or down is no throttle of ours, and rings nobody."""
