@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.client import parse_headers
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from ssl import SSLContext
@@ -19,11 +20,18 @@ class Line:
     """One request, and the connection that it came by."""
 
     def __init__(
-        self, sock: socket.socket, method: str, path: str, body: bytes, over: threading.Event
+        self,
+        sock: socket.socket,
+        method: str,
+        path: str,
+        headers: Message,
+        body: bytes,
+        over: threading.Event,
     ) -> None:
         self._sock = sock
         self.method = method
         self.path = path
+        self.headers = headers
         self.body = body
         self.over = over
         """Set when the test is over: a player that waits has to end then."""
@@ -72,7 +80,7 @@ def odd_server(play: Play, tls: SSLContext | None = None, *, identity: bool = Fa
                 if words[1].endswith(PATH) and not identity:
                     self.wfile.write(answer(404, {}))
                     continue
-                play(Line(self.request, words[0], words[1], body, over))
+                play(Line(self.request, words[0], words[1], headers, body, over))
 
     class Server(ThreadingTCPServer):
         daemon_threads = False
