@@ -1,4 +1,4 @@
-"""Answers that cannot be used, as the dialer takes them: in doubt, searched for, never dialed again blindly."""
+"""Answers that cannot be used, as the dialer takes them: in doubt, searched for, not dialed again blindly."""
 
 from collections.abc import Callable
 from dataclasses import replace
