@@ -66,7 +66,7 @@ _numbers = count(1)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The stories of whole processes first: they take longest, and small tests fill the time beside them."""
-    folders = ["tests", "model", "worker", "sandbox", "campaigns", "fuzz", "ledger"]
+    folders = ["tests", "model", "fuzz", "worker", "sandbox", "campaigns", "ledger"]
     items.sort(key=lambda item: folders.index(item.path.parent.name))
 
 

@@ -36,6 +36,7 @@ from campaigns.ledger.health import alive, beat
 from campaigns.ledger.identity import read_identity
 from campaigns.ledger.moves import NotNow, give_back
 from tests.test_story import Office, Process, answered
+from worker import credentials
 from worker.app import make_app
 from worker.beat import DoorbellScheduler
 from worker.connect import Connect
@@ -620,8 +621,6 @@ class Unpaced:
         (400, "InvalidRequestException", "TrafficType CAMPAIGN is not allowed", "[connect] table"),
         (400, "InvalidRequestException", "The contact flow is not of a type for this", "[connect] table"),
         (403, "AccessDeniedException", "not authorized", "allow connect:StartOutboundVoiceContact"),
-        (403, "ExpiredTokenException", "The security token has expired", "the credentials have expired"),
-        (403, "UnrecognizedClientException", "The security token is invalid", "check the credentials"),
         (403, "OutboundContactNotPermittedException", "not permitted", "enable outbound calling"),
     ],
 )
@@ -657,7 +656,36 @@ def test_misconfigured_campaign_pauses_and_goes_on_when_mended(
         assert {(row.number, row.state) for row in desk.attempts()} == {(1, "placed")}
 
 
-def dial_all(desk: "Desk", connect: Connect) -> list[str]:
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
+def test_expired_credentials_pause_nothing(
+    ledger_url: str,
+    desk_of: "type[Desk]",
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+) -> None:
+    """No attempt is lost and no resume is needed: they ring when the credentials are right again."""
+    monkeypatch.setattr(credentials, "_AGAIN_SECONDS", 0.0)
+    with closing(open_ledger(ledger_url)) as ledger:
+        desk = desk_of(ledger)
+        desk.started(3)
+        monkeypatch.setattr(_Wrong, "answer", (403, code, "The security token is wrong"))
+        tokens = dial_all(desk, connect)
+        shown = report.status(ledger, "reminders", desk.noon)
+        assert (shown.run.state, shown.waiting) == ("running", 3)
+        assert {row.state for row in desk.attempts()} == {"returned"}
+        assert all(code in row.reason for row in desk.attempts())
+        turned_away = len(_Wrong.requests)
+        monkeypatch.setattr(_Wrong, "answer", None)
+        assert dial_all(desk, connect, timedelta(seconds=6)) == tokens, (
+            "the same attempts, with the same tokens"
+        )
+        rung = Counter(request["ClientToken"] for request in _Wrong.requests[turned_away:])
+        assert rung == Counter(tokens)
+        assert {(row.number, row.state) for row in desk.attempts()} == {(1, "placed")}
+
+
+def dial_all(desk: "Desk", connect: Connect, later: timedelta = timedelta(0)) -> list[str]:
     """Feed, and dial one after the other. Returns the client tokens."""
     timing = Timing(
         lease=desk.lease,
@@ -672,12 +700,12 @@ def dial_all(desk: "Desk", connect: Connect) -> list[str]:
         connect=connect,
         exchange="connect",
         timing=timing,
-        clock=lambda: desk.noon,
+        clock=lambda: desk.noon + later,
         monotonic=time.monotonic,
         sleep=time.sleep,
         stopping=lambda: False,
     )
-    claims = desk.claim()
+    claims = desk.claim(now=desk.noon + later)
     for claimed in claims:
         dialer.dial(claimed)
     return sorted(claimed.client_token for claimed in claims)

@@ -1,6 +1,10 @@
 """How to do it and how fast: the queue, the pace, Amazon Connect, and the processes of one machine.
 
 connect.py            boto3 in; our types and our errors out
+call_order.py         one attempt's call → the parameters of its request
+wire.py               connections that ask before they write, and bound the answer in time and size
+reply.py              what an answer says, as far as it can be used
+credentials.py        AWS credentials, read anew when they are not taken
 connect_errors.py     what an error means for the call
 aws_clock.py          how far AWS's clock is from this machine's
 endpoint.py           is this address AWS's own, the stand-in's, or another?

@@ -44,6 +44,14 @@ class Withheld(NeverSent):
     """It was not let go: no slot, a look too late, a worker that stops. Nothing is wrong with the way out."""
 
 
+class Unauthenticated(NeverSent):
+    """AWS does not take the credentials, or there are none at the moment. It did not ring.
+
+    Whether it was turned away or has not left, the same attempt may be sent again at any time. No campaign
+    pauses for it: the credentials are read anew until they are right (credentials.py).
+    """
+
+
 class Throttled(ConnectError):
     """Too many requests a second. It did not ring; slow down, and send the same attempt again later."""
 
@@ -68,8 +76,19 @@ class Ambiguous(ConnectError):
     """It may ring. Sending again may ring twice once the first call is over."""
 
 
+class OddAnswer(Ambiguous):
+    """A request was answered, but not as Connect answers. A call very probably rings.
+
+    It is not sent again: whatever changed the answer would change the next one too, and each may ring.
+    """
+
+
 class Stray(Ambiguous):
     """Something else than the stand-in has answered a trial. It may ring for real; no other may follow."""
+
+
+class AnswerTooLarge(Exception):
+    """More bytes have come than an answer has."""
 
 
 class Stage(Enum):
@@ -116,18 +135,18 @@ _BY_CODE: dict[str, tuple[type[ConnectError], str]] = {
     "NotAuthorized": (Misconfigured, _RIGHTS),
     "UnauthorizedOperation": (Misconfigured, _RIGHTS),
     "Unauthorized": (Misconfigured, _RIGHTS),
-    "AuthFailure": (Misconfigured, _CREDENTIALS),
-    "ExpiredToken": (Misconfigured, f"the credentials have expired; {_CREDENTIALS}"),
+    "AuthFailure": (Unauthenticated, _CREDENTIALS),
+    "ExpiredToken": (Unauthenticated, f"the credentials have expired; {_CREDENTIALS}"),
     "IncompleteSignature": (Misconfigured, _CREDENTIALS),
-    "InvalidAccessKeyId": (Misconfigured, _CREDENTIALS),
-    "InvalidClientTokenId": (Misconfigured, _CREDENTIALS),
-    "InvalidSignature": (Misconfigured, _CLOCK),
+    "InvalidAccessKeyId": (Unauthenticated, _CREDENTIALS),
+    "InvalidClientTokenId": (Unauthenticated, _CREDENTIALS),
+    "InvalidSignature": (Unauthenticated, _CLOCK),
     "MissingAuthenticationToken": (Misconfigured, f"{_CREDENTIALS} and AWS_ENDPOINT_URL_CONNECT"),
     "OptInRequired": (Misconfigured, "the account is not subscribed to Amazon Connect in this Region"),
-    "RequestExpired": (Misconfigured, _CLOCK),
-    "RequestTimeTooSkewed": (Misconfigured, _CLOCK),
-    "SignatureDoesNotMatch": (Misconfigured, _CLOCK),
-    "UnrecognizedClient": (Misconfigured, _CREDENTIALS),
+    "RequestExpired": (Unauthenticated, _CLOCK),
+    "RequestTimeTooSkewed": (Unauthenticated, _CLOCK),
+    "SignatureDoesNotMatch": (Unauthenticated, _CLOCK),
+    "UnrecognizedClient": (Unauthenticated, _CREDENTIALS),
     "UnknownOperation": (Misconfigured, "check AWS_ENDPOINT_URL_CONNECT: it does not know this operation"),
     # What is asked.
     "Serialization": (Refused, "Connect cannot read this request"),
@@ -182,12 +201,13 @@ def judged(error: Exception, stage: Stage, phone: str = "") -> ConnectError:
 
 
 def judged_answer(
-    status: int, code: str, message: str, phone: str = "", *, ahead: timedelta | None = None
+    status: int, code: object, message: object, phone: str = "", *, ahead: timedelta | None = None
 ) -> ConnectError:
     """Say what AWS's answer means for the call, by its error code, or else by its HTTP status.
 
     ahead: how far AWS's clock is ahead of this machine's, if the answer tells.
     """
+    code, message = _told(code), _told(message)
     key = code.removesuffix("Exception").removesuffix("Error")
     if key in _BY_CODE:
         kind, hint = _BY_CODE[key]
@@ -214,32 +234,45 @@ def _before_sending(error: Exception, phone: str) -> ConnectError:
     name = type(error).__name__
     if isinstance(error, aws.ParamValidationError):
         return Refused(name, _text(error, phone))
-    if isinstance(error, aws.ClientError):
-        # Not Connect's answer: somebody was asked for credentials, as STS is for a role.
-        verdict = _judged_response(error, phone)
-        if isinstance(verdict, Throttled | Ambiguous):
-            return NeverSent(verdict.code, f"no credentials at the moment ({_text(error, phone)})")
-        if isinstance(verdict, ClockWrong):
-            return verdict
-        return Misconfigured(verdict.code, f"{_CREDENTIALS} ({_text(error, phone)})")
-    if isinstance(error, aws.HTTPClientError | aws.ConnectionError | aws.MetadataRetrievalError):
-        return NeverSent(name, f"no credentials at the moment ({_text(error, phone)})")
+    if isinstance(error, aws.ClientError) and isinstance(_judged_response(error, phone), ClockWrong):
+        return _judged_response(error, phone)
+    if isinstance(error, (*_CREDENTIAL_ERRORS, aws.ClientError, aws.HTTPClientError, aws.ConnectionError)):
+        # A ClientError here is not Connect's: STS answers, when it is asked for a role.
+        return without_credentials(error)
     hint = "check the AWS settings"
     if isinstance(error, aws.NoRegionError):
         hint = "set AWS_REGION, for instance to us-east-1"
     elif isinstance(error, aws.ProfileNotFound):
         hint = "check AWS_PROFILE"
-    elif isinstance(error, aws.NoCredentialsError):
-        hint = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
-    elif isinstance(error, _CREDENTIAL_ERRORS):
-        hint = _CREDENTIALS
     elif isinstance(error, ValueError):
         hint = "check AWS_REGION and AWS_ENDPOINT_URL_CONNECT"
     # Also for errors that nobody foresaw: nobody was rung, and the next call would fare the same.
     return Misconfigured(name, f"{hint} ({_text(error, phone)})")
 
 
+def without_credentials(error: Exception) -> Unauthenticated:
+    """Say that there are no credentials at the moment, and why. Never with a secret of theirs."""
+    name = type(error).__name__
+    if isinstance(error, aws.NoCredentialsError):
+        hint = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
+        return Unauthenticated(name, hint)
+    if isinstance(error, aws.ClientError):
+        answer = error.response.get("Error", {})
+        verdict = judged_answer(_status(error), answer.get("Code", ""), answer.get("Message", ""))
+        return Unauthenticated(verdict.code, f"{_CREDENTIALS} ({_text(error, '')})")
+    if isinstance(error, aws.CredentialRetrievalError | aws.TokenRetrievalError):
+        # Without its message: it repeats what the program or the server has said, which may be a secret.
+        said = f"{error.kwargs.get('provider', 'their source')} gives none at the moment"
+    elif isinstance(error, aws.BotoCoreError):
+        said = _text(error, "")
+    else:
+        said = name
+    return Unauthenticated(name, f"{_CREDENTIALS} ({said})")
+
+
 _CREDENTIAL_ERRORS = (
+    aws.NoCredentialsError,
+    aws.MetadataRetrievalError,
     aws.PartialCredentialsError,
     aws.CredentialRetrievalError,
     aws.UnknownCredentialError,
@@ -270,7 +303,14 @@ def _after_sending(error: Exception, phone: str) -> ConnectError:
     """An answer, or a failure on the way to one."""
     if isinstance(error, aws.ClientError):
         return _judged_response(error, phone)
+    if caused_by(error, AnswerTooLarge):
+        return OddAnswer("AnswerTooLarge", f"{_MAYBE}; the answer has no end")
     return Ambiguous(type(error).__name__, f"{_MAYBE}; {_text(error, phone)}")
+
+
+def caused_by(error: Exception, kind: type[Exception]) -> bool:
+    """Whether an error is of that kind, or wraps one that is."""
+    return any(isinstance(link, kind) for link in (error, *_links(error)))
 
 
 def _links(error: Exception) -> Iterator[BaseException]:
@@ -293,6 +333,11 @@ def _judged_response(error: aws.ClientError, phone: str) -> ConnectError:
     )
 
 
+def _told(value: object) -> str:
+    """What an answer says, of which the beginning is enough; a word of another type is none."""
+    return value[:_LONGEST_SAID] if isinstance(value, str) else ""
+
+
 def _status(error: aws.ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
@@ -300,6 +345,7 @@ def _status(error: aws.ClientError) -> int:
 # --- what may be written down -----------------------------------------------------------------------------
 
 _LONGEST_TEXT = 300
+_LONGEST_SAID = 10_000
 _LONGEST_CODE = 100
 _NUMBER = re.compile(r"\+[1-9][0-9 ().-]{5,20}[0-9]")
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{8,}")
@@ -308,7 +354,7 @@ _VALUE = re.compile(r"value: .*?(?=, type:|, valid|$)", re.MULTILINE | re.DOTALL
 
 
 def _text(error: BaseException, phone: str) -> str:
-    return _clean(_VALUE.sub("value: •••", str(error)), phone) or type(error).__name__
+    return _clean(_VALUE.sub("value: •••", str(error)[:_LONGEST_SAID]), phone) or type(error).__name__
 
 
 def _clean(text: str, phone: str) -> str:

@@ -3,24 +3,41 @@
 What they say is judged elsewhere (events.py). Nothing here rings anybody, so the SDK may repeat its requests.
 """
 
+import logging
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions as aws
+import botocore.session
 from botocore.config import Config
 
 from campaigns.ledger.clock import wall_clock
+from worker import reply
 from worker.aws_clock import CLOCK_CODES, aws_ahead, clock_hint
-from worker.connect_errors import Stage, judged
+from worker.connect_errors import (
+    AnswerTooLarge,
+    OddAnswer,
+    Stage,
+    Unauthenticated,
+    caused_by,
+    judged,
+    judged_answer,
+)
+from worker.credentials import Credentials
+
+log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 10
 """Messages a request, received or deleted; SQS allows no more."""
+
+_LONGEST_RECEIPT = 10_000
+"""Characters of a receipt handle; the API reference has about 1,024."""
 
 _OURS = ("ReceiveMessage", "DeleteMessageBatch")
 
@@ -60,6 +77,10 @@ class EventsUnavailable(Exception):
     """The queue of contact events does not answer, or not to us. The text says what to do."""
 
 
+class _TooMuchAtOnce(EventsUnavailable):
+    """The messages of one answer were more than is read of any."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message as the queue gave it out."""
@@ -86,26 +107,30 @@ class EventQueue:
         self._url = url
         self._wait_seconds = wait_seconds
         self._hidden_seconds = hidden_seconds
+        self._at_once = _MOST_AT_ONCE
+        self._credentials = Credentials()
         self._made: Any = None
         self._making = threading.Lock()
 
     def receive(self) -> list[Message]:
         """Up to 10 messages, as soon as there are any. Raises EventsUnavailable."""
-        answer = self._ask(
-            "receive_message",
-            MaxNumberOfMessages=_MOST_AT_ONCE,
-            WaitTimeSeconds=self._wait_seconds,
-            VisibilityTimeout=self._hidden_seconds,
-            MessageSystemAttributeNames=["ApproximateReceiveCount"],
-        )
-        return [
-            Message(
-                body=found.get("Body", ""),
-                receipt=found["ReceiptHandle"],
-                receives=int(found.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+        try:
+            answer = self._ask(
+                "receive_message",
+                MaxNumberOfMessages=self._at_once,
+                WaitTimeSeconds=self._wait_seconds,
+                VisibilityTimeout=self._hidden_seconds,
+                MessageSystemAttributeNames=["ApproximateReceiveCount"],
             )
-            for found in answer.get("Messages", [])
-        ]
+            messages = _messages(reply.content_of(answer))
+        except _TooMuchAtOnce:
+            # One by one they can be read, and deleted; together they would come again for days.
+            self._at_once = 1
+            raise
+        except OddAnswer as error:
+            raise EventsUnavailable(str(error)) from None
+        self._at_once = min(2 * self._at_once, _MOST_AT_ONCE)
+        return messages
 
     def delete(self, messages: Sequence[Message]) -> None:
         """Take messages off the queue for good. Raises EventsUnavailable.
@@ -125,11 +150,19 @@ class EventQueue:
                 self._made = None
 
     def _ask(self, operation: str, **parameters: Any) -> Any:
+        reading = 0
         try:
-            return getattr(self._client(), operation)(QueueUrl=self._url, **parameters)
+            client = self._client()
+            reading = self._credentials.ready()
+            answer = getattr(client, operation)(QueueUrl=self._url, **parameters)
         except Exception as error:
+            if (wrong := _unauthenticated(error)) is not None:
+                self._credentials.failed(reading, wrong)
             # `from None`: AWS's own text may repeat the URL, with a password in it.
-            raise EventsUnavailable(_reason(error)) from None
+            kind = _TooMuchAtOnce if caused_by(error, AnswerTooLarge) else EventsUnavailable
+            raise kind(_reason(error)) from None
+        self._credentials.taken()
+        return answer
 
     def _client(self) -> Any:
         # Making a client is not safe in two threads at once; using one is.
@@ -143,7 +176,12 @@ class EventQueue:
                     tcp_keepalive=True,
                     retries={"mode": "standard"},
                 )
-                self._made = boto3.session.Session(region_name=region).client("sqs", config=config)
+                core = botocore.session.Session()
+                core.register_component("credential_provider", self._credentials)
+                session = boto3.session.Session(botocore_session=core, region_name=region)
+                client: Any = session.client("sqs", config=config)
+                client.meta.events.register("before-parse.sqs.ReceiveMessage", reply.read_here)
+                self._made = client
             return self._made
 
 
@@ -159,10 +197,53 @@ def region_of(url: str) -> str | None:
     return None
 
 
+def _messages(content: Mapping[str, Any]) -> list[Message]:
+    """ReceiveMessage's answer → the messages that can be read and deleted. Raises OddAnswer if it is none."""
+    found = content.get("Messages") or []
+    if not isinstance(found, list):
+        raise OddAnswer("NoMessages", "the answer holds no messages; check AWS_ENDPOINT_URL_SQS")
+    messages = [message for each in found if (message := _message(each)) is not None]
+    if len(messages) < len(found):
+        log.warning("%d messages cannot be read; SQS gives them out again", len(found) - len(messages))
+    return messages
+
+
+def _message(found: object) -> Message | None:
+    if not isinstance(found, dict):
+        return None
+    body, receipt, attributes = found.get("Body"), found.get("ReceiptHandle"), found.get("Attributes")
+    if not isinstance(receipt, str) or not 0 < len(receipt) <= _LONGEST_RECEIPT or not receipt.isprintable():
+        return None
+    times = attributes.get("ApproximateReceiveCount") if isinstance(attributes, dict) else None
+    receives = int(times) if isinstance(times, str) and re.fullmatch("[0-9]{1,9}", times) else 1
+    return Message(body if isinstance(body, str) else "", receipt, receives)
+
+
+def _unauthenticated(error: Exception) -> Unauthenticated | None:
+    """The error as one of the credentials, if it is that."""
+    if isinstance(error, aws.ClientError) and error.operation_name in _OURS:
+        answer = error.response.get("Error", {})
+        # Older queues name their errors with a prefix.
+        code = str(answer.get("Code", "")).rpartition(".")[2]
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        verdict = judged_answer(status, code, answer.get("Message"))
+    else:
+        verdict = judged(error, Stage.PREPARING)
+    return verdict if isinstance(verdict, Unauthenticated) and not _on_the_way(error) else None
+
+
+def _on_the_way(error: Exception) -> bool:
+    return isinstance(error, aws.HTTPClientError | aws.ConnectionError)
+
+
 def _reason(error: Exception) -> str:
     """What went wrong and what to do, without secrets."""
     name = type(error).__name__
-    if isinstance(error, aws.HTTPClientError | aws.ConnectionError):
+    if caused_by(error, AnswerTooLarge):
+        return "AnswerTooLarge: SQS sends more than ten messages can be; check AWS_ENDPOINT_URL_SQS"
+    if isinstance(error, Unauthenticated):
+        return str(error)
+    if _on_the_way(error):
         return f"{name}: SQS does not answer; check the network and AWS_ENDPOINT_URL_SQS"
     if isinstance(error, ValueError):
         return f"{name}: check DIALER_EVENTS_QUEUE_URL, AWS_REGION and AWS_ENDPOINT_URL_SQS"

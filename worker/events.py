@@ -10,7 +10,6 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from campaigns.ledger import LedgerUnavailable
 from campaigns.ledger.contacts import awaits_contacts, known_contacts
 from campaigns.ledger.in_progress import full_instances
 from campaigns.ledger.outcomes import Placed, calls_of, look_now
-from worker.connect import CallReport
 from worker.event_queue import EventQueue, EventsUnavailable, Message
 from worker.follow import Following, outcome_of
 from worker.machine import Machine
+from worker.reply import CallReport, contact_id_in, moment_in, word_in
 
 log = logging.getLogger(__name__)
 
@@ -62,20 +61,20 @@ def contact_event(body: str) -> ContactEvent | None:
     if _word(envelope, "detail-type") != "AMAZON CONNECT CONTACT EVENT":
         return None
     detail = _lowered(envelope.get("detail"))
-    contact_id = detail.get("contactid")
-    if not isinstance(contact_id, str) or not _is_plain(contact_id):
+    contact_id = contact_id_in(detail.get("contactid"))
+    if contact_id is None:
         return None
     over = _word(detail, "eventtype") in _ENDS and _word(detail, "channel") in (None, "VOICE")
-    ended_at = _moment(detail, "disconnecttimestamp")
+    ended_at = moment_in(detail.get("disconnecttimestamp"))
     if over and ended_at is None:
         # When the event was sent, to the second.
-        ended_at = _moment(envelope, "time")
+        ended_at = moment_in(envelope.get("time"))
     return ContactEvent(
         contact_id=contact_id,
         over=over,
         report=CallReport(
-            initiated_at=_moment(detail, "initiationtimestamp"),
-            answered_at=_moment(detail, "connectedtosystemtimestamp"),
+            initiated_at=moment_in(detail.get("initiationtimestamp")),
+            answered_at=moment_in(detail.get("connectedtosystemtimestamp")),
             ended_at=ended_at if over else None,
             disconnect_reason=_word(detail, "disconnectreason"),
             answering_machine_status=_word(detail, "answeringmachinedetectionstatus"),
@@ -98,26 +97,8 @@ def _lowered(value: object) -> dict[str, Any]:
 
 
 def _word(of: dict[str, Any], key: str) -> str | None:
-    value = of.get(key)
-    return value.upper() if isinstance(value, str) and value else None
-
-
-def _is_plain(contact_id: str) -> bool:
-    """Whether a database takes it: PostgreSQL has no NUL in its texts, and no half characters."""
-    return 0 < len(contact_id) <= 256 and contact_id.isascii() and contact_id.isprintable()
-
-
-def _moment(of: dict[str, Any], key: str) -> datetime | None:
-    """AWS's own samples write 1970-01-01 for "absent"."""
-    value = of.get(key)
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if moment is None:
-            return None
-        moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment.timestamp() >= 86400 else None
+    word = word_in(of.get(key))
+    return word.upper() if word is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from worker.connect_errors import (
     Misconfigured,
     NeverSent,
     NoCapacity,
+    OddAnswer,
     Refused,
     Stray,
     Throttled,
@@ -71,7 +72,7 @@ class Placing:
     def _send(self) -> str:
         try:
             return self._on_a_slot()
-        except Stray:
+        except (OddAnswer, Stray):
             raise  # whatever an earlier sending came to, no other may follow this one
         except Ambiguous as error:
             self._doubt = self._doubt or error
@@ -140,4 +141,4 @@ class Placing:
 
 
 def _may_be_sent_again(error: BaseException) -> bool:
-    return isinstance(error, NeverSent | Ambiguous) and not isinstance(error, Stray)
+    return isinstance(error, NeverSent | Ambiguous) and not isinstance(error, OddAnswer | Stray)

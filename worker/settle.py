@@ -63,6 +63,9 @@ _TRIES = 4
 _MOST_RESULTS = 10_000
 """A query shows no more than this (admin guide, "Search for contacts"), without a word about the rest."""
 
+_MOST_PAGES = 300
+"""Of one query. Connect fills its pages, so 100 would do; a list without end is not followed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
@@ -71,7 +74,7 @@ class Sweep:
     listed: frozenset[str]
     strangers: Sequence[Stranger]
     complete: bool
-    """Whether Connect could tell whom each stranger called."""
+    """Whether all that Connect lists could be read, and it could tell whom each stranger called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,20 +224,22 @@ class Settling:
     def sweep(self, instance_id: str, since: datetime, until: datetime, by: Sequence[Criterion]) -> Sweep:
         """What Connect lists, and who was called by what we do not know. Raises ConnectError, Forbidden."""
         listed: dict[str, Listed] = {}
+        complete = True
         try:
             for criterion in by:
-                listed |= self._listed(instance_id, since, until, criterion)
+                found, readable = self._listed(instance_id, since, until, criterion)
+                listed |= found
+                complete = complete and readable
         except (Refused, Forbidden) as error:
             if by == [BY_TIME_ALONE]:
                 raise
             # An attribute needs a right of its own (connect:GetContactAttributes), and has to be searchable.
             log.warning("calls cannot be searched for by their tokens: %s", error)
-            listed = self._listed(instance_id, since, until, BY_TIME_ALONE)
+            listed, complete = self._listed(instance_id, since, until, BY_TIME_ALONE)
         unfamiliar = sorted(listed.keys() - known_contacts(self.ledger, list(listed)))
         named = {contact_id: tokens_in([listed[contact_id].name or ""]) for contact_id in unfamiliar}
         ours = known_tokens(self.ledger, {token for tokens in named.values() for token in tokens})
         strangers: list[Stranger] = []
-        complete = True
         for contact_id in unfamiliar:
             call = listed[contact_id]
             if not ours.isdisjoint(named[contact_id]):
@@ -265,9 +270,13 @@ class Settling:
         name = report.name or call.name
         return Stranger(call.contact_id, call.initiated_at, report.phone, report.attributes, name)
 
-    def _listed(self, instance_id: str, since: datetime, until: datetime, by: Criterion) -> dict[str, Listed]:
+    def _listed(
+        self, instance_id: str, since: datetime, until: datetime, by: Criterion
+    ) -> tuple[dict[str, Listed], bool]:
+        """The calls of that time, and whether all rows could be read. Raises ConnectError, Interrupted."""
         listed: dict[str, Listed] = {}
-        shown, token = 0, None
+        shown, token, unreadable = 0, None, 0
+        seen: set[str] = set()  # the names of this query's pages
         while True:
             search = partial(
                 self.connect.search,
@@ -285,14 +294,21 @@ class Settling:
             except Misconfigured as error:
                 raise Forbidden("connect:SearchContacts", error) from error
             listed |= {call.contact_id: call for call in page.calls}
-            shown, token = shown + len(page.calls), page.next_token
+            unreadable += page.unreadable
+            shown, token = shown + len(page.calls) + page.unreadable, page.next_token
+            if token is not None and (token in seen or len(seen) >= _MOST_PAGES):
+                raise Interrupted("Connect's list of calls does not end")
+            seen.add(token or "")
             if token is None and shown < _MOST_RESULTS:
-                return listed
+                if unreadable:
+                    log.warning("%d calls that Connect lists name no contact or no time", unreadable)
+                return listed, not unreadable
             if token is None:
-                latest = max(call.initiated_at for call in listed.values())
-                if latest - since < timedelta(seconds=1):
+                latest = max((call.initiated_at for call in listed.values()), default=since)
+                if latest - since < timedelta(seconds=1) or latest > until + timedelta(seconds=1):
                     raise Interrupted("more calls within a second than a search shows")
                 since, shown = latest, 0
+                seen.clear()
 
     def _asked(self, pacer: Pacer, ask: Callable[[], _Answer]) -> _Answer:
         """One answer, at this pace; asked again where Connect says that it was asked too fast.
