@@ -149,7 +149,7 @@ def note_doubt(
                 values["called_at"] = now
             db.execute(update(brakes).where(brakes.c.id == row.id).values(values))
             if values.get("state") == BrakeState.BRAKED:
-                put_on.append(_brake(row._replace(**values)))
+                put_on.append(_brake({**row._mapping, **values}))
     return put_on
 
 
@@ -193,7 +193,7 @@ def note_good(
             elif dialed_at >= row.braked_at:
                 opened = {"state": BrakeState.OPENING, "good": 1, "until_at": now + OPENING}
                 db.execute(update(brakes).where(this).values(opened))
-                released.append(_brake(row))
+                released.append(_brake(row._mapping))
                 if which == EVERY_RUN:
                     # Each run that has a brake of its own finds out at once.
                     others = (brakes.c.exchange == exchange, brakes.c.state == BrakeState.BRAKED)
@@ -211,7 +211,7 @@ def call_is_due(ledger: Ledger, exchange: str, run_id: int, now: datetime) -> bo
 def brake_of(db: Connection, run_id: int, exchange: str | None) -> Brake | None:
     """What holds a run's calls back now; the brake of all runs before its own."""
     rows = _braked(db, exchange, run_id)
-    return _brake(rows[0]) if rows else None
+    return _brake(rows[0]._mapping) if rows else None
 
 
 def brakes_on(db: Connection, exchange: str) -> list[Brake]:
@@ -219,7 +219,7 @@ def brakes_on(db: Connection, exchange: str) -> list[Brake]:
     running = select(runs.c.id).where(runs.c.state == RunState.RUNNING, runs.c.exchange == exchange)
     query = select(brakes).where(brakes.c.exchange == exchange, brakes.c.state == BrakeState.BRAKED)
     either = or_(brakes.c.run_id.in_(running), and_(brakes.c.run_id == EVERY_RUN, running.exists()))
-    return [_brake(row) for row in db.execute(query.where(either).order_by(brakes.c.run_id))]
+    return [_brake(row._mapping) for row in db.execute(query.where(either).order_by(brakes.c.run_id))]
 
 
 def _braked(db: Connection, exchange: str | None, run_id: int) -> list[Any]:
@@ -241,10 +241,10 @@ def _open(db: Connection, exchange: str, which: int, now: datetime) -> Any:
 def _brake(row: Any) -> Brake:
     return Brake(
         code=CONNECT_ERRORS,
-        every_run=row.run_id == EVERY_RUN,
-        since=row.since,
-        answers=row.answers,
-        error_code=row.error_code,
-        probes=row.probes,
-        probe_at=row.probe_at,
+        every_run=row["run_id"] == EVERY_RUN,
+        since=row["since"],
+        answers=row["answers"],
+        error_code=row["error_code"],
+        probes=row["probes"],
+        probe_at=row["probe_at"],
     )
