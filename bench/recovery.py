@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -188,6 +189,28 @@ def postgres_away(dialer: Dialer) -> None:
         time.sleep(20)
 
 
+def connect_errors(dialer: Dialer) -> None:
+    """Connect answers calls with 500 for 10 minutes"""
+    _break_connect(dialer, 600, error_before=1.0)
+
+
+def connect_down(dialer: Dialer) -> None:
+    """Connect answers everything with 500 for 10 minutes"""
+    _break_connect(dialer, 600, error_before=1.0, describe_error=1.0, search_error=1.0)
+
+
+def _break_connect(dialer: Dialer, seconds: float, **rates: float) -> None:
+    port = (dialer.home / ".dialer" / "sandbox.port").read_text().strip()
+    before = dialer.status()["attempts"]
+    faults = json.dumps({**rates, "for_seconds": seconds}).encode()
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/_sandbox/faults", faults).close()
+    time.sleep(seconds / 2)
+    print(dialer.status()["reason"], file=sys.stderr)
+    time.sleep(seconds / 2)
+    tried = dialer.status()["attempts"]["unknown"] - before["unknown"]
+    print(f"attempts in doubt: {tried}", file=sys.stderr, flush=True)
+
+
 IN_SQLITE: tuple[Callable[[Dialer], None], ...] = (
     redis_flushed,
     redis_restarted_empty,
@@ -199,11 +222,14 @@ IN_SQLITE: tuple[Callable[[Dialer], None], ...] = (
 )
 IN_POSTGRES: tuple[Callable[[Dialer], None], ...] = (postgres_restarted, postgres_away)
 ON_OWN_REDIS: tuple[Callable[[Dialer], None], ...] = (redis_frozen,)
+WITH_DEFAULTS: tuple[Callable[[Dialer], None], ...] = (connect_errors, connect_down)
+"""With the default limit on calls in progress, for calls in doubt take up room, too."""
 
 
 def main() -> None:
     """Print the table."""
-    everything = {fault.__name__.replace("_", "-"): fault for fault in IN_SQLITE + ON_OWN_REDIS + IN_POSTGRES}
+    every_fault = IN_SQLITE + ON_OWN_REDIS + WITH_DEFAULTS + IN_POSTGRES
+    everything = {fault.__name__.replace("_", "-"): fault for fault in every_fault}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--calls-per-second", type=float, default=2.0)
@@ -215,7 +241,7 @@ def main() -> None:
         "| rang during | held | second rings | lost |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for kind in (IN_SQLITE, ON_OWN_REDIS, IN_POSTGRES):
+    for kind in (IN_SQLITE, ON_OWN_REDIS, WITH_DEFAULTS, IN_POSTGRES):
         faults = [fault for fault in wanted if fault in kind]
         if faults:
             _measure(faults, options)
@@ -229,6 +255,8 @@ def _measure(faults: list[Callable[[Dialer], None]], options: argparse.Namespace
         "DIALER_MAX_ACTIVE_CALLS": "10000",  # no obstacle
         "DIALER_BURST": str(max(5, int(options.calls_per_second))),
     }
+    if faults[0] in WITH_DEFAULTS:
+        del environment["DIALER_MAX_ACTIVE_CALLS"]
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recovery-"))).resolve()
         server = stack.enter_context(_postgres()) if faults[0] in IN_POSTGRES else None

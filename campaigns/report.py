@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from campaigns import waits_view
+from campaigns import brake_view, waits_view
 from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.brake import Brake
 from campaigns.calling_hours import windows
 from campaigns.campaign import Campaign
 from campaigns.forecast import Group, forecast
 from campaigns.ledger import Ledger
+from campaigns.ledger.brakes import brake_of
 from campaigns.ledger.figures import Figures, figures
 from campaigns.ledger.health import Heartbeat, alive
 from campaigns.ledger.identity import Identity, identity_of
@@ -58,6 +60,8 @@ class Status:
     """The ledger's identity, where dialing from it is stopped as a whole."""
     endpoint: str | None = None
     """Where its calls go, if that is not AWS's own address; several with commas between."""
+    brake: Brake | None = None
+    """What holds its calls back because Connect answers them with errors."""
 
     @property
     def alarm(self) -> str | None:
@@ -119,6 +123,7 @@ class Status:
             }
             if self.stopped and self.stopped.stopped_at
             else None,
+            "brake": brake_view.as_json(self.brake) if self.brake else None,
             "exchange": self.run.exchange,
             "endpoint": self.endpoint,
             "recipients": {
@@ -277,10 +282,13 @@ def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: dat
     rate = numbers.dialed_lately / seconds if seconds >= 1 else 0.0
     dialing = any(p.role == "dial" and p.exchange == run.exchange for p in processes)
     # Whoever waits for a redial in an hour is not dialed any sooner for a high rate.
-    going = run.state == RunState.RUNNING and rate > 0 and could_be_dialed > 0 and dialing
+    brake = brake_of(db, run.id, run.exchange) if run.state == RunState.RUNNING else None
+    going = run.state == RunState.RUNNING and rate > 0 and could_be_dialed > 0 and dialing and not brake
     nobody_for_ever = not any(wait.until is None for wait in kept)
     all_wait = waits_view.reason(kept, now) if kept and not could_be_dialed else None
     reason = why_not(run, numbers, processes, all_wait)
+    if brake and not all_wait:
+        reason = "; ".join(part for part in (brake_view.told(brake), reason) if part)
     stopped = _stopped(db)
     if stopped and run.state == RunState.RUNNING:
         reason = stopped.stopped_reason
@@ -300,6 +308,7 @@ def _status(db: "Connection", run: Run, processes: Sequence[Heartbeat], now: dat
         older=tuple(leftovers(db, run.campaign_id, run.number)),
         stopped=stopped,
         endpoint=_endpoint(run, processes),
+        brake=brake,
     )
 
 

@@ -18,6 +18,8 @@ def health(
     """Whether a process of this host lives and can do its work: exit code 0 or 1. For container checks."""
     import socket
 
+    from campaigns.brake_view import told
+    from campaigns.ledger.brakes import brakes_on
     from campaigns.ledger.health import alive
     from campaigns.ledger.identity import read_identity
 
@@ -27,6 +29,9 @@ def health(
         stopped = read_identity(ledger).stopped_reason
         mine = [
             p for p in alive(ledger, ledger.now()) if p.process.startswith(f"{role}@{socket.gethostname()}:")
+        ]
+        held_back = [
+            f"{brake.code}: {told(brake)}" for brake in brakes_on(ledger, {p.exchange for p in mine})
         ]
     if not mine:
         say(f"dialer: no {role} process of this host has reported lately")
@@ -46,5 +51,6 @@ def health(
     if broken:
         say(f"dialer: {broken[0]}")
         raise typer.Exit(1)
-    # Nor is a restart what a stopped ledger needs.
-    put(f"{role}: alive" + (f", but {stopped}" if stopped else ""))
+    # Nor is a restart what a stopped ledger needs, or a Connect that answers with errors.
+    problems = [problem for problem in (stopped, *held_back[:1]) if problem]
+    put(f"{role}: alive" + (f", but {'; '.join(problems)}" if problems else ""))

@@ -5,7 +5,7 @@ alone, so a flow that breaks Connect holds back its own campaign only; that of a
 of them with no good answer in between. They stand in the ledger: losing Redis would let every call through.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,7 @@ from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.tables import EVERY_RUN, RELEASED, attempts, brakes, runs
 
 _NOT_OVER = brakes.c.state != literal_column(f"'{BrakeState.OVER}'")
+_side = runs.alias("side")
 _ONE_OF = brakes.c.run_id.in_((EVERY_RUN, attempts.c.run_id))
 
 braking = (
@@ -41,10 +42,10 @@ def in_outage(these: Any) -> Any:
     Read from the brakes' times, so that the attempts before a brake was put on are among them, and those
     whose worker died then.
     """
-    side = select(runs.c.exchange).where(runs.c.id == these.c.run_id).scalar_subquery()
     return exists().where(
+        _side.c.id == these.c.run_id,
         brakes.c.braked_at.is_not(None),
-        brakes.c.exchange == side,
+        brakes.c.exchange == _side.c.exchange,
         brakes.c.run_id.in_((EVERY_RUN, these.c.run_id)),
         brakes.c.since <= these.c.unknown_at,
         or_(brakes.c.until_at.is_(None), brakes.c.until_at >= these.c.dialing_at),
@@ -214,12 +215,14 @@ def brake_of(db: Connection, run_id: int, exchange: str | None) -> Brake | None:
     return _brake(rows[0]._mapping) if rows else None
 
 
-def brakes_on(db: Connection, exchange: str) -> list[Brake]:
-    """The brakes of a side that hold running runs back, that of all runs first."""
-    running = select(runs.c.id).where(runs.c.state == RunState.RUNNING, runs.c.exchange == exchange)
-    query = select(brakes).where(brakes.c.exchange == exchange, brakes.c.state == BrakeState.BRAKED)
+def brakes_on(ledger: Ledger, exchanges: Collection[str]) -> list[Brake]:
+    """The brakes that hold running runs of these sides back, that of all runs first."""
+    running = select(runs.c.id).where(runs.c.state == RunState.RUNNING, runs.c.exchange == brakes.c.exchange)
+    query = select(brakes).where(brakes.c.exchange.in_(exchanges), brakes.c.state == BrakeState.BRAKED)
     either = or_(brakes.c.run_id.in_(running), and_(brakes.c.run_id == EVERY_RUN, running.exists()))
-    return [_brake(row._mapping) for row in db.execute(query.where(either).order_by(brakes.c.run_id))]
+    with ledger.read() as db:
+        rows = db.execute(query.where(either).order_by(brakes.c.run_id)).all()
+    return [_brake(row._mapping) for row in rows]
 
 
 def _braked(db: Connection, exchange: str | None, run_id: int) -> list[Any]:
