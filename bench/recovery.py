@@ -200,15 +200,16 @@ def connect_down(dialer: Dialer) -> None:
 
 
 def _break_connect(dialer: Dialer, seconds: float, **rates: float) -> None:
-    port = (dialer.home / ".dialer" / "sandbox.port").read_text().strip()
-    before = dialer.status()["attempts"]
+    """Make the stand-in answer so, and return when that is over by its own clock."""
+    sandbox = f"http://127.0.0.1:{(dialer.home / '.dialer' / 'sandbox.port').read_text().strip()}/_sandbox"
     faults = json.dumps({**rates, "for_seconds": seconds}).encode()
-    urllib.request.urlopen(f"http://127.0.0.1:{port}/_sandbox/faults", faults).close()
+    over = time.time() + seconds
+    urllib.request.urlopen(f"{sandbox}/faults", faults).close()
     time.sleep(seconds / 2)
     print(dialer.status()["reason"], file=sys.stderr)
-    time.sleep(seconds / 2)
-    tried = dialer.status()["attempts"]["unknown"] - before["unknown"]
-    print(f"attempts in doubt: {tried}", file=sys.stderr, flush=True)
+    time.sleep(max(0.0, over - time.time()))
+    with urllib.request.urlopen(f"{sandbox}/stats") as answer:
+        print(f"requests, by answer: {json.load(answer)}", file=sys.stderr, flush=True)
 
 
 IN_SQLITE: tuple[Callable[[Dialer], None], ...] = (

@@ -70,6 +70,18 @@ def test_two_runs_brake_the_whole_side(desk: "Desk") -> None:
     assert desk.claim(now=desk.noon + 10 * SECOND) == []
 
 
+def test_a_braked_run_queues_one_probe_and_the_others_go_on(desk: "Desk") -> None:
+    """The feed gives a braked run one attempt when its probe is due, and the room goes to the others."""
+    bad, sound = desk.started(5, "bad").id, desk.started(5, "sound").id
+    for after in range(3):
+        doubt(desk, bad, after)
+    good(desk, sound, 3)
+    assert len(desk.claim(now=desk.noon + 4 * SECOND)) == 5
+    assert {each.state for each in desk.attempts("sound")} == {"queued"}
+    assert len(desk.claim(now=desk.noon + 8 * SECOND)) == 1
+    assert desk.claim(now=desk.noon + 9 * SECOND) == []
+
+
 def test_a_braked_run_does_not_brake_the_others(desk: "Desk") -> None:
     """However long its probes fail: what is known of it says nothing of the rest, whose calls are placed."""
     bad, sound = desk.started(5, "bad").id, desk.started(5, "sound").id
