@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -213,6 +214,29 @@ def pgbouncer_suspended(dialer: Dialer) -> None:
         time.sleep(40)
 
 
+def connect_errors(dialer: Dialer) -> None:
+    """Connect answers calls with 500 for 10 minutes"""
+    _break_connect(dialer, 600, error_before=1.0)
+
+
+def connect_down(dialer: Dialer) -> None:
+    """Connect answers everything with 500 for 10 minutes"""
+    _break_connect(dialer, 600, error_before=1.0, describe_error=1.0, search_error=1.0)
+
+
+def _break_connect(dialer: Dialer, seconds: float, **rates: float) -> None:
+    """Make the stand-in answer so, and return when that is over by its own clock."""
+    sandbox = f"http://127.0.0.1:{(dialer.home / '.dialer' / 'sandbox.port').read_text().strip()}/_sandbox"
+    faults = json.dumps({**rates, "for_seconds": seconds}).encode()
+    over = time.time() + seconds
+    urllib.request.urlopen(f"{sandbox}/faults", faults).close()
+    time.sleep(seconds / 2)
+    print(dialer.status()["reason"], file=sys.stderr)
+    time.sleep(max(0.0, over - time.time()))
+    with urllib.request.urlopen(f"{sandbox}/stats") as answer:
+        print(f"requests, by answer: {json.load(answer)}", file=sys.stderr, flush=True)
+
+
 IN_SQLITE: tuple[Callable[[Dialer], None], ...] = (
     redis_flushed,
     redis_restarted_empty,
@@ -226,8 +250,10 @@ IN_POSTGRES: tuple[Callable[[Dialer], None], ...] = (postgres_restarted, postgre
 ON_FAR_HOST: tuple[Callable[[Dialer], None], ...] = (postgres_vanished,)
 BEHIND_PGBOUNCER: tuple[Callable[[Dialer], None], ...] = (pgbouncer_restarted, pgbouncer_suspended)
 ON_OWN_REDIS: tuple[Callable[[Dialer], None], ...] = (redis_frozen,)
+WITH_DEFAULTS: tuple[Callable[[Dialer], None], ...] = (connect_errors, connect_down)
+"""With the default limit on calls in progress, for calls in doubt take up room, too."""
 
-EVERY = IN_SQLITE + ON_OWN_REDIS + IN_POSTGRES + ON_FAR_HOST + BEHIND_PGBOUNCER
+EVERY = IN_SQLITE + ON_OWN_REDIS + WITH_DEFAULTS + IN_POSTGRES + ON_FAR_HOST + BEHIND_PGBOUNCER
 _POOL_MODES = ("transaction", "session")
 
 
@@ -245,7 +271,7 @@ def main() -> None:
         "| rang during | held | second rings | lost |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for kind in (IN_SQLITE, ON_OWN_REDIS, IN_POSTGRES, ON_FAR_HOST, BEHIND_PGBOUNCER):
+    for kind in (IN_SQLITE, ON_OWN_REDIS, WITH_DEFAULTS, IN_POSTGRES, ON_FAR_HOST, BEHIND_PGBOUNCER):
         faults = [fault for fault in wanted if fault in kind]
         why_not = _why_not(kind)
         if faults and why_not is not None:
@@ -277,6 +303,8 @@ def _measure(faults: list[Callable[[Dialer], None]], options: argparse.Namespace
         "DIALER_MAX_ACTIVE_CALLS": "10000",  # no obstacle
         "DIALER_BURST": str(max(5, int(options.calls_per_second))),
     }
+    if faults[0] in WITH_DEFAULTS:
+        del environment["DIALER_MAX_ACTIVE_CALLS"]
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recovery-"))).resolve()
         in_postgres = faults[0] in IN_POSTGRES + ON_FAR_HOST + BEHIND_PGBOUNCER

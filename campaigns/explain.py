@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
+from campaigns.brake import MOST_IN_OUTAGES
 from campaigns.campaign import Campaign, RedialOptions
 from campaigns.ledger import Ledger
 from campaigns.ledger.limits import Call, calls_to
@@ -286,18 +287,22 @@ def _ring(row: Any) -> Ring:
 
 def _if_not_found(record: Record, row: Any, run: Run, rules: RedialOptions) -> str:
     """What becomes of an attempt that is searched for in vain."""
-    before = sum(
-        1
+    before = [
+        bool(a.in_outage)
         for a in record.attempts
         if a.state == AttemptState.UNKNOWN and a.number != row.number and a.requeued_at is None
-    )
-    if dial_again_unfound(rules.when_unknown, before):
+    ]
+    in_outages, other = before.count(True), before.count(False)
+    if dial_again_unfound(
+        rules.when_unknown, other, in_outage=bool(row.in_outage), in_outages_before=in_outages
+    ):
         if run.state == RunState.CANCELLED:
             return "not dialed again: the campaign is cancelled"
         return f"dialed again, as attempt {row.number + 1}"
     if rules.when_unknown == "hold":
         return 'held, as the campaign says: when_unknown = "hold"'
-    return f"held: {MOST_NOT_FOUND} attempts were not found, so a person has to look at it"
+    most = MOST_IN_OUTAGES if row.in_outage else MOST_NOT_FOUND
+    return f"held: {most} attempts were not found, so a person has to look at it"
 
 
 def _comes_next(record: Record, run: Run, to_come: Outlook | None, now: datetime) -> Event:

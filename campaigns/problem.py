@@ -21,7 +21,6 @@ class ProblemCode(StrEnum):
     OTHER_LEDGER = "other_ledger"
     OTHER_VERSION = "other_version"
     NO_WAY_OUT = "no_way_out"
-    CONNECT_FAILING = "connect_failing"
     LEDGER_STOPPED = "ledger_stopped"
     TASKS_UNTAKEN = "tasks_untaken"
     NO_CAPACITY = "no_capacity"
@@ -53,7 +52,6 @@ CALLS_GO_ON = frozenset(
 """With these, calls are placed all the same, if perhaps more slowly."""
 
 NOT_BROKEN = CALLS_GO_ON | {
-    ProblemCode.CONNECT_FAILING,
     ProblemCode.LEDGER_STOPPED,
     ProblemCode.TASKS_UNTAKEN,
 }

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from campaigns.attempt import AttemptState, Outcome
+from campaigns.brake import MOST_IN_OUTAGES
 
 DAY = timedelta(hours=24)
 
@@ -89,10 +90,23 @@ MOST_NOT_FOUND = 3
 """So many attempts for one recipient that were never found in Connect, and a person has to look at it."""
 
 
-def dial_again_unfound(when_unknown: Literal["hold", "redial"] | None, not_found_before: int) -> bool:
+def dial_again_unfound(
+    when_unknown: Literal["hold", "redial"] | None,
+    not_found_before: int,
+    *,
+    in_outage: bool = False,
+    in_outages_before: int = 0,
+) -> bool:
     """Whether an attempt that was searched for in vain is followed by another.
 
     It counts as never placed, so neither a redial rule nor `max_attempts` is asked. But a recipient whose
     calls are never found, one after the other, may be one whose calls cannot be found.
+
+    `in_outage`: Connect answered call after call with errors then, which says nothing of this recipient;
+    such attempts are not counted with the others (`not_found_before`).
     """
-    return when_unknown != "hold" and not_found_before + 1 < MOST_NOT_FOUND
+    if when_unknown == "hold":
+        return False
+    if in_outage:
+        return in_outages_before + 1 < MOST_IN_OUTAGES
+    return not_found_before + 1 < MOST_NOT_FOUND

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from campaigns import waits_view
+from campaigns import brake_view, waits_view
 from campaigns.attempt import AttemptState, RecipientState, RunState
+from campaigns.brake import Brake
 from campaigns.calling_hours import windows
 from campaigns.campaign import Campaign
 from campaigns.forecast import Group, forecast
 from campaigns.ledger import Ledger
+from campaigns.ledger.brakes import brake_of
 from campaigns.ledger.figures import Figures, figures
 from campaigns.ledger.health import Heartbeat, ahead, alive
 from campaigns.ledger.identity import Identity, identity_of
@@ -66,6 +68,8 @@ class Status:
 
     unreadable: Unreadable | None = None
     """Why this version cannot read the campaign's choices in the ledger."""
+    brake: Brake | None = None
+    """What holds its calls back because Connect answers them with errors."""
 
     @property
     def alarm(self) -> str | None:
@@ -129,6 +133,7 @@ class Status:
             }
             if self.stopped and self.stopped.stopped_at
             else None,
+            "brake": brake_view.as_json(self.brake) if self.brake else None,
             "exchange": self.run.exchange,
             "endpoint": self.endpoint,
             "recipients": {
@@ -195,10 +200,14 @@ def _status(db: "Connection", run: Run, crew: Crew, now: datetime) -> Status:
     seconds = numbers.over.total_seconds()
     rate = numbers.dialed_lately / seconds if seconds >= 1 else 0.0
     # Whoever waits for a redial in an hour is not dialed any sooner for a high rate.
-    going = rate > 0 and could_be_dialed > 0 and moving(run, numbers, crew, now)
+    brake = brake_of(db, run.id, run.exchange) if run.state == RunState.RUNNING else None
+    going = rate > 0 and could_be_dialed > 0 and moving(run, numbers, crew, now) and not brake
     nobody_for_ever = not any(wait.until is None for wait in kept)
     all_wait = waits_view.reason(kept, now) if kept and not could_be_dialed else None
     why = why_not(run, numbers, crew, all_wait)
+    if brake and not all_wait:
+        others = [why.text] if why else []
+        why = Reason(brake.code, "; ".join([brake_view.told(brake), *others]), brake_view.as_json(brake))
     if problem is not None and run.state != RunState.CANCELLED and not _over(run, numbers, db):
         text = f"not dialed: {unreadable_in_words(problem.code, problem.key)}{_then(run)}"
         why = Reason(problem.code, text, {"key": problem.key})
@@ -223,6 +232,7 @@ def _status(db: "Connection", run: Run, crew: Crew, now: datetime) -> Status:
         endpoint=_endpoint(run, crew.alive),
         processes=tuple(p for p in crew.alive if run.exchange in (None, p.exchange)),
         unreadable=problem,
+        brake=brake,
     )
 
 

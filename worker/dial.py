@@ -27,6 +27,7 @@ from campaigns.ledger.reached import Position
 from campaigns.ledger.runs import pause, pause_if_all_refused, pause_unreadable_of
 from campaigns.problem import Problem, ProblemCode
 from campaigns.recipient import masked
+from worker.braking import Braking, decided
 from worker.connect import CallOrder, Connect
 from worker.connect_errors import (
     ClockWrong,
@@ -98,6 +99,8 @@ class Dialer:
     """Told what keeps calls from being placed though nothing is wrong with them, or None."""
     clock_skew: Callable[[], timedelta] = timedelta
     """How far the ledger's clock is ahead of this machine's."""
+    answers: Callable[[str], bool] = lambda _: True
+    """Whether Connect answers a question about an instance that rings nobody (braking.py)."""
     note_position: Callable[[Position], None] = lambda _: None
     """Notes outside the ledger how far it has come. Raises PositionNotNoted: the request may not leave."""
 
@@ -138,6 +141,8 @@ class Dialer:
         except PositionNotNoted as error:
             self.report_problem(Problem(str(error), ProblemCode.REDIS_AWAY))
             return self._take_back(order, str(error), seconds=1)
+        if order.probe and not self._braking.may_be_risked(order):
+            return self._take_back(order, "held back: Connect answers no question", seconds=0, noted=True)
         placing = Placing(
             connect=self.connect,
             pacer=self.pacer,
@@ -148,23 +153,36 @@ class Dialer:
             monotonic=self.monotonic,
             sleep=self.sleep,
             stopping=self.stopping,
+            doubted=lambda doubt: isinstance(doubt, Stray) or self._braking.doubt(order, doubt.code),
         )
         try:
             contact_id = placing.place()
         except ConnectError as error:
+            if order.braking and decided(error):
+                self._braking.good(order)
             return self._record_failure(order, error, placing.replays)
         except BaseException as error:
             # Nobody can say whether the request left, so this must not look as if it had not.
             # Its name only: an exception's text may hold the number.
             reason = f"{type(error).__name__} in the dialer itself"
-            self._recorded(order, lambda: self._unknown(order, reason, placing.replays))
+            code = type(error).__name__
+            if isinstance(error, Exception) and not placing.in_doubt:
+                self._braking.doubt(order, code)
+            self._recorded(order, lambda: self._unknown(order, reason, placing.replays, code))
             if not isinstance(error, Exception):
                 raise
             # The places without the texts, which may hold the number as well.
             where = _Unforeseen(reason).with_traceback(error.__traceback__)
             log.error("attempt %d: %s", order.attempt_id, reason, exc_info=where)
             return "unknown"
-        return self._record_placed(order, contact_id, placing.replays)
+        dialed = self._record_placed(order, contact_id, placing.replays)
+        if order.braking or placing.in_doubt:
+            self._braking.good(order)
+        return dialed
+
+    @property
+    def _braking(self) -> Braking:
+        return Braking(self.ledger, self.exchange, self.clock, self.answers)
 
     def _clocks_differ(self, claim: Claim, skew: timedelta) -> Dialed:
         """Dial nothing: what became of a call could not be found out by its time."""
@@ -247,16 +265,16 @@ class Dialer:
             case Stray():
                 # The campaign stops before any other call of it may ring for real.
                 self._recorded(order, lambda: self._pause(order.run_id, error))
-                self._recorded(order, lambda: self._unknown(order, reason, replays))
+                self._recorded(order, lambda: self._unknown(order, reason, replays, error.code))
                 return "unknown"
             case Refused():
                 self._recorded(order, lambda: self._refuse(order, error.code, reason))
                 return "refused"
             case _:
-                self._recorded(order, lambda: self._unknown(order, reason, replays))
+                self._recorded(order, lambda: self._unknown(order, reason, replays, error.code))
                 return "unknown"
 
-    def _unknown(self, order: Order, reason: str, replays: int) -> bool:
+    def _unknown(self, order: Order, reason: str, replays: int, code: str) -> bool:
         now = self.clock()
         return mark_unknown(
             self.ledger,
@@ -266,6 +284,7 @@ class Dialer:
             now=now,
             settle_at=now + self.timing.search_after,
             replays=replays,
+            error_code=code,
         )
 
     def _slow_down(self) -> None:
@@ -292,13 +311,18 @@ class Dialer:
         moved = give_back(self.ledger, claim.attempt_id, claim.fence, reason, due_at=due_at)
         return "returned" if moved else "stale"
 
-    def _take_back(self, order: Order, reason: str, *, seconds: float) -> Dialed:
-        """After an answer that says that it did not ring. If that stays unwritten, it counts as unknown."""
+    def _take_back(self, order: Order, reason: str, *, seconds: float, noted: bool = False) -> Dialed:
+        """After an answer that says that it did not ring. If that stays unwritten, it counts as unknown.
+
+        `noted`: when the next probe is let through after this one has been noted.
+        """
         due_at = self.clock() + timedelta(seconds=seconds)
         moved = self._recorded(
             order,
             lambda: mark_returned(self.ledger, order.attempt_id, order.fence, reason, due_at=due_at),
         )
+        if order.probe and not noted:
+            self._braking.not_tried(order, seconds=max(seconds, 1))
         return "returned" if moved else "unknown"
 
     def _recorded(self, order: Order, move: Callable[[], bool]) -> bool:

@@ -18,6 +18,8 @@ def health(
     """Whether a process of this host lives and can do its work: exit code 0 or 1. For container checks."""
     import socket
 
+    from campaigns.brake_view import told
+    from campaigns.ledger.brakes import brakes_on
     from campaigns.ledger.health import alive, troubles
     from campaigns.ledger.identity import read_identity
     from campaigns.ledger.writable import why_not_writable
@@ -31,6 +33,9 @@ def health(
         mine = [
             p for p in alive(ledger, ledger.now()) if p.process.startswith(f"{role}@{socket.gethostname()}:")
         ]
+        held_back = [
+            f"{brake.code}: {told(brake)}" for brake in brakes_on(ledger, {p.exchange for p in mine})
+        ]
     if full is not None:
         say(f"dialer: {full}")
         raise typer.Exit(1)
@@ -43,5 +48,6 @@ def health(
     if broken:
         say(f"dialer: {gravest_first(broken)[0]}")
         raise typer.Exit(1)
-    # Nor is a restart what a stopped ledger needs.
-    put(f"{role}: alive" + (f", but {stopped}" if stopped else ""))
+    # Nor is a restart what a stopped ledger needs, or a Connect that answers with errors.
+    problems = [problem for problem in (stopped, *held_back[:1]) if problem]
+    put(f"{role}: alive" + (f", but {'; '.join(problems)}" if problems else ""))

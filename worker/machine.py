@@ -18,6 +18,7 @@ from campaigns.ledger.clock import monotonic, wall_clock
 from campaigns.problem import Problem, ProblemCode
 from campaigns.settings import load_settings
 from worker.answers import Answers
+from worker.braking import answers
 from worker.connect import Connect
 from worker.dial import Dialer, Timing
 from worker.event_queue import EventQueue
@@ -39,7 +40,6 @@ _CODES = {
     "hang_up": ProblemCode.NOT_HUNG_UP,
     "events": ProblemCode.EVENTS_NOT_READ,
     "messages": ProblemCode.MALFORMED_MESSAGES,
-    "brake": ProblemCode.CONNECT_FAILING,
     "version": ProblemCode.OTHER_VERSION,
 }
 """The code of a problem that was noted without one, by what it was noted for."""
@@ -274,6 +274,7 @@ class Machine:
             stopping=self.stopping.is_set,
             report_problem=lambda problem: self.note("dial", problem),
             clock_skew=lambda: self.clock_skew,
+            answers=lambda instance_id: answers(self.connect, instance_id),
             # A file has no standby that could lack the last moments: it is enough that each round of feeding
             # notes how far it has come, and spares each call a question.
             note_position=(lambda _: None) if self.ledger.is_sqlite else self.positions.note,

@@ -45,6 +45,9 @@ class Placing:
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     stopping: Callable[[], bool]
+    doubted: Callable[[Ambiguous], bool] = lambda _: True
+    """Told of the first sending that may have been acted upon; says whether the token may be sent again."""
+    _again: bool = field(default=True, init=False)
     _began: float = field(init=False)
     _first_sent: float | None = field(default=None, init=False)
     _doubt: Ambiguous | None = field(default=None, init=False)
@@ -69,13 +72,25 @@ class Placing:
         """How many sendings after the first may have been acted upon: each can be a call of its own."""
         return max(0, self._perhaps_acted_upon - 1)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether any sending so far may have been acted upon without an answer that says so."""
+        return self._doubt is not None
+
     def _send(self) -> str:
         try:
             return self._on_a_slot()
-        except (OddAnswer, Stray):
+        except OddAnswer as error:
+            if self._doubt is None:
+                self._doubt = error
+                self.doubted(error)
             raise  # whatever an earlier sending came to, no other may follow this one
+        except Stray:
+            raise
         except Ambiguous as error:
-            self._doubt = self._doubt or error
+            if self._doubt is None:
+                self._doubt = error
+                self._again = self.doubted(error)
             raise self._doubt from error
         except ConnectError as error:
             if self._doubt is not None:
@@ -137,7 +152,7 @@ class Placing:
             return True
         if self._doubt is None:
             return state.attempt_number >= _TRIES
-        return self._left() <= state.upcoming_sleep
+        return not self._again or self._left() <= state.upcoming_sleep
 
 
 def _may_be_sent_again(error: BaseException) -> bool:

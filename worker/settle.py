@@ -15,6 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from campaigns.attempt import AttemptState
+from campaigns.brake import redial_after
 from campaigns.ledger import Ledger, LedgerUnavailable
 from campaigns.ledger.contacts import known_contacts
 from campaigns.ledger.runs import pause
@@ -213,7 +214,13 @@ class Settling:
         log.warning("what is unknown cannot be searched for now: %s", why)
         if alarm:
             self.report_problem(f"unknown calls cannot be searched for: {why}")
-        self._try_later(unknowns, f"no search was possible: {why}", at_most=timedelta(minutes=1))
+        evidence = f"no search was possible: {why}"
+        # While Connect is out of order, whoever was called then goes on being in progress: a run that counted
+        # as finished would be left by those who could still settle them.
+        out = [unknown for unknown in unknowns if unknown.in_outage]
+        rest = [unknown for unknown in unknowns if not unknown.in_outage]
+        self._try_later(out, evidence, at_most=timedelta(minutes=1), hold=False)
+        self._try_later(rest, evidence, at_most=timedelta(minutes=1))
 
     def _pause(self, unknowns: Sequence[Unknown], error: Forbidden) -> None:
         """Their campaigns dial nothing more: each answer that gets lost would be one more in doubt."""
@@ -360,7 +367,13 @@ class Settling:
             if doubt:
                 self._try_later([unknown], f"nobody can tell: {doubt}")
                 continue
-            redial = dial_again_unfound(unknown.campaign.redial.when_unknown, unknown.not_found)
+            redial = dial_again_unfound(
+                unknown.campaign.redial.when_unknown,
+                unknown.not_found,
+                in_outage=unknown.in_outage,
+                in_outages_before=unknown.not_found_in_outages,
+            )
+            again = redial_after(unknown.not_found_in_outages + 1) if unknown.in_outage else timedelta(0)
             log.warning(
                 "attempt %d is not among Connect's calls; %s",
                 unknown.attempt_id,
@@ -374,6 +387,7 @@ class Settling:
                 now=self.clock(),
                 evidence=f"never found: {seen}",
                 taken_until=unknown.taken_until,
+                wait=again,
             )
         return settled
 
@@ -451,11 +465,17 @@ class Settling:
         return None
 
     def _try_later(
-        self, unknowns: Sequence[Unknown], evidence: str, *, at_most: timedelta = _LONGEST_WAIT
+        self,
+        unknowns: Sequence[Unknown],
+        evidence: str,
+        *,
+        at_most: timedelta = _LONGEST_WAIT,
+        hold: bool = True,
     ) -> None:
+        """Search for each again later. `hold`: beyond the patience its recipient is held meanwhile."""
         now = self.clock()
-        for hold in (False, True):
-            these = [u for u in unknowns if (now - u.unknown_at >= self.patience) == hold]
+        for late in (False, True):
+            these = [u for u in unknowns if (now - u.unknown_at >= self.patience) == late]
             waits = [next_search(now - unknown.unknown_at, self.patience) for unknown in these]
             # A search that failed has not been one: whoever comes back after a month has one to begin with.
             last = None if at_most == _LONGEST_WAIT else now + at_most
@@ -466,6 +486,6 @@ class Settling:
                         (unknown, last if wait is None else now + min(wait, at_most))
                         for unknown, wait in zip(these, waits, strict=True)
                     ],
-                    hold=hold,
+                    hold=hold and late,
                     evidence=evidence,
                 )

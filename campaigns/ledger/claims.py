@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, case, func, insert, literal_column, or_
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
 from campaigns.client_token import WITHOUT_SECRET, Tokens
+from campaigns.ledger.brakes import Gates, gates
 from campaigns.ledger.due import anybody_due, due_people
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.in_progress import CallLimit, in_progress
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 LONGEST_PUT_OFF = timedelta(seconds=30)
 """Longer than dialing ever puts an attempt off that it returns."""
 _PIECE = 500  # rows a statement, well under the parameters that the databases allow
+_PROBED = 50  # recipients among whom a probe is chosen while Connect answers with errors
 
 _RUNNING = (
     select(
@@ -100,19 +102,21 @@ def claim(
         if not ledger.alone(db, Errand.FEED) or not may_be_dialed_from(ledger, db, known, now):
             return []
         room = keep_queued - _queued(db, exchange)
+        braked = gates(db, exchange, now)
+        room = braked.room(room)
         if room <= 0:
             return []
         running = _running(ledger, db, exchange)
         rooms = _rooms(db, running, exchange, limit, now)
         if rooms and max(rooms.values()) <= 0:
             return []
-        due = _due_by_run(db, running, exchange, room, now)
+        due = _due_by_run(db, running, exchange, room, now, braked)
         contenders = [
             Contender(
                 run.id,
                 run.turn,
                 run.campaign.pacing.weight,
-                min(len(due[run.id]), _within_cap(run, now, ahead)),
+                braked.sends(run.id, min(len(due[run.id]), _within_cap(run, now, ahead))),
                 run.instance,
             )
             for run in running
@@ -267,15 +271,25 @@ def _running(ledger: Ledger, db: Connection, exchange: str) -> list[_Running]:
 
 
 def _due_by_run(
-    db: Connection, running: Sequence[_Running], exchange: str, room: int, now: datetime
+    db: Connection,
+    running: Sequence[_Running],
+    exchange: str,
+    room: int,
+    now: datetime,
+    braked: Gates,
 ) -> dict[int, list[Any]]:
     """Who may be dialed now in each run. Where numbers have limits, each is named once in a round."""
     # Two campaigns with one list would otherwise claim the same numbers all along, and one of them in vain.
     named: set[str] = set()
     due = {}
     for run in sorted(running, key=lambda run: run.turn):
-        people = due_people(db, run.id, run.campaign, exchange, room, now)
-        if limited(run.campaign):
+        campaign = run.campaign
+        probing = braked.probes(run.id)
+        people = due_people(db, run.id, campaign, exchange, max(room, _PROBED) if probing else room, now)
+        if probing:
+            # Each probe may ring, and is in doubt if it fails: not the same recipient every time.
+            people = sorted(people, key=lambda each: int(each.attempts))
+        if limited(campaign):
             # A dictionary has each number once, and the first one who has it.
             people = list({each.phone: each for each in reversed(people)}.values())[::-1]
             people = [each for each in people if each.phone not in named]

@@ -30,7 +30,7 @@ from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engi
 from campaigns.ledger.together import Together
 from campaigns.mistake import Mistake
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration that this program knows; tests compare it with Alembic's own answer."""
 
 _READ_ONLY = "25006"
@@ -54,6 +54,7 @@ class Errand(IntEnum):
     SETTLE = 727274004
     NUMBER = 727274005
     TALLY = 727274006
+    BRAKE = 727274007
 
 
 class LedgerUnavailable(Exception):

@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, literal_column, or_, select, union_all
 
+from campaigns.brake import COUNTS_AS_IN_PROGRESS
+from campaigns.ledger.brakes import in_outage
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import CLOCKS_DIFFER_BY, RELEASED, STORED_CHOICES, attempts, campaigns, runs
 from campaigns.stored import Unreadable, read_connect, read_stored
@@ -51,6 +53,7 @@ def in_progress(db: Connection, exchange: str, limit: CallLimit, now: datetime) 
             and_(
                 attempts.c.state == literal_column("'unknown'"),
                 attempts.c.settle_at.is_not(None),
+                or_(attempts.c.unknown_at > now - COUNTS_AS_IN_PROGRESS, ~in_outage(attempts)),
                 attempts.c.unknown_at > since,
                 attempts.c.unknown_at <= until,
             ),

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, case, literal, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import ConnectOptions, RedialOptions
+from campaigns.ledger.brakes import let_through
 from campaigns.ledger.engine import Ledger, require_own_version
 from campaigns.ledger.limits import LIMIT, allowed_again, one_at_a_time
 from campaigns.ledger.positions import WENT_BACK, count_up, stop_gone_back
@@ -46,6 +47,12 @@ class Order:
     connect: ConnectOptions
     position: Position
     """How far the ledger has come with it; to be noted outside before the request leaves."""
+    dialed_at: datetime | None = None
+    """When it was moved to `dialing`, by the ledger's clock."""
+    braking: bool = False
+    """Whether Connect has lately given errors: what its answer is, has to be noted."""
+    probe: bool = False
+    """Whether it is the one call that is tried while a brake holds the others back."""
     closes_at: datetime | None = None
     """The request must have left before: then the calling hours end, or the time to be called has passed."""
 
@@ -56,7 +63,8 @@ class NotNow:
 
     reason: str
     code: str | None = None
-    """Where it is no fate of this attempt alone: STOPPED, WENT_BACK, OTHER_LEDGER or of `stored.CODES`."""
+    """Where it is no fate of this attempt alone: STOPPED, WENT_BACK, OTHER_LEDGER, BRAKED or of
+    `stored.CODES`."""
     unreadable: Unreadable | None = None
     """What keeps the campaign's choices from being read."""
 
@@ -67,13 +75,20 @@ STOPPED = "ledger_stopped"
 OTHER_LEDGER = "other_ledger"
 """The task names another token: it was sent for another ledger, or for this one before it went back."""
 
+BRAKED = "braked"
+"""Connect answers with errors, and this attempt is not the one that is tried."""
+
 
 # Each call makes these moves; they are put together once, for that takes longer than what they do.
 _TO_DIALING = (
     update(attempts)
     .where(attempts.c.id == bindparam("this"))
     .values(
-        state=AttemptState.DIALING, dialing_at=bindparam("now"), lease_until=bindparam("until"), reason=None
+        state=AttemptState.DIALING,
+        dialing_at=bindparam("now"),
+        lease_until=bindparam("until"),
+        reason=None,
+        error_code=None,
     )
 )
 _TO_PLACED, _TO_PLACED_LATE = (
@@ -155,6 +170,12 @@ def mark_dialing(
         if again := allowed_again(db, campaign, [row.phone], exchange, now):
             put_back(db, row, "the limits on calls to its number", due_at=again[row.phone], waits_for=LIMIT)
             return NotNow(f"its number may be called again at {again[row.phone]:%Y-%m-%d %H:%M:%S} UTC")
+        leave = not row.braking or let_through(db, exchange, row.run_id, now, now + lease)
+        if isinstance(leave, datetime):
+            put_back(db, row, "held back: Connect answers with errors", due_at=now)
+            return NotNow(
+                f"Connect answers with errors; the next call is tried at {leave:%H:%M:%S} UTC", BRAKED
+            )
         position = count_up(db, row.epoch, known.slot)
         if not position.exceeds(known):
             stop_gone_back(db, ledger.reached.reached(), position, now)
@@ -170,6 +191,9 @@ def mark_dialing(
             attributes=row.attributes,
             connect=campaign.connect,
             position=position,
+            dialed_at=now,
+            braking=bool(row.braking),
+            probe=not leave,
             closes_at=min(ends, default=None),
         )
 
@@ -298,8 +322,11 @@ def mark_unknown(
     now: datetime,
     settle_at: datetime,
     replays: int = 0,
+    error_code: str | None = None,
 ) -> bool:
     """dialing → unknown: it may have rung. Never due again by itself; searched for from `settle_at` on.
+
+    `error_code`: what came instead of an answer.
 
     To be written by the worker that sent it: from now on the request has left, or never will.
     """
@@ -318,6 +345,7 @@ def mark_unknown(
                     settle_at=settle_at,
                     lease_until=sent_by,
                     replays=replays,
+                    error_code=error_code,
                 )
             ).rowcount
         )

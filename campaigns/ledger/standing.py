@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, func, literal_column, or_,
 from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import RedialOptions
 from campaigns.ledger import identity
+from campaigns.ledger.brakes import braking, in_outage
 from campaigns.ledger.suppressions import suppressed
 from campaigns.ledger.tables import CHOICES_VERSION, VERSION_NUM, attempts, campaigns, recipients, runs
 
@@ -36,6 +37,7 @@ _ATTEMPT = select(
     identity.epoch.label("epoch"),
     identity.stopped_at.label("stopped_at"),
     suppressed(recipients.c.phone, runs.c.campaign_id).label("suppressed"),
+    braking.label("braking"),
 ).select_from(
     attempts.join(recipients, recipients.c.id == attempts.c.recipient_id)
     .join(runs, runs.c.id == attempts.c.run_id)
@@ -44,12 +46,14 @@ _ATTEMPT = select(
 
 
 _other = attempts.alias("other")
-never_found = (
+_never_found = (
     select(func.count())
     .where(_other.c.recipient_id == attempts.c.recipient_id, _other.c.id != attempts.c.id)
     .where(_other.c.state == literal_column("'unknown'"), _other.c.requeued_at.is_(None))
-    .scalar_subquery()
 )
+never_found_in_outages = _never_found.where(in_outage(_other)).scalar_subquery()
+"""Those of them that were in doubt while Connect answered with errors."""
+never_found = _never_found.scalar_subquery()
 """How many other attempts for the same recipient were searched for in vain: they count as never placed."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, literal_column, select, union
 
 from campaigns.attempt import AttemptState, RecipientState
+from campaigns.ledger.brakes import in_outage
 from campaigns.ledger.suppressions import campaign_of_recipient
 from campaigns.ledger.tables import (
     EVERY_CAMPAIGN,
@@ -27,7 +28,7 @@ class Record:
     """A row of `recipients` without the list's own columns; `file_name` and `loaded_at` of its list; and
     `suppressed_at` and `suppressed_because` if its number is on the suppression list."""
     attempts: Sequence[Any]
-    """Its rows of `attempts`, by number."""
+    """Its rows of `attempts`, by number; `in_outage`: in doubt while Connect answered with errors."""
 
 
 def records(db: Connection, run_id: int, *, key: str, phone: str | None) -> list[Record]:
@@ -110,7 +111,9 @@ def _records(db: Connection, *these: Any) -> list[Record]:
     # By the same conditions, and not by ids, of which there may be more than a statement takes.
     of_them = attempts.c.recipient_id.in_(select(recipients.c.id).where(*these))
     for row in db.execute(
-        select(attempts).where(of_them).order_by(attempts.c.recipient_id, attempts.c.number)
+        select(attempts, in_outage(attempts).label("in_outage"))
+        .where(of_them)
+        .order_by(attempts.c.recipient_id, attempts.c.number)
     ):
         tries.setdefault(row.recipient_id, []).append(row)
     return [Record(person, tries.get(person.id, [])) for person in people]

@@ -282,6 +282,7 @@ attempts = Table(
     Column("requeued_at", Instant),  # an operator asked for another attempt after this one
     # How often its request was sent again with its token: each sending may have become a call of its own.
     Column("replays", Integer, nullable=False, server_default="0"),
+    Column("error_code", String(100)),  # AWS's code, or the name of what happened, where it is unknown
     UniqueConstraint("recipient_id", "number"),
     Index(
         "ix_attempts_lease",
@@ -414,4 +415,31 @@ positions = Table(
     metadata,
     Column("slot", Integer, primary_key=True, autoincrement=False),  # 0 to SLOTS - 1
     Column("n", BigInteger, nullable=False),
+)
+
+EVERY_RUN = 0
+"""The `run_id` of a brake that holds for all runs of a side."""
+
+# Times in which Connect answered call after call with errors: brakes.py. They are kept, because what became
+# of an attempt of such a time is judged later.
+brakes = Table(
+    "brakes",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("exchange", String(20), nullable=False),
+    Column("run_id", BigInteger, nullable=False),  # or EVERY_RUN
+    Column("state", String(20), nullable=False),  # `counting`, `braked`, `opening` or `over`
+    Column("since", Instant, nullable=False),  # the first of these attempts was dialed
+    Column("first_run_id", BigInteger, nullable=False),
+    Column("several_runs", Integer, nullable=False, server_default="0"),  # 1: attempts of more than one run
+    Column("answers", Integer, nullable=False, server_default="0"),  # attempts that were answered so
+    Column("last_at", Instant, nullable=False),
+    Column("error_code", String(100), nullable=False),  # the last one's
+    Column("braked_at", Instant),
+    Column("probes", Integer, nullable=False, server_default="0"),  # in vain, since braked_at
+    Column("probe_at", Instant),  # the next attempt may be dialed then
+    Column("called_at", Instant),  # the last probe that was a call
+    Column("good", Integer, nullable=False, server_default="0"),  # good answers while it is opening
+    Column("until_at", Instant),  # its end; of one that is opening, unless it brakes again
+    Index("ix_brakes_exchange_run_id", "exchange", "run_id", "state"),
 )

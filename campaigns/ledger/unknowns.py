@@ -9,6 +9,7 @@ from sqlalchemy import Connection, literal_column, select, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
+from campaigns.ledger.brakes import in_outage
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.sendings import sendings
 from campaigns.ledger.standing import (
@@ -20,6 +21,7 @@ from campaigns.ledger.standing import (
     locked,
     move_recipient,
     never_found,
+    never_found_in_outages,
     still_on,
 )
 from campaigns.ledger.stored_choices import (
@@ -53,7 +55,11 @@ class Unknown:
     """And before this."""
     unknown_at: datetime
     not_found: int
-    """How many earlier attempts for this recipient were searched for in vain."""
+    """How many earlier attempts for this recipient were searched for in vain, those in outages not."""
+    in_outage: bool
+    """Whether it was in doubt while Connect answered with errors (brakes.py)."""
+    not_found_in_outages: int
+    """How many earlier attempts were, and were searched for in vain."""
     campaign: Campaign
     taken_until: datetime
     """The lease of the search that has it. What that shows is written only while no other has taken it."""
@@ -88,7 +94,9 @@ def take_due_unknowns(
                 dialing_at=row.dialing_at,
                 lease_until=row.lease_until,
                 unknown_at=row.unknown_at,
-                not_found=row.not_found,
+                not_found=row.not_found - row.in_outages,
+                in_outage=bool(row.in_outage),
+                not_found_in_outages=row.in_outages,
                 campaign=campaign,
                 taken_until=until,
             )
@@ -202,8 +210,11 @@ def mark_not_found(
     now: datetime,
     evidence: str,
     taken_until: datetime | None = None,
+    wait: timedelta = timedelta(0),
 ) -> bool:
     """The search is over and has shown nothing: the recipient is due again for a new attempt, or held.
+
+    `wait`: how long after `now` the recipient is due.
 
     The attempt stays `unknown`: should its answer still come, it is recorded. It is no longer searched for.
     `taken_until`: the lease of the search; one that another search has taken over since decides nothing.
@@ -222,7 +233,9 @@ def mark_not_found(
             update(recipients)
             .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
             .where(recipients.c.state.in_(ON_THIS_ATTEMPT))
-            .values(state=RecipientState.CANCELLED if cancelled else RecipientState.WAITING, due_at=now)
+            .values(
+                state=RecipientState.CANCELLED if cancelled else RecipientState.WAITING, due_at=now + wait
+            )
         )
         if still_on(db, row):
             go_on(db, row)
@@ -283,6 +296,8 @@ def _searched(exchange: str) -> Any:
             runs.c.campaign_id,
             CHOICES_VERSION,
             never_found.label("not_found"),
+            never_found_in_outages.label("in_outages"),
+            in_outage(attempts).label("in_outage"),
         )
         .select_from(
             attempts.join(recipients, recipients.c.id == attempts.c.recipient_id)

@@ -19,6 +19,7 @@ from sqlalchemy import text
 from campaigns.campaign import Campaign
 from campaigns.ledger import open_ledger, runs
 from campaigns.ledger.binding import decide
+from campaigns.ledger.brakes import note_doubt
 from campaigns.ledger.health import beat
 from campaigns.ledger.lists import put_list
 from campaigns.problem import NOT_BROKEN, Problem, ProblemCode
@@ -319,6 +320,24 @@ def test_no_process_is_healthy_beside_a_full_ledger(dialer: Dialer, monkeypatch:
         found = dialer("health", "dial")
     assert found.code == 1
     assert "the disk that the ledger is on is full" in found.err
+
+
+def test_health_tells_of_a_brake_and_does_not_ask_for_a_restart(dialer: Dialer, example: Dialer) -> None:
+    """Connect that answers with errors is named with its code; a container is not restarted for it."""
+    import socket
+
+    assert example("load", *EXAMPLE).code == 0
+    assert example("start", "clinic-reminders").code == 0
+    at = datetime.now(UTC)
+    with closing(open_ledger(LEDGER)) as ledger:
+        beat(ledger, f"dial@{socket.gethostname()}:1", "dial", "connect", None, at)
+        with ledger.read() as db:
+            run = runs.find(db, "clinic-reminders")
+        for _ in range(3):
+            note_doubt(ledger, "connect", run.id, code="503", dialed_at=at, probe=False, now=at)
+        said = dialer("health", "dial")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("dial: alive, but connect_errors: this campaign's calls are held back: ")
 
 
 def test_a_reader_who_has_seen_enough_is_no_failure(

@@ -1,5 +1,6 @@
 """Throttling, errors, dropped connections and slow answers on request."""
 
+import math
 import random
 from typing import Self
 
@@ -27,6 +28,8 @@ class FaultRates(BaseModel):
     """Of SearchContacts' requests, likewise."""
     slow_seconds: float = Field(default=15.0, ge=0.0, le=3600.0)
     """Real seconds until a slow answer comes; boto3 as the dialer sets it gives up after 10."""
+    for_seconds: float | None = Field(default=None, gt=0.0, le=86_400.0)
+    """Real seconds from now until there are no faults by chance any more; None: until others are posted."""
     seed: int = 0
 
     @model_validator(mode="after")
@@ -54,9 +57,10 @@ class Faults:
         self._met: set[str] = set()
         self.set(FaultRates())
 
-    def set(self, rates: FaultRates) -> None:
-        """Use these rates from now on, with the same choices again for the same seed."""
+    def set(self, rates: FaultRates, now: float = 0.0) -> None:
+        """Use these rates from `now` on, with the same choices again for the same seed."""
         self.rates = rates
+        self._until = math.inf if rates.for_seconds is None else now + rates.for_seconds
         # Each operation has dice of its own, so that looking at calls does not change which ones fail.
         self._chance = random.Random(rates.seed)  # noqa: S311 - a test's dice, not a secret
         self._others = {
@@ -73,8 +77,10 @@ class Faults:
         self._met.add(attempt)
         return script.fault
 
-    def by_chance(self) -> Fault | None:
-        """A throw of the dice for one request."""
+    def by_chance(self, now: float) -> Fault | None:
+        """A throw of the dice for one request. `now` is in seconds since 1970."""
+        if now >= self._until:
+            return None
         shares = self.rates.shares()
         if not any(rate for _, rate in shares):
             return None
@@ -85,10 +91,10 @@ class Faults:
             left -= rate
         return None
 
-    def fails(self, operation: str) -> bool:
+    def fails(self, operation: str, now: float) -> bool:
         """A throw of the dice for one request of another operation."""
         rate, chance = self._others.get(operation, (0.0, None))
-        return chance is not None and chance.random() < rate
+        return now < self._until and chance is not None and chance.random() < rate
 
     def remember(self, attempt: str) -> None:
         """An earlier life of the sandbox gave this attempt its number's fault."""

@@ -87,7 +87,7 @@ def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) 
         if isinstance(rates, Response):
             return rates
         if rates:
-            switchboard.faults.set(rates)
+            switchboard.set_faults(rates)
         return JSONResponse(switchboard.faults.rates.model_dump())
 
     async def quota(request: Request) -> Response:

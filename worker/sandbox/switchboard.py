@@ -13,7 +13,7 @@ from worker.sandbox.bucket import TokenBucket
 from worker.sandbox.checks import ApiError, CallRequest
 from worker.sandbox.describe import contact_view
 from worker.sandbox.exchange import Call, Exchange
-from worker.sandbox.faults import Faults
+from worker.sandbox.faults import FaultRates, Faults
 from worker.sandbox.journal import START, STOP, Entry, Journal
 from worker.sandbox.numbers import OVER_QUOTA, Fault, script_for
 from worker.sandbox.options import SandboxOptions, StartQuota
@@ -66,7 +66,7 @@ class Switchboard:
         )
         fault = self.faults.of_number(script, asked.client_token or asked.destination)
         of_number = fault is not None
-        fault = fault or self.faults.by_chance()
+        fault = fault or self.faults.by_chance(now)
         if fault:
             log.info("%s: %s", masked(asked.destination), fault)
         refusal = before(fault)
@@ -128,6 +128,10 @@ class Switchboard:
             return error_answer(error.status, error.code, error.message)
         return Answer(200, page)
 
+    def set_faults(self, rates: FaultRates) -> None:
+        """From now on faults come at these rates."""
+        self.faults.set(rates, self._clock())
+
     def change_quota(self, quota: StartQuota) -> None:
         """From now on StartOutboundVoiceContact has this rate; a restart has that of the options again."""
         self._start_rate.change(quota.calls_per_second, quota.burst, self._clock())
@@ -164,7 +168,7 @@ class Switchboard:
     def _refusal(self, operation: str, now: float) -> Answer | None:
         """Above the rate, or a fault that was asked for."""
         allowed = self._rates[operation].take(now)
-        fails = allowed and self.faults.fails(operation)
+        fails = allowed and self.faults.fails(operation, now)
         self._tally.count_other(operation, throttled=not allowed, failed=fails)
         if not allowed:
             return throttled()

@@ -86,6 +86,15 @@ def test_a_new_token_meets_the_numbers_fault_again(sandbox: Any) -> None:
         sandbox.start("+14155550194", token)
 
 
+def test_faults_end_by_themselves(sandbox: Any) -> None:
+    """`for_seconds`: an outage of the stand-in's is over at its time, of all operations."""
+    sandbox.set_faults(error_before=1.0, describe_error=1.0, search_error=1.0, for_seconds=60)
+    with pytest.raises(ClientError):
+        sandbox.start("+12125550100")
+    sandbox.clock.now += 61
+    assert sandbox.start("+12125550100")
+
+
 def test_rates_of_faults_repeat_with_their_seed(sandbox: Any) -> None:
     """The same seed gives the same faults, at about the rates that were asked for."""
 
