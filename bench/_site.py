@@ -177,7 +177,11 @@ logfile =
         folder = self.home / "redis"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        self._redis = ValkeyServer(port=0, data_dir=folder / "data", unix_socket_path=folder / "s")
+        # Its folder is a setting that only a server says may be changed while it runs.
+        settings = {"enable-protected-configs": "yes"}
+        self._redis = ValkeyServer(
+            port=0, data_dir=folder / "data", unix_socket_path=folder / "s", config=settings
+        )
         self._redis.start()
 
     def stop_redis(self) -> None:

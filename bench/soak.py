@@ -114,9 +114,9 @@ def _play(site: Site, options: argparse.Namespace) -> tuple[list[Sample], list[S
                 chance.shuffle(bag)
             fault = bag.pop()
             start = time.time()
+            print(f"{time.strftime('%H:%M:%S')} {fault.name}", file=sys.stderr, flush=True)
             fault.strike(site)
             struck.append(Struck(fault.name, start, time.time()))
-            print(f"{time.strftime('%H:%M:%S')} {fault.name}", file=sys.stderr, flush=True)
             time.sleep(max(0.0, began + options.every - time.monotonic()))
     finally:
         over.set()
