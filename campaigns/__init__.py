@@ -8,6 +8,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     client_token.py        the name of one attempt, for ever
     connect_ids.py         a pasted GUID, ARN or console URL → the GUID that the API wants
     attempt.py             states, outcomes, legal moves
+    brake.py               when calls are held back because Connect answers them with errors
     redial.py              (outcome, attempts so far, now) → RedialAt | Done
     stranger.py            a call that Connect lists and the ledger does not know: whose can it be?
     limits.py              how often may a number be rung? if not now, when next?
@@ -46,6 +47,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     outlook.py             when may one recipient be dialed? what each rule says
     time_words.py          instants and spans as people say them
     waits_view.py          for what people wait, in words
+    brake_view.py          a brake in words, and for machines
     report.py              the numbers and the reasons that people read
     status_view.py         the same in words and tables
     explain.py             one recipient's whole story, and what comes next

@@ -7,6 +7,7 @@ pacer.py, pacer.lua   one rate for all workers
 positions.py, positions.lua  how far the ledger has come, noted in Redis before each request leaves
 feed.py               due recipients → claimed attempts → Celery tasks
 placing.py            one request, and once more only where that cannot ring twice
+braking.py            what each answer says of Connect itself, and whether a probe is risked
 dial.py               one attempt, from its slot to its contact_id
 fire.py               a schedule's time has come: its list becomes a run
 answers.py            what Connect has answered to this process about calls, by instance
