@@ -9,6 +9,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     client_token.py        the name of one attempt, for ever
     connect_ids.py         a pasted GUID, ARN or console URL → the GUID that the API wants
     attempt.py             states, outcomes, legal moves
+    brake.py               when calls are held back because Connect answers them with errors
     redial.py              (outcome, attempts so far, now) → RedialAt | Done
     stranger.py            a call that Connect lists and the ledger does not know: whose can it be?
     limits.py              how often may a number be rung? if not now, when next?
@@ -50,6 +51,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     time_words.py          instants and spans as people say them
     waits_view.py          for what people wait, in words
     reasons.py             why nothing dials, by code and in words
+    brake_view.py          a brake in words, and for machines
     report.py              the numbers and the reasons that people read
     status_view.py         the same in words and tables
     explain.py             one recipient's whole story, and what comes next

@@ -18,6 +18,7 @@ seldom.py             the same line of a log once a minute
 positions.py, positions.lua  how far the ledger has come, noted in Redis before each request leaves
 feed.py               due recipients → claimed attempts → Celery tasks
 placing.py            one request, and once more only where that cannot ring twice
+braking.py            what each answer says of Connect itself, and whether a probe is risked
 dial.py               one attempt, from its slot to its contact_id
 hands.py              a few threads for what may take long, one for each campaign
 fire.py               a schedule's time has come: its list becomes a run

@@ -25,6 +25,7 @@
     limits.py    which calls to a number count against its limits
     due.py       who may be dialed now: due, in open calling hours, within the limits
     claims.py    due recipients are claimed for the queue, and what a crash left there is taken back
+    brakes.py    calls in a row that ended in doubt, and what is let through meanwhile
     standing.py  where an attempt stands, held still for a move
     in_progress.py  how many calls an instance has in progress
     moves.py     the life of an attempt until its call is placed, each move naming the state that it expects

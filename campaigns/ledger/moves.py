@@ -5,7 +5,7 @@ delivery: a task that Redis delivered twice, a worker that was paused while its 
 It stops there. docs/life-of-a-call.md draws the states.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,7 +47,7 @@ class Order:
     connect: ConnectOptions
     position: Position
     """How far the ledger has come with it; to be noted outside before the request leaves."""
-    dialed_at: datetime | None = None
+    dialed_at: datetime | None = field(default=None, compare=False)
     """When it was moved to `dialing`, by the ledger's clock."""
     braking: bool = False
     """Whether Connect has lately given errors: what its answer is, has to be noted."""

@@ -408,7 +408,9 @@ def test_the_frequent_statements_use_the_partial_indexes(
         assert len(take_due_follows(desk.ledger, exchange="connect", limit=100, now=late, until=late)) == 10
 
     found = plans(desk.ledger, a_round)
-    small_tables = [f"Seq Scan on {table}" for table in ("runs", "campaigns", "identity", "positions")]
+    small_tables = [
+        f"Seq Scan on {table}" for table in ("runs", "campaigns", "identity", "positions", "brakes")
+    ]
     # What is in progress is grouped in memory: it is little.
     small_parts = (*small_tables, "FOR GROUP BY")
     scans = [
