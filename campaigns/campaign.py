@@ -27,6 +27,7 @@ from campaigns.calling_hours import Timetable
 from campaigns.calling_hours_options import CallingHoursOptions
 from campaigns.mistake import Mistake
 from campaigns.nearest import nearest
+from campaigns.plain_text import visible
 from campaigns.redial import Done, RedialAt, Ring, Rule, next_step
 from campaigns.toml_values import FROM_FILE, Table, duration, in_seconds
 from campaigns.when import LimitsOptions, ReminderOptions, ScheduleOptions, SuppressionOptions
@@ -339,7 +340,7 @@ _MANY_PARTS = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \
 
 def _shortened(text: str) -> str:
     """On one line whatever the file has for a key: its beginning says which."""
-    plain = "".join(c if c.isprintable() else "\ufffd" for c in text[:300])
+    plain = visible(text[:300])
     return plain if len(text) <= 300 else f"{plain}…"
 
 

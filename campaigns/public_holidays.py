@@ -19,11 +19,8 @@ def known_place(text: str) -> str:
     parts = {each.upper(): each for each in places[country]}
     if part not in parts:
         near = nearest(part, parts, cutoff=0.7)
-        hint = (
-            f"did you mean {country}-{parts[near[0]]}?"
-            if near
-            else f"there are: {', '.join(parts) or 'none'}"
-        )
+        there_are = f"there are: {', '.join(parts) or 'none'}"
+        hint = f"did you mean {country}-{parts[near]}?" if near else there_are
         raise ValueError(f"{country} has no part {part}; {hint}")
     return f"{country}-{parts[part]}"
 

@@ -125,7 +125,7 @@ def _checked(code: str) -> str:
 
 def _no_such(name: str) -> Mistake:
     near = nearest(re.sub(r"[-\s]+", "_", name.lower()), NAMES)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = f"did you mean {near}? " if near else ""
     return Mistake(f"--outcome {name}: no attempt ends like that; {hint}{_known()}")
 
 

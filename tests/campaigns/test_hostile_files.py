@@ -43,7 +43,7 @@ IN_TIME = 2.0
         ('references = { "a\\u0000" = { value = "x" } }', "has a NUL character"),
         ('[reminder]\nat = "x"\nbefore = "2h"\nformat = "%d.%m.%Y %H:%M %H"', "each once"),
         ("x" * 70_000 + " = 1", "unknown key"),
-        ('"a\\nb" = 1', "a\ufffdb: unknown key"),
+        ('"a\\nb" = 1', "a\\\\nb: unknown key"),
         ("[list]\nattributes = [[1], 2]", "a list of columns"),
         ("[after]\nx = 1", "unknown key"),
         ("[redial]\nmax_attempts = " + "9" * 400, "expected 100 or less"),

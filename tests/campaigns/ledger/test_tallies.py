@@ -53,6 +53,7 @@ NEWER_COLUMNS = (
     ("runs", "endpoint"),
     ("attempts", "replays"),
     ("heartbeats", "endpoint"),
+    ("attempts", "error_code"),
     ("heartbeats", "problem_code"),
     ("heartbeats", "problems"),
     ("heartbeats", "worked_at"),
@@ -77,7 +78,7 @@ def make_old(ledger: Ledger) -> None:
         db.execute(text("CREATE INDEX ix_recipients_run_state ON recipients (run_id, state)"))
         for table, column in NEWER_COLUMNS:
             db.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        for table in ("identity", "positions"):
+        for table in ("identity", "positions", "brakes"):
             db.execute(text(f"DROP TABLE {table}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0004'"))
 
