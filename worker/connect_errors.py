@@ -215,6 +215,9 @@ def judged_answer(
         kind, hint = Misconfigured, "check AWS_ENDPOINT_URL_CONNECT: it points elsewhere"
     else:
         kind, hint = _BY_STATUS.get(status, (Ambiguous, _MAYBE))
+        if status in (400, 422) and not key.strip("0123456789"):
+            # No code of AWS's: a gateway's own page, of which a recipient must not be the victim.
+            kind, hint = Ambiguous, _MAYBE
     if key in CLOCK_CODES:
         hint = clock_hint(ahead, _CLOCK, _CREDENTIALS)
         kind = ClockWrong if differs(ahead) else kind
