@@ -347,7 +347,10 @@ class _Anything:
         return False
 
 
-@mutant("the feed claims only the runs of its side")
+@mutant(
+    "the feed claims only the runs of its side",
+    why_not_found="rarely met: the worker's own question stands behind it; fails test_binding.py",
+)
 def no_side_at_feeding() -> Iterator[None]:
     from sqlalchemy import true
 
@@ -541,7 +544,11 @@ def one_clock_with_aws() -> Iterator[None]:
         yield
 
 
-@mutant("what is settled is not put under search again", focus=with_lost_answers)
+@mutant(
+    "what is settled is not put under search again",
+    focus=with_lost_answers,
+    why_not_found="rarely met: a search has to fail while another settles; fails test_settle.py",
+)
 def searched_again() -> Iterator[None]:
     with patch.object(unknowns, "_still_taken", lambda *_: True):
         yield
