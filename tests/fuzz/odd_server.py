@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import Message
 from http.client import parse_headers
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -59,12 +59,14 @@ def answer(status: int, content: object, *headers: str) -> bytes:
 def odd_server(play: Play, tls: SSLContext | None = None, *, identity: bool = False) -> Iterator[str]:
     """Serve, and give the URL. `identity`: the question whether it is the stand-in is played as well."""
     over = threading.Event()
+    lines: list[socket.socket] = []
 
     class Handler(StreamRequestHandler):
         def setup(self) -> None:
             if tls is not None:
                 self.request = tls.wrap_socket(self.request, server_side=True)
             self.request.settimeout(20)
+            lines.append(self.request)
             super().setup()
 
         def finish(self) -> None:
@@ -99,4 +101,7 @@ def odd_server(play: Play, tls: SSLContext | None = None, *, identity: bool = Fa
         over.set()
         server.shutdown()
         thread.join()
+        for line in lines:  # or they would wait for another request, as long as their time-out is
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
         server.server_close()

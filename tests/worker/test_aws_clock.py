@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from campaigns.ledger.clock import wall_clock
 from worker.aws_clock import CLOCK_CODES, aws_ahead
-from worker.connect_errors import ClockWrong, Misconfigured, Stage, judged
+from worker.connect_errors import ClockWrong, Stage, Unauthenticated, judged
 from worker.event_queue import _reason
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -58,11 +58,11 @@ def test_a_wrong_clock_is_named_by_how_much(code: str, minutes: int, where: str,
 def test_a_clock_that_is_right_is_not_blamed() -> None:
     """Then it is the credentials; without a Date both are named, as before."""
     right = judged(refused("SignatureDoesNotMatch", timedelta(seconds=2)), Stage.SENT)
-    assert type(right) is Misconfigured
+    assert type(right) is Unauthenticated
     assert "credentials" in right.reason
     assert "clock" not in right.reason
     silent = judged(refused("SignatureDoesNotMatch", None), Stage.SENT)
-    assert type(silent) is Misconfigured
+    assert type(silent) is Unauthenticated
     assert "check this machine's clock and the credentials" in silent.reason
 
 
