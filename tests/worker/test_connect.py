@@ -176,7 +176,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    connect = Connect(read_timeout_seconds=0.2, connect_timeout_seconds=0.2)
+    connect = Connect(read_timeout_seconds=0.6, connect_timeout_seconds=0.6)
     yield connect
     connect.close()
 

@@ -5,6 +5,7 @@ The server checks who signs: it takes the keys that a test calls good, and refus
 
 import os
 import re
+import shlex
 import sys
 import threading
 import time
@@ -165,7 +166,8 @@ def process(home: Path, body: str) -> None:
         f"failing = os.path.exists({str(home / 'failing')!r})\n"
         f"keys = {{'Version': 1, 'AccessKeyId': 'AKIAGOOD', 'SecretAccessKey': {SECRET!r}}}\n" + body
     )
-    (home / "config").write_text(f"[default]\ncredential_process = {sys.executable} {script}\n")
+    command = shlex.join([sys.executable, str(script)])
+    (home / "config").write_text(f"[default]\ncredential_process = {command}\n")
 
 
 @pytest.mark.parametrize(
