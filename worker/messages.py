@@ -11,9 +11,10 @@ import logging
 import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from worker.seldom import Seldom
@@ -26,6 +27,8 @@ SHOWN_SECONDS: Final = 600.0
 """How long after the last dropped message the status goes on saying so."""
 
 _JSON = ("application/json", "utf-8", "base64")
+_ENCODE: Final[Mapping[type, Callable[[Any], str]]] = {int: str, str: encode_basestring_ascii}
+_tags = count(1)  # next() of it is one step, also with several threads
 _TASK_ID = re.compile(r"[0-9A-Za-z._:-]{1,128}")
 _CLIENT_TOKEN = re.compile(r"[\x21-\x7e]{1,500}")  # as long as Connect takes one
 
@@ -67,24 +70,15 @@ def read_message(raw: bytes) -> str:
     if len(raw) > LONGEST_MESSAGE:
         raise NotOurs("size")
     name, task_id, arguments = _read(raw)
-    body = json.dumps([arguments, {}, {}], separators=(",", ":"))
-    return json.dumps(
-        {
-            "body": base64.b64encode(body.encode()).decode(),
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": {"lang": "py", "task": name, "id": task_id, "root_id": task_id, "retries": 0},
-            "properties": {
-                "correlation_id": task_id,
-                "delivery_mode": 2,
-                # Not the message's own: one that Redis repeats would be taken for the one under way.
-                "delivery_tag": str(uuid.uuid4()),
-                "delivery_info": {"exchange": "", "routing_key": ""},
-                "priority": 0,
-                "body_encoding": "base64",
-            },
-        },
-        separators=(",", ":"),
+    # Put together by hand, for that is done for each call: a name of ours, an id of plain characters, and
+    # arguments in JSON. A number as tag, because one that Redis repeats would be taken for one under way.
+    given = ",".join(_ENCODE[type(each)](each) for each in arguments)
+    body = base64.b64encode(f"[[{given}],{{}},{{}}]".encode()).decode()
+    return (
+        f'{{"body":"{body}","content-encoding":"utf-8","content-type":"application/json",'
+        f'"headers":{{"lang":"py","task":"{name}","id":"{task_id}","root_id":"{task_id}","retries":0}},'
+        f'"properties":{{"correlation_id":"{task_id}","delivery_mode":2,"delivery_tag":"{next(_tags)}",'
+        '"delivery_info":{"exchange":"","routing_key":""},"priority":0,"body_encoding":"base64"}}'
     )
 
 
