@@ -37,12 +37,17 @@ def refused_for_good(arguments: dict[str, Any]) -> bool:
     """
     try:
         words = make_conninfo(**arguments).encode()
-        # Over the network or not, PQping takes no part in any login.
-        if pq.PGconn.ping(words) == _NO_ATTEMPT:
-            return True
-        if sys.platform != "linux":
-            return False
-        said = _what_the_server_says(words)
+        login = pq.PGconn.connect_start(words)
+        try:
+            if login.status == pq.ConnStatus.BAD:
+                # Before the first byte: wrong parameters, or a socket that is not there. PQping tells them
+                # apart, and as quickly. (It holds Python's lock, so it is not asked where it would wait.)
+                return pq.PGconn.ping(words) == _NO_ATTEMPT
+            if sys.platform != "linux":
+                return False
+            said = _what_the_server_says(login)
+        finally:
+            login.finish()
     except psycopg.Error:
         return False
     if codes := _REFUSAL.findall(said):
@@ -51,23 +56,18 @@ def refused_for_good(arguments: dict[str, Any]) -> bool:
     return _ANSWERED_FOR_TLS in said and _WENT_ON not in said
 
 
-def _what_the_server_says(words: bytes) -> bytes:
-    """The messages of one failed login, as libpq traces them; nothing of one that takes too long.
+def _what_the_server_says(login: pq.abc.PGconn) -> bytes:
+    """The messages of a login that fails, as libpq traces them; nothing of one that takes too long.
 
     In memory only: a password may be among them.
     """
     memory = os.memfd_create("login")
     try:
-        login = pq.PGconn.connect_start(words)
-        try:
-            if login.status != pq.ConnStatus.BAD:
-                login.trace(memory)
-                failed = _has_failed(login, time.monotonic() + _SECONDS)
-                login.untrace()
-                if not failed:
-                    return b""
-        finally:
-            login.finish()
+        login.trace(memory)
+        failed = _has_failed(login, time.monotonic() + _SECONDS)
+        login.untrace()
+        if not failed:
+            return b""
         os.lseek(memory, 0, os.SEEK_SET)
         with os.fdopen(os.dup(memory), "rb") as file:
             return file.read()
@@ -75,8 +75,11 @@ def _what_the_server_says(words: bytes) -> bytes:
         os.close(memory)
 
 
-def _has_failed(login: Any, until: float) -> bool:
-    wants = {pq.PollingStatus.READING: selectors.EVENT_READ, pq.PollingStatus.WRITING: selectors.EVENT_WRITE}
+def _has_failed(login: pq.abc.PGconn, until: float) -> bool:
+    wants: dict[int, int] = {
+        pq.PollingStatus.READING: selectors.EVENT_READ,
+        pq.PollingStatus.WRITING: selectors.EVENT_WRITE,
+    }
     while (status := login.connect_poll()) in wants and time.monotonic() < until:
         # A socket of its own for each host that is tried.
         with selectors.DefaultSelector() as selector:
