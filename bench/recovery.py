@@ -293,7 +293,7 @@ def _why_not(kind: tuple[Callable[[Dialer], None], ...]) -> str | None:
 
 
 def _measure(faults: list[Callable[[Dialer], None]], options: argparse.Namespace, mode: str = "") -> None:
-    """All faults, one after another on one dialer, so often; then what became of everybody.
+    """All faults, one after another on one dialer, so often; then what became of each recipient.
 
     mode: PgBouncer's, for its faults.
     """

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 _LONGEST = 100
-"""Characters of a word that is compared: the time grows with the square, and nobody names anything longer."""
+"""Characters of a word that is compared: the time grows with the square, and no setting or name is longer."""
 _MOST = 2_000
 """Words that are looked at."""
 

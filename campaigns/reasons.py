@@ -69,7 +69,7 @@ class Crew:
 def why_not(run: Run, numbers: Figures, crew: Crew, waits: str | None) -> Reason | None:
     """Why nothing dials, and what to do; None when calls can be placed, or all have been.
 
-    `waits`: the rules that keep everybody who waits; None if there is somebody whom none of them keeps.
+    `waits`: the rules that keep all recipients who wait; None if one of them is kept by no rule.
     """
     waiting = numbers.recipients.get(RecipientState.WAITING, 0)
     in_progress = numbers.recipients.get(RecipientState.IN_PROGRESS, 0)

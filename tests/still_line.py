@@ -1,6 +1,6 @@
 """A line to PostgreSQL that can be cut without a word: nothing is refused, and nothing is answered.
 
-Whoever connects is still accepted, by the kernel; what is sent is still acknowledged. So are a server that
+A new connection is still accepted, by the kernel; what is sent is still acknowledged. So are a server that
 is stopped, and a pooler without a server.
 """
 

@@ -26,7 +26,7 @@ _NO_CONTACT = str(UUID(int=0))
 
 
 def answers(connect: Connect, instance_id: str) -> bool:
-    """Whether Connect answers a question that rings nobody, whatever it says.
+    """Whether Connect answers a question that places no call, whatever it says.
 
     About a contact that does not exist. Not on a slot of the pacer's: it is one question in five seconds at
     most, and being throttled is an answer, too.
@@ -57,7 +57,7 @@ class Braking:
     exchange: str
     clock: Callable[[], datetime]
     answers: Callable[[str], bool]
-    """Whether Connect answers a question about an instance that rings nobody."""
+    """Whether Connect answers a question about an instance, which places no call."""
 
     def may_be_risked(self, order: Order) -> bool:
         """Whether a probe's call is worth the doubt that it may end in.

@@ -48,7 +48,7 @@ class Connect:
     credentials again as soon as AWS no longer takes them.
 
     read_timeout_seconds: how long to wait after sending, for the end of the answer. Shorter than the shortest
-        ring of 15 s, so that nobody still waits for an answer when the call is over.
+        ring of 15 s, so that no call still rings when it is over.
     max_connections: as many as there are threads, or connections are opened anew for the rest.
     exchange: the side. Real calls are not sent to what says that it is the stand-in, and a trial's are sent
         nowhere else: the address is asked before the first request, and each answer is looked at.

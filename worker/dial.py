@@ -100,7 +100,7 @@ class Dialer:
     clock_skew: Callable[[], timedelta] = timedelta
     """How far the ledger's clock is ahead of this machine's."""
     answers: Callable[[str], bool] = lambda _: True
-    """Whether Connect answers a question about an instance that rings nobody (braking.py)."""
+    """Whether Connect answers a question about an instance, which places no call (braking.py)."""
     note_position: Callable[[Position], None] = lambda _: None
     """Notes outside the ledger how far it has come. Raises PositionNotNoted: the request may not leave."""
 

@@ -1,6 +1,6 @@
 """What lies in a queue, read: which task, with which arguments. All that is not so is dropped and counted.
 
-Redis may hold anything that anybody with its password has put there, or another program by mistake. Celery's
+Redis may hold anything that a client with its password has put there, or another program by mistake. Celery's
 worker ends with many kinds of it. So a message is taken apart here, and made anew from what a task is: a name
 and checked arguments. Nothing else of it reaches Celery.
 """

@@ -215,7 +215,7 @@ class Settling:
         if alarm:
             self.report_problem(f"unknown calls cannot be searched for: {why}")
         evidence = f"no search was possible: {why}"
-        # While Connect is out of order, whoever was called then goes on being in progress: a run that counted
+        # While Connect is out of order, a recipient called then goes on being in progress: a run that counted
         # as finished would be left by those who could still settle them.
         out = [unknown for unknown in unknowns if unknown.in_outage]
         rest = [unknown for unknown in unknowns if not unknown.in_outage]

@@ -155,7 +155,7 @@ def note_doubt(
 
 
 def note_silence(ledger: Ledger, exchange: str, run_id: int, now: datetime) -> None:
-    """A question that rings nobody got no answer either, so the probe's call was not risked."""
+    """A question that places no call got no answer either, so the probe's call was not risked."""
     with ledger.write() as db:
         ledger.in_turn(db, Errand.BRAKE)
         for row in _braked(db, exchange, run_id):

@@ -291,7 +291,7 @@ def _rules(ledger: Ledger, db: Connection, row: Any) -> RedialOptions:
     try:
         return redial_of(ledger, db, row.campaign_id, row.version)
     except Unreadable:
-        # Whoever was reached by an earlier attempt is not dialed again for rules that cannot be read.
+        # A recipient reached by an earlier attempt is not dialed again for rules that cannot be read.
         return RedialOptions()
 
 

@@ -1,4 +1,4 @@
-"""Contact events and SQS's own answers, damaged: no traceback, and nobody is dialed again for one."""
+"""Contact events and SQS's own answers, damaged: no traceback, and no recipient is dialed again for one."""
 
 import json
 import random

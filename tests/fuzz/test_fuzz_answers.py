@@ -13,7 +13,7 @@ from worker.event_queue import EventQueue
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made-up credentials, nobody's profile."""
+    """Made-up credentials, no profile of this machine's."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in _AWS.items():

@@ -133,7 +133,7 @@ OUTAGES = {
 def test_ten_minutes_of_errors(
     office: Callable[..., Office], book: Book, exchange: Any, faults: dict[str, float]
 ) -> None:
-    """Few attempts, nobody held or rung twice, and calls go on within a minute of the end."""
+    """Few attempts, no recipient held or rung twice, and calls go on within a minute of the end."""
     book.load(*numbers(50))
     here = office(replay_window_seconds=5.0)
     here.work(2)
@@ -190,7 +190,7 @@ def test_attempts_in_doubt_keep_their_code(office: Callable[..., Office], book: 
 
 
 def test_probes_try_other_recipients(office: Callable[..., Office], book: Book, exchange: Any) -> None:
-    """Also after their searches have ended, nobody is tried again while others have not been."""
+    """Also after their searches have ended, no recipient is tried again while others have not been."""
     book.load(*numbers(50))
     here = office()
     exchange.set_faults(error_before=1.0)
@@ -247,7 +247,7 @@ def test_errors_of_two_campaigns_brake_all(office: Callable[..., Office], book: 
 def test_where_no_question_is_answered_hardly_a_call_is_risked(
     office: Callable[..., Office], book: Book, exchange: Any
 ) -> None:
-    """Questions ring nobody; a call is tried every two minutes all the same, for they may fail alone."""
+    """Questions place no call; a call is tried every two minutes all the same, for they may fail alone."""
     book.load(*numbers(50))
     here = office()
     exchange.set_faults(error_before=1.0, describe_error=1.0)

@@ -35,7 +35,7 @@ def mended(valkey: Redis) -> Iterator[Redis]:
 def test_messages_of_others_are_dropped_and_the_dialing_goes_on(
     loaded: Any, program: SimpleNamespace, exchange: Any, valkey: Redis
 ) -> None:
-    """All kinds of damage at once in a queue: counted by kind, shown, and everybody is rung once."""
+    """All kinds of damage at once in a queue: counted by kind, shown, and each recipient is rung once."""
     queue = program.key("dial-sandbox")
     for _, wrong in WRONG:
         valkey.rpush(queue, wrong)
@@ -51,7 +51,7 @@ def test_messages_of_others_are_dropped_and_the_dialing_goes_on(
 def test_keys_of_another_type_are_made_anew(
     loaded: Any, program: SimpleNamespace, exchange: Any, valkey: Redis
 ) -> None:
-    """A text where the queue, the pace, the positions or kombu's bindings should be stops nobody."""
+    """A text where the queue, the pace, the positions or kombu's bindings should be stops no worker."""
     pace = "dialer:pace:{default-sandbox:us-east-1:StartOutboundVoiceContact}"
     for key in ("dial-sandbox", "control-sandbox", "positions", "_kombu.binding.dial-sandbox"):
         valkey.set(program.key(key), "x")

@@ -93,7 +93,7 @@ def test_waiting_ends_at_once(settings: DialerSettings, as_it_stops: list[str], 
 def test_clocks_that_differ_are_said_at_the_start(
     seconds: int, says: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By whoever starts the dialer on a machine whose clock is not the database's."""
+    """By the process that starts on a machine whose clock is not the database's."""
     say_clock(lambda: wall_clock() + timedelta(seconds=seconds))
     said = capsys.readouterr().err
     assert said == (f"dialer: this machine's clock is {says}\n" if says else "")

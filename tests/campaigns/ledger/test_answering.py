@@ -128,7 +128,7 @@ def test_statement_that_waits_for_a_lock_is_waited_for(
 def test_statement_that_the_server_no_longer_knows_ends(
     line: StillLine, far: Ledger, postgres_ledger_url: str, aside: Callable[..., Any]
 ) -> None:
-    """The server answers whoever asks, but this session is gone from it: another machine has its address.
+    """The server answers others, but this session is gone from it: another machine has its address.
 
     Fails without: the comparison with the session's process id (answering.py).
     """

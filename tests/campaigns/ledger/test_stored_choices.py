@@ -138,7 +138,7 @@ def test_attempt_that_is_queued_is_put_back(desk: Desk, ledger: Ledger, spoil: A
 
 
 def test_calls_of_the_others_are_followed_and_searched_for(desk: Desk, ledger: Ledger, spoil: Any) -> None:
-    """Those of the campaign that cannot be read wait, and take nobody's place, also one look at a time."""
+    """Those of the campaign that cannot be read wait, and take no other's place, also one look at a time."""
     make, _, _ = spoil
     two_campaigns(desk)
     claims = desk.claim(10)
