@@ -150,7 +150,7 @@ logfile =
             stdout=subprocess.DEVNULL,
             stderr=(self.home / "pgbouncer.log").open("ab"),
         )
-        _until_open(self._port)
+        until_open(self._port)
 
     def stop_pooler(self) -> None:
         """As a crash would."""
@@ -291,7 +291,8 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def _until_open(port: int) -> None:
+def until_open(port: int) -> None:
+    """Wait until a port of this machine takes connections; 20 s at most."""
     until = time.monotonic() + 20
     while True:
         try:

@@ -3,8 +3,9 @@
     python bench/recovery.py [--rounds 1] [--faults redis-flushed …] [--calls-per-second 2]
 
 Runs `dialer up --sandbox` with default settings, brings each fault about in the middle of the dialing, and
-reads in the sandbox's journal when telephones rang. Everything is real but Amazon Connect. Prints a table
-in Markdown:
+reads in the sandbox's journal when telephones rang. Everything is real but Amazon Connect. The faults of
+credentials and of clocks are a real run's (`dialer up`), against a stand-in that is taken for AWS, behind a
+server that refuses what AWS would refuse. Prints a table in Markdown:
 
 - `again after`: seconds from the end of the fault until the first telephone rang, for every round;
 - `longest silence`: between two rings within 55 s after the fault, its end included; what was queued before
@@ -22,6 +23,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -30,7 +32,8 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,8 +41,10 @@ from typing import Any
 import phonenumbers
 import redis
 from _far_host import available, far_host
+from _front import Front, front
 from _pgbouncer import pgbouncer
 from _servers import own_postgres, own_redis
+from _site import until_open
 from sqlalchemy.engine import make_url
 
 from worker.settings import DialerSettings
@@ -70,13 +75,16 @@ class Dialer:
         self.postgres: Any = None
         self.far: Any = None
         self.pooler: Any = None
+        self.front: Front | None = None
+        """What looks at the signatures of a real run's requests; None: a trial, with a sandbox of its own."""
         self._up: subprocess.Popen[bytes] | None = None
         self._log = (home / "up.log").open("ab")
 
     def __enter__(self) -> "Dialer":
         self.do("load", "campaign.toml", "list.csv")
-        self.do("start", "recovery", "--sandbox")
-        self._up = self._start("up", "--sandbox", "--speed", "20")
+        trial = ["--sandbox"] if self.front is None else []
+        self.do("start", "recovery", *trial)
+        self._up = self._start("up", *trial, *(["--speed", "20"] if trial else []))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,9 +99,48 @@ class Dialer:
         done = subprocess.run(command, cwd=self.home, env=self.environment, capture_output=True, check=True)
         return done.stdout.decode()
 
+    @contextmanager
+    def before_aws(self) -> Iterator[None]:
+        """Calls go to a stand-in that is taken for AWS, through `front`, with keys from a file."""
+        aws = self.home / "aws"
+        aws.mkdir()
+        self.environment |= {
+            "AWS_SHARED_CREDENTIALS_FILE": str(aws / "credentials"),
+            "AWS_CONFIG_FILE": str(aws / "config"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_REGION": "us-east-1",
+        }
+        (self.home / ".dialer").mkdir(exist_ok=True)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = int(free.getsockname()[1])
+        command = ("sandbox", "--incognito", "--port", str(port), "--speed", "20")
+        sandbox = self._start(*command, "--journal", str(self.home / ".dialer" / "sandbox-journal.jsonl"))
+        try:
+            until_open(port)
+            with front(port) as self.front:
+                self.environment["AWS_ENDPOINT_URL_CONNECT"] = self.front.url
+                self.keys("AKIAFIRST")
+                yield
+        finally:
+            sandbox.terminate()
+            sandbox.wait(60)
+
+    def keys(self, key: str) -> None:
+        """A file of keys that is renewed, as tools do it: the new one takes the old one's place at once."""
+        file = self.home / "aws" / "credentials"
+        new = file.with_suffix(".new")
+        new.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = sandbox\n")
+        new.replace(file)
+
     def status(self) -> Any:
         """`dialer status --json`."""
         return json.loads(self.do("status", "recovery", "--json"))
+
+    def health(self) -> str:
+        """What `dialer health dial` prints, whatever it thinks of it."""
+        command = [sys.executable, "-m", "worker.cli", "health", "dial"]
+        done = subprocess.run(command, cwd=self.home, env=self.environment, capture_output=True)
+        return (done.stdout + done.stderr).decode()
 
     def rings(self) -> list[dict[str, Any]]:
         """Every ring so far."""
@@ -163,6 +210,18 @@ def sqlite_locked(dialer: Dialer) -> None:
     ledger.close()
 
 
+def sqlite_disk_full(dialer: Dialer) -> None:
+    """SQLite's disk full for 40 s"""
+    filler = dialer.home / "small" / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    time.sleep(20)
+    print(dialer.health(), file=sys.stderr)
+    time.sleep(20)
+    filler.unlink()
+
+
 def dial_killed(dialer: Dialer) -> None:
     """the dial worker killed"""
     os.kill(dialer.process("-n dial1-"), signal.SIGKILL)
@@ -224,6 +283,49 @@ def connect_down(dialer: Dialer) -> None:
     _break_connect(dialer, 600, error_before=1.0, describe_error=1.0, search_error=1.0)
 
 
+def credentials_expired(dialer: Dialer) -> None:
+    """credentials expired; the file is renewed after 60 s"""
+    assert dialer.front is not None
+    dialer.front.good = {"AKIASECOND"}
+    time.sleep(60)
+    print(dialer.status()["reason"], file=sys.stderr)
+    dialer.keys("AKIASECOND")
+
+
+def credentials_gone(dialer: Dialer) -> None:
+    """the file of credentials is gone for 60 s, and its keys have expired"""
+    assert dialer.front is not None
+    dialer.front.good = {"AKIATHIRD"}
+    (dialer.home / "aws" / "credentials").unlink()
+    time.sleep(60)
+    print(dialer.status()["reason"], file=sys.stderr)
+    dialer.keys("AKIATHIRD")
+
+
+def credentials_late(dialer: Dialer) -> None:
+    """credentials expired; the program that gives new ones fails for 60 s"""
+    assert dialer.front is not None
+    program = dialer.home / "aws" / "program"
+    dialer.front.good = {"AKIAFOURTH"}
+    program.write_text("#!/bin/sh\necho no connection >&2\nexit 1\n")
+    program.chmod(0o755)
+    (dialer.home / "aws" / "config").write_text(f"[default]\ncredential_process = {program}\n")
+    (dialer.home / "aws" / "credentials").unlink()
+    time.sleep(60)
+    print(dialer.status()["reason"], file=sys.stderr)
+    keys = {"Version": 1, "AccessKeyId": "AKIAFOURTH", "SecretAccessKey": "sandbox"}
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(keys)}'\n")
+
+
+def clock_off(dialer: Dialer) -> None:
+    """AWS's clock ten minutes ahead of this machine's for 60 s"""
+    assert dialer.front is not None
+    dialer.front.ahead = timedelta(minutes=10)
+    time.sleep(60)
+    print(dialer.status()["reason"], file=sys.stderr)
+    dialer.front.ahead = timedelta(0)
+
+
 def _break_connect(dialer: Dialer, seconds: float, **rates: float) -> None:
     """Make the stand-in answer so, and return when that is over by its own clock."""
     sandbox = f"http://127.0.0.1:{(dialer.home / '.dialer' / 'sandbox.port').read_text().strip()}/_sandbox"
@@ -252,8 +354,19 @@ BEHIND_PGBOUNCER: tuple[Callable[[Dialer], None], ...] = (pgbouncer_restarted, p
 ON_OWN_REDIS: tuple[Callable[[Dialer], None], ...] = (redis_frozen,)
 WITH_DEFAULTS: tuple[Callable[[Dialer], None], ...] = (connect_errors, connect_down)
 """With the default limit on calls in progress, for calls in doubt take up room, too."""
+ON_SMALL_DISK: tuple[Callable[[Dialer], None], ...] = (sqlite_disk_full,)
+BEFORE_AWS: tuple[Callable[[Dialer], None], ...] = (
+    credentials_expired,
+    credentials_gone,
+    credentials_late,
+    clock_off,
+)
 
-EVERY = IN_SQLITE + ON_OWN_REDIS + WITH_DEFAULTS + IN_POSTGRES + ON_FAR_HOST + BEHIND_PGBOUNCER
+KINDS = (
+    *(IN_SQLITE, ON_SMALL_DISK, ON_OWN_REDIS, WITH_DEFAULTS, BEFORE_AWS),
+    *(IN_POSTGRES, ON_FAR_HOST, BEHIND_PGBOUNCER),
+)
+EVERY = tuple(fault for kind in KINDS for fault in kind)
 _POOL_MODES = ("transaction", "session")
 
 
@@ -271,7 +384,7 @@ def main() -> None:
         "| rang during | held | second rings | lost |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for kind in (IN_SQLITE, ON_OWN_REDIS, WITH_DEFAULTS, IN_POSTGRES, ON_FAR_HOST, BEHIND_PGBOUNCER):
+    for kind in KINDS:
         faults = [fault for fault in wanted if fault in kind]
         why_not = _why_not(kind)
         if faults and why_not is not None:
@@ -287,6 +400,8 @@ def _why_not(kind: tuple[Callable[[Dialer], None], ...]) -> str | None:
     """Why this machine cannot bring these faults about; None if it can."""
     if kind is ON_FAR_HOST:
         return available()
+    if kind is ON_SMALL_DISK and os.geteuid() != 0:
+        return "a file system of its own needs root"
     if kind is BEHIND_PGBOUNCER and shutil.which("pgbouncer") is None:
         return "PgBouncer is not installed"
     return None
@@ -321,10 +436,16 @@ def _measure(faults: list[Callable[[Dialer], None]], options: argparse.Namespace
                 )
                 url = url.set(host="127.0.0.1", port=pooler.port, query={})
             environment["DIALER_DATABASE_URL"] = url.render_as_string(hide_password=False)
+        if faults[0] in ON_SMALL_DISK:
+            small = stack.enter_context(_small_disk(home / "small"))
+            environment["DIALER_DATABASE_URL"] = f"sqlite:///{small}/ledger.sqlite"
         if faults[0] in ON_OWN_REDIS:
             environment["DIALER_REDIS_URL"] = stack.enter_context(own_redis())
-        dialer = stack.enter_context(Dialer(home, recipients, environment))
+        dialer = Dialer(home, recipients, environment)
         dialer.postgres, dialer.far, dialer.pooler = server, far, pooler
+        if faults[0] in BEFORE_AWS:
+            stack.enter_context(dialer.before_aws())
+        stack.enter_context(dialer)
         seen: dict[Callable[[Dialer], None], list[tuple[float, float, int, int]]] = {f: [] for f in faults}
         for _ in range(options.rounds):
             for fault in faults:
@@ -387,6 +508,17 @@ def _numbers(count: int) -> Iterator[str]:
                     return
                 count -= 1
                 yield f"+1{area}55501{last:02}"
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 64 MB."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @contextmanager
