@@ -83,7 +83,7 @@ def test_a_braked_run_queues_one_probe_and_the_others_go_on(desk: "Desk") -> Non
 
 
 def test_a_braked_run_leaves_its_people_to_another_campaign(desk: "Desk") -> None:
-    """Two campaigns with one list and limits: one that waits for its probe does not keep the other waiting."""
+    """Two campaigns with one list and limits: one that waits for its probe does not hold up the other."""
     limits = {"limits": {"per_number_per_day": 1}}
     people = desk.people(20, first=900_000)
     for name in ("bad", "sound"):
