@@ -306,3 +306,20 @@ def test_a_consumer_that_waits_for_redis_is_not_stuck(
     watch.missed = 1_000
     reported(machine, now, watch=watch, end=ended.append)
     assert (watch.missed, ended) == (0, [])
+
+
+def test_a_redis_that_is_silent_does_not_keep_the_report_back(
+    machine: SimpleNamespace, now: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process lives, and says why it does not work; late, it would count as gone."""
+    answers = threading.Event()
+
+    class Silent(Pace):
+        def current(self) -> PacerState:
+            assert answers.wait(60)
+            return super().current()
+
+    monkeypatch.setattr(health, "_REDIS_SECONDS", 0.1)
+    machine.start_pacer = Silent()
+    assert reported(machine, now).problem_code == ProblemCode.REDIS_AWAY
+    answers.set()
