@@ -21,7 +21,7 @@ from campaigns.ledger.schedules import Leftover, is_scheduled, leftovers, schedu
 from campaigns.ledger.stored_choices import campaign_of_run, problem_of
 from campaigns.ledger.waiting import waiting
 from campaigns.ledger.writable import why_not_writable
-from campaigns.problem import ProblemCode
+from campaigns.problem import CALLS_GO_ON, ProblemCode
 from campaigns.reasons import Crew, Reason, ReasonCode, moving, why_not
 from campaigns.schedule_view import Upcoming, upcoming
 from campaigns.stored import Unreadable, unreadable_in_words
@@ -30,6 +30,9 @@ from campaigns.waits import Wait, Waiting, places, waits
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+
+_BESIDE_A_BRAKE = CALLS_GO_ON | {ReasonCode.SEARCHED, ReasonCode.WAITING}
+"""What may be so as well while a brake holds calls back, and keeps no probe from being tried."""
 
 BY_HAND = (OPERATOR, OPERATOR_ALL)
 """The reason codes of a pause that is no fault."""
@@ -206,8 +209,7 @@ def _status(db: "Connection", run: Run, crew: Crew, now: datetime) -> Status:
     all_wait = waits_view.reason(kept, now) if kept and not could_be_dialed else None
     why = why_not(run, numbers, crew, all_wait)
     if brake and not all_wait:
-        others = [why.text] if why else []
-        why = Reason(brake.code, "; ".join([brake_view.told(brake), *others]), brake_view.as_json(brake))
+        why = _with_brake(brake, why)
     if problem is not None and run.state != RunState.CANCELLED and not _over(run, numbers, db):
         text = f"not dialed: {unreadable_in_words(problem.code, problem.key)}{_then(run)}"
         why = Reason(problem.code, text, {"key": problem.key})
@@ -234,6 +236,14 @@ def _status(db: "Connection", run: Run, crew: Crew, now: datetime) -> Status:
         unreadable=problem,
         brake=brake,
     )
+
+
+def _with_brake(brake: Brake, why: Reason | None) -> Reason:
+    """The reason with the brake in it. What keeps even the probe from being tried comes first."""
+    told = brake_view.told(brake)
+    if why is None or why.code in _BESIDE_A_BRAKE:
+        return Reason(brake.code, f"{told}; {why.text}" if why else told, brake_view.as_json(brake))
+    return Reason(why.code, f"{why.text}; {told}", why.data)
 
 
 def _over(run: Run, numbers: Figures, db: "Connection") -> bool:

@@ -12,12 +12,14 @@ from campaigns.ledger.moves import Order
 from worker.connect import Connect
 from worker.connect_errors import (
     Ambiguous,
+    ClockWrong,
     ConnectError,
     Misconfigured,
     NeverSent,
     NoCapacity,
     Refused,
     Throttled,
+    Unauthenticated,
 )
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,9 @@ def answers(connect: Connect, instance_id: str) -> bool:
     """
     try:
         connect.describe(instance_id, _NO_CONTACT)
+    except Unauthenticated:
+        # The credentials are what is wrong. A call with them does not ring either, and says so.
+        return True
     except (Ambiguous, NeverSent):
         return False
     except ConnectError:
@@ -43,8 +48,11 @@ def answers(connect: Connect, instance_id: str) -> bool:
 def decided(error: ConnectError) -> bool:
     """Whether an error is the service's own decision on a call, so that the service works.
 
-    A page of a gateway's has a status, and no code of AWS's.
+    A page of a gateway's has a status, and no code of AWS's. A request whose time is refused has not come to
+    the service.
     """
+    if isinstance(error, ClockWrong):
+        return False
     services = isinstance(error, Throttled | NoCapacity | Refused | Misconfigured)
     return services and error.status > 0 and not error.code.isdigit()
 
@@ -64,6 +72,7 @@ class Braking:
 
         Starting calls can be broken while questions are answered, so a question alone never releases a brake.
         And questions can be broken alone, so that after two minutes without a call one is tried all the same.
+        Raises LedgerUnavailable.
         """
         if call_is_due(self.ledger, self.exchange, order.run_id, self.clock()):
             return True

@@ -141,8 +141,14 @@ class Dialer:
         except PositionNotNoted as error:
             self.report_problem(Problem(str(error), ProblemCode.REDIS_AWAY))
             return self._take_back(order, str(error), seconds=1)
-        if order.probe and not self._braking.may_be_risked(order):
-            return self._take_back(order, "held back: Connect answers no question", seconds=0, noted=True)
+        if order.probe:
+            try:
+                risked = self._braking.may_be_risked(order)
+            except LedgerUnavailable as error:
+                # Nothing has left. Without this the attempt would count as one that may have rung.
+                return self._take_back(order, str(error), seconds=1)
+            if not risked:
+                return self._take_back(order, "held back: Connect answers no question", seconds=0, noted=True)
         placing = Placing(
             connect=self.connect,
             pacer=self.pacer,

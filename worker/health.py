@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from datetime import timedelta
 
 from campaigns.ledger.clock import MOST_CLOCK_SKEW
@@ -17,6 +18,9 @@ from worker.pacer import PacerUnavailable
 from worker.probe import probe
 
 log = logging.getLogger(__name__)
+
+_REDIS_SECONDS = 5.0
+"""Longest wait for a look at Redis: a report that is 20 s late is that of a process that has gone."""
 
 _FULL_SHARE = 0.9
 """A smaller share of the rate is said."""
@@ -64,11 +68,13 @@ def _keep_reporting(
 ) -> None:
     process = f"{role}@{socket.gethostname()}:{os.getpid()}"
     missed = 0
+    look = _Look(lambda: _redis_problems(machine, process))
     while not machine.stopping.is_set():
         try:
-            pace, problems = _redis_problems(machine, process)
+            pace, problems = look.within(_REDIS_SECONDS)
             if watch is not None:
-                missed = watch.count(redis_works=not problems)
+                # What the consumer needs may be refused, and all else be allowed: it says so itself.
+                missed = watch.count(redis_works=not problems and "redis" not in machine.problems)
                 if missed >= ENDED_AFTER:
                     break
             _beat(machine, process, role, queues, [*_stuck(missed), *problems, *pace])
@@ -92,6 +98,46 @@ def _keep_reporting(
     if stuck:
         # Not by a signal: Celery would wait for the consumer that is stuck.
         end(1)
+
+
+_Found = tuple[list[Problem], list[Problem]]
+
+
+class _Look:
+    """A look at Redis in a thread of its own.
+
+    A Redis that takes connections and answers nothing is waited for longer than a report may be late, and
+    the process would be taken for gone.
+    """
+
+    def __init__(self, asks: Callable[[], _Found]) -> None:
+        self._asks = asks
+        self._found: Future[_Found] | None = None
+
+    def within(self, seconds: float) -> _Found:
+        """What was found; that Redis does not answer if that takes longer. Raises what the look raises."""
+        if self._found is None:
+            self._found = Future()
+            threading.Thread(target=self._ask, args=(self._found,), name="health-redis", daemon=True).start()
+        try:
+            found = self._found.result(seconds)
+        except TimeoutError:
+            if not self._found.done():
+                text = f"Redis has not answered for {seconds:.0f} s, and nothing is dialed without it"
+                return [], [Problem(text, ProblemCode.REDIS_AWAY)]
+            self._found = None
+            raise
+        except Exception:
+            self._found = None
+            raise
+        self._found = None
+        return found
+
+    def _ask(self, found: "Future[_Found]") -> None:
+        try:
+            found.set_result(self._asks())
+        except BaseException as error:
+            found.set_exception(error)
 
 
 def _beat(

@@ -121,6 +121,11 @@ class Stack:
                     say(f"{child.name} did not stop in time and was killed")
         self._feeding, self._dialing, self._services = [], [], []
 
+    def ask_to_stop(self) -> None:
+        """Tell those who feed and dial to stop, and wait for nobody: `stop` does. For a signal's handler."""
+        for child in self._feeding + self._dialing:
+            child.ask_to_stop()
+
     def kill(self) -> None:
         """Stop everything at once. What was under way is found by the next start."""
         for child in self._feeding + self._dialing + self._services:

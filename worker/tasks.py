@@ -21,6 +21,7 @@ from worker.machine import machine
 from worker.redis_start import drop_unless_list
 from worker.redis_trouble import UNREACHABLE
 from worker.rescue import rescue
+from worker.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ _searching = threading.Lock()
 _following = threading.BoundedSemaphore(2)
 _hanging_up = threading.Lock()
 _firing = threading.Lock()
+_seldom = Seldom()
 
 
 @app.task(name="dialer.dial", shared=False)  # type: ignore[untyped-decorator] # Celery has no types
@@ -177,7 +179,13 @@ def _unless_ledger_is_away(name: str, verb: Callable[[], Any], *, ask: bool = Tr
                 machine().note("version", None)
             verb()
     except OtherVersion as error:
-        log.error("nothing is dialed: %s", error)
+        _say_seldom(error)
         machine().note("version", str(error))
     except LedgerUnavailable as error:
+        _say_seldom(error)
+
+
+def _say_seldom(error: LedgerUnavailable) -> None:
+    """One line a minute for each error: six verbs come each second or two, and it may last for hours."""
+    if _seldom.due(str(error)):
         log.error("nothing is dialed: %s", error)

@@ -4,6 +4,7 @@ Heavy imports stand inside the functions, as in campaigns/command_line.py.
 """
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,10 @@ Speed = Annotated[
     typer.Option("--speed", metavar="N", min=0.1, max=1000, help="In the sandbox: call seconds per second."),
 ]
 
+_GIVING_BACK_SECONDS = 2.0
+"""For so long at most what is queued is given back at the end. A database whose host is gone is silent for
+12 s, and the process would be killed meanwhile; rescue gives it back when its lease has passed."""
+
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
@@ -62,6 +67,8 @@ def the_stack(
         signal.signal(signal.SIGINT, hurry)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         asked = True
+        # At once: with a database that is silent our own look at the ledger may take 12 s.
+        stack.ask_to_stop()
         # Not in the middle of a look at the ledger: its transaction could stay open, and in SQLite no worker
         # could then record its calls until this process has ended.
         if waiting:
@@ -98,8 +105,7 @@ def the_stack(
         signal.signal(signal.SIGINT, hurry)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stack.stop(say)
-        _give_back_queued(ledger, stack.settings.exchange)
-        ledger.close()
+        _within(_GIVING_BACK_SECONDS, lambda: _give_back_queued(ledger, stack.settings.exchange))
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -162,3 +168,12 @@ def _give_back_queued(ledger: "Ledger", exchange: str) -> None:
             take_back_queued(ledger, exchange)
     except LedgerUnavailable as error:
         say(f"dialer: {error}")
+    finally:
+        ledger.close()
+
+
+def _within(seconds: float, does: Callable[[], object]) -> None:
+    """Do it, and wait for it no longer than this; what it does not end by then ends with the process."""
+    thread = threading.Thread(target=does, name="giving-back", daemon=True)
+    thread.start()
+    thread.join(seconds)

@@ -1,7 +1,7 @@
 """From the ledger to the queue and back: due recipients are claimed, and what a crash left is taken back."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -110,13 +110,14 @@ def claim(
         rooms = _rooms(db, running, exchange, limit, now)
         if rooms and max(rooms.values()) <= 0:
             return []
-        due = _due_by_run(db, running, exchange, room, now, braked)
+        most = {run.id: braked.sends(run.id, _within_cap(run, now, ahead)) for run in running}
+        due = _due_by_run(db, running, exchange, room, now, braked, most, rooms)
         contenders = [
             Contender(
                 run.id,
                 run.turn,
                 run.campaign.pacing.weight,
-                braked.sends(run.id, min(len(due[run.id]), _within_cap(run, now, ahead))),
+                min(len(due[run.id]), most[run.id]),
                 run.instance,
             )
             for run in running
@@ -277,8 +278,13 @@ def _due_by_run(
     room: int,
     now: datetime,
     braked: Gates,
+    most: Mapping[int, int],
+    rooms: Mapping[str, int],
 ) -> dict[int, list[Any]]:
-    """Who may be dialed now in each run. Where numbers have limits, each is named once in a round."""
+    """Who may be dialed now in each run. Where numbers have limits, each is named once in a round.
+
+    most: how many each run may send now. rooms: how many calls each instance has room for.
+    """
     # Two campaigns with one list would otherwise claim the same numbers all along, and one of them in vain.
     named: set[str] = set()
     due = {}
@@ -293,7 +299,10 @@ def _due_by_run(
             # A dictionary has each number once, and the first one who has it.
             people = list({each.phone: each for each in reversed(people)}.values())[::-1]
             people = [each for each in people if each.phone not in named]
-        named.update(each.phone for each in people)
+        # Only those who can be queued. One campaign that waits, for its rate or for Connect, would keep the
+        # first people of its list from the other for as long.
+        sent = max(0, min(most[run.id], rooms.get(run.instance, most[run.id])))
+        named.update(each.phone for each in people[:sent])
         due[run.id] = people
     return due
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
     InternalError,
+    InvalidRequestError,
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -173,8 +174,10 @@ class Ledger:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """One connection, for several transactions (`begun`). Raises LedgerUnavailable."""
+        connected = False
         try:
             with self._engine.connect() as connection:
+                connected = True
                 try:
                     yield connection
                 except InternalError as error:
@@ -185,6 +188,11 @@ class Ledger:
         except (OperationalError, InterfaceError, InternalError) as error:
             # Internal is what PostgreSQL calls a server that became read-only, as in a failover.
             raise LedgerUnavailable(_plain(error), _code(error)) from error
+        except InvalidRequestError as error:
+            if connected:
+                raise  # the program's own mistake
+            # The pool has tried it twice: the server takes connections, and ends them at once.
+            raise LedgerUnavailable("the ledger's database does not answer: it ends connections") from error
         except PoolTimeout as error:
             raise LedgerUnavailable("the ledger's database is too slow: all connections are busy") from error
         except DBAPIError as error:

@@ -56,12 +56,14 @@ def test_what_an_operator_has_stopped_is_not_said_to_be_braked(desk: "Desk") -> 
     assert str(now(desk).reason).startswith("paused by an operator")
 
 
-def test_a_missing_process_is_named_as_well(desk: "Desk") -> None:
-    """A brake does not hide that no worker is there."""
+def test_a_missing_process_is_named_first(desk: "Desk") -> None:
+    """A brake does not hide that no worker is there to try a call: its code is that of the missing one."""
     brake(desk)
-    reason = str(now(desk, 300).reason)
-    assert "held back" in reason
-    assert "no worker is dialing" in reason
+    found = now(desk, 300)
+    assert "held back" in str(found.reason)
+    assert str(found.reason).startswith("no worker is dialing")
+    assert found.as_json()["reason_code"] == "process_missing"
+    assert found.as_json()["brake"] is not None
 
 
 def test_afterwards_nothing_is_said(desk: "Desk") -> None:

@@ -22,12 +22,14 @@ from worker.braking import answers, decided
 from worker.connect import Connect
 from worker.connect_errors import (
     Ambiguous,
+    ClockWrong,
     ConnectError,
     Misconfigured,
     NeverSent,
     NoCapacity,
     Refused,
     Throttled,
+    Unauthenticated,
 )
 from worker.dial import Dialer
 from worker.settle import Settling
@@ -341,6 +343,59 @@ def test_a_ledger_that_is_away_costs_a_note_and_no_call(
     assert here.brake() == []
 
 
+def test_a_probe_whose_ledger_goes_away_before_it_leaves_is_given_back(
+    office: Callable[..., Office], book: Book, exchange: Any, dial_ledger: SleepyLedger
+) -> None:
+    """What was not sent is not in doubt: it is due again when the ledger is back."""
+    book.load(*numbers(20))
+    here = office()
+    exchange.set_faults(error_before=1.0)
+    here.work(2)
+    in_doubt = len([each for each in book.attempts() if each.state == "unknown"])
+    asked: list[str] = []
+
+    def goes(instance_id: str) -> bool:
+        asked.append(instance_id)
+        dial_ledger.away = True
+        return False
+
+    def returns(_seconds: float) -> None:
+        dial_ledger.away = False
+
+    here.dialer = replace(here.dialer, answers=goes, sleep=returns)
+    here.work(10, lambda: bool(asked))
+    assert len(asked) == 1
+    assert {each.state for each in book.attempts() if each.reason and "away" in each.reason} == {"returned"}
+    assert len([each for each in book.attempts() if each.state == "unknown"]) == in_doubt
+
+
+def test_credentials_that_are_not_taken_are_named_by_the_first_probe(
+    office: Callable[..., Office], book: Book, exchange: Any, seam: Any
+) -> None:
+    """They are no silence of Connect's, and an operator must not wait two minutes to hear of them."""
+    book.load(*numbers(20))
+    problems: list[str | None] = []
+    here = office(report_problem=problems.append)
+    exchange.set_faults(error_before=1.0)
+    here.work(2)
+    expired = [Unauthenticated("ExpiredTokenException", "the credentials have expired", 403)] * 9
+    here.dialer = replace(
+        here.dialer,
+        connect=seam(*expired),
+        answers=lambda instance_id: answers(Expired(), instance_id),  # type: ignore[arg-type]
+    )
+    here.work(7)
+    assert here.brake()[-1] == "braked"
+    assert "no call gets through: ExpiredTokenException: the credentials have expired" in problems
+
+
+class Expired:
+    """Connect, to which these credentials are too old for any question."""
+
+    def describe(self, _instance_id: str, _contact_id: str) -> None:
+        raise Unauthenticated("ExpiredTokenException", "the credentials have expired", 403)
+
+
 @pytest.mark.parametrize(
     ("error", "is_decision"),
     [
@@ -349,6 +404,7 @@ def test_a_ledger_that_is_away_costs_a_note_and_no_call(
         (Refused("DestinationNotAllowedException", "no", 403), True),
         (Misconfigured("AccessDeniedException", "no", 403), True),
         (Misconfigured("403", "a gateway's page", 403), False),
+        (ClockWrong("RequestExpired", "the clock", 403), False),
         (Refused("ParamValidationError", "never sent"), False),
         (Ambiguous("InternalServiceException", "500", 500), False),
         (NeverSent("EndpointConnectionError", "no way"), False),

@@ -53,13 +53,13 @@ def machine(dial_ledger: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespac
 
 def a_machine(ledger: Any, **parts: Any) -> SimpleNamespace:
     """What reporting asks of a process that works."""
-    problems: list[Problem] = []
+    problems: dict[str, Problem] = {}
     made = {
         "ledger": ledger,
         "settings": SimpleNamespace(exchange="sandbox"),
         "stopping": threading.Event(),
         "problems": problems,
-        "current_problems": lambda: list(problems),
+        "current_problems": lambda: list(problems.values()),
         "start_pacer": Pace(),
         "endpoint": "http://127.0.0.1:8480",
         "redis": Store(),
@@ -294,3 +294,32 @@ def test_a_consumer_is_not_stuck_while_redis_is_away(
     watch.missed = 1_000
     found = reported(machine, now, watch=watch, end=ended.append)
     assert (found.problem_code, ended) == (ProblemCode.REDIS_AWAY, [])
+
+
+def test_a_consumer_that_waits_for_redis_is_not_stuck(
+    machine: SimpleNamespace, now: Callable[[], Any]
+) -> None:
+    """A user that may write and not read lists: it waits until it may, and a restart would not help."""
+    ended: list[int] = []
+    machine.problems["redis"] = Problem("Redis does not work (NOPERM)", ProblemCode.REDIS_NOT_PERMITTED)
+    watch = ConsumerWatch(machine.work, ["dial-sandbox"])
+    watch.missed = 1_000
+    reported(machine, now, watch=watch, end=ended.append)
+    assert (watch.missed, ended) == (0, [])
+
+
+def test_a_redis_that_is_silent_does_not_keep_the_report_back(
+    machine: SimpleNamespace, now: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process lives, and says why it does not work; late, it would count as gone."""
+    answers = threading.Event()
+
+    class Silent(Pace):
+        def current(self) -> PacerState:
+            assert answers.wait(60)
+            return super().current()
+
+    monkeypatch.setattr(health, "_REDIS_SECONDS", 0.1)
+    machine.start_pacer = Silent()
+    assert reported(machine, now).problem_code == ProblemCode.REDIS_AWAY
+    answers.set()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -37,6 +38,7 @@ def as_it_stops(settings: DialerSettings, monkeypatch: pytest.MonkeyPatch) -> It
 
     monkeypatch.setattr(local.Stack, "start", lambda _: None)
     monkeypatch.setattr(local.Stack, "stop", record)
+    monkeypatch.setattr(local.Stack, "ask_to_stop", lambda _: recorded.append("asked"))
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     yield recorded
     signal.signal(signal.SIGINT, before[0])
@@ -57,6 +59,8 @@ def test_a_look_at_the_ledger_is_not_cut_off(
             db = left_open.enter_context(ledger.read())
             rows = db.execute(text("SELECT 1 UNION ALL SELECT 2"))
             os.kill(os.getpid(), told)
+            # The workers need not wait for the look to end.
+            assert as_it_stops == ["asked"]
             looks.extend(rows.scalars())
             left_open.close()
             wait(60)
@@ -64,7 +68,7 @@ def test_a_look_at_the_ledger_is_not_cut_off(
     with left_open, pytest.raises(Stopped):
         look_and_wait()
     assert looks == [1, 2]
-    assert as_it_stops == ["the last call"]
+    assert as_it_stops == ["asked", "the last call"]
 
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
@@ -79,6 +83,21 @@ def test_waiting_ends_at_once(settings: DialerSettings, as_it_stops: list[str], 
     with pytest.raises(Stopped):
         wait_long()
     assert 0.2 <= time.monotonic() - began < 30
+    assert as_it_stops == ["asked", "the last call"]
+
+
+def test_a_ledger_that_is_silent_does_not_keep_it(
+    settings: DialerSettings, as_it_stops: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is queued comes back by its lease; a supervisor would kill who waits for the database."""
+    released = threading.Event()
+    monkeypatch.setattr("worker.until_stopped._GIVING_BACK_SECONDS", 0.2)
+    monkeypatch.setattr("campaigns.ledger.health.alive", lambda *_: released.wait(30) and [])
+    began = time.monotonic()
+    with the_stack(settings, 1, None):
+        pass
+    assert time.monotonic() - began < 20
+    released.set()
     assert as_it_stops == ["the last call"]
 
 

@@ -5,8 +5,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from campaigns.mistake import Mistake
 from worker.sandbox.checks import Common
@@ -77,22 +78,26 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open, or continue, the file. Raises Mistake if that cannot be done."""
         self._path = path
+        self._left = b""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _cut_half_line(path)
-            self._file: TextIO = os.fdopen(
-                # Whole telephone numbers are in it: for its owner's eyes only.
-                os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
-                "a",
-                buffering=1,
-                encoding="utf-8",
-            )
+            # Whole telephone numbers are in it: for its owner's eyes only.
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._file: FileIO = FileIO(descriptor, "a")
         except OSError as error:
             raise Mistake(f"{path}: the sandbox cannot keep its journal there: {error.strerror}") from None
 
     def append(self, entry: Entry) -> None:
-        """Write one line."""
-        self._file.write(entry.line())
+        """Write one line. Raises OSError; then it is written by the next `flush` that succeeds."""
+        self._left += entry.line().encode()
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what has not been written yet, for instance because the disk was full. Raises OSError."""
+        while self._left:
+            # A full disk may take a part of a line.
+            self._left = self._left[self._file.write(self._left) :]
 
     def entries(self) -> Iterator[Entry]:
         """What is in the file. Raises Mistake naming a line that is not the sandbox's."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
@@ -20,6 +21,9 @@ from worker.sandbox.faults import FaultRates
 from worker.sandbox.identity import PATH, Signed, identity
 from worker.sandbox.options import SandboxOptions, StartQuota
 from worker.sandbox.switchboard import Switchboard
+from worker.seldom import Seldom
+
+log = logging.getLogger(__name__)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -46,6 +50,7 @@ def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) 
     switchboard = Switchboard(options, clock)
     stopping = asyncio.Event()
     run_id, numbers = str(uuid4())[:24], count()
+    seldom = Seldom()
 
     async def send(answer: Answer) -> Response:
         wait = answer.wait_seconds + options.latency_seconds
@@ -102,6 +107,14 @@ def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) 
         said = f"The sandbox does not know {request.method} {request.url.path}"
         return await send(error_answer(404, "UnknownOperationException", said))
 
+    async def full(_: Request, error: Exception) -> Response:
+        # Caught here, or the answer would come from outside of `Signed`, and not look like the stand-in's.
+        reason = error.strerror if isinstance(error, OSError) else None
+        if seldom.due("journal"):
+            log.error("the sandbox cannot write its journal: %s", reason)
+        said = f"The sandbox cannot write its journal: {reason}"
+        return await send(error_answer(500, "InternalServiceException", said))
+
     async def gone(_: Request, __: Exception) -> Response:
         return Response(status_code=400)  # Into the void: the caller left in the middle of the request.
 
@@ -117,7 +130,7 @@ def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) 
             Route("/_sandbox/faults", faults, methods=["GET", "POST"]),
             Route("/_sandbox/quota", quota, methods=["GET", "POST"]),
         ],
-        exception_handlers={404: unknown, 405: unknown, ClientDisconnect: gone},
+        exception_handlers={404: unknown, 405: unknown, ClientDisconnect: gone, OSError: full},
     )
     if not options.incognito:
         app.add_middleware(Signed)

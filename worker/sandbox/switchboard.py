@@ -50,8 +50,12 @@ class Switchboard:
             raise
 
     def start_outbound(self, body: bytes) -> Answer:
-        """StartOutboundVoiceContact: rate, checks, faults before, the call, faults after."""
+        """StartOutboundVoiceContact: rate, checks, faults before, the call, faults after.
+
+        Raises OSError while the journal cannot be written.
+        """
         now = self._clock()
+        self._flush()
         if not self._start_rate.take(now):
             return self._refuse(too_many(), body, now)
         try:
@@ -95,8 +99,9 @@ class Switchboard:
         return Answer(200, {"Contact": contact_view(self.exchange.calls[index], contact_id, now)})
 
     def stop(self, body: bytes) -> Answer:
-        """StopContact."""
+        """StopContact. Raises OSError while the journal cannot be written."""
         now = self._clock()
+        self._flush()
         if refusal := self._refusal("StopContact", now):
             return refusal
         try:
@@ -182,6 +187,11 @@ class Switchboard:
     def _record(self, entry: Entry, *, rang_before: bool = False) -> None:
         self._tally.count(entry, rang_before=rang_before)
         self._write(entry)
+
+    def _flush(self) -> None:
+        # Before a call is placed. One whose line cannot be written is enough: that line waits.
+        if self._journal:
+            self._journal.flush()
 
     def _write(self, entry: Entry) -> None:
         if self._journal:

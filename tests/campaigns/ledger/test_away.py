@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 
 from campaigns.ledger import Ledger, LedgerUnavailable, open_ledger
@@ -225,3 +225,19 @@ def test_a_disk_that_is_full_loses_no_call(postgres_ledger: Ledger, desk_of: "ty
         db.exec_driver_sql("DROP TRIGGER full_disk ON attempts")
     desk.dial(claimed)
     assert desk.attempt(claimed).state == "dialing"
+
+
+def test_server_that_ends_each_new_connection_is_away(
+    postgres_ledger: Ledger, postgres_ledger_url: str
+) -> None:
+    """The pool tries a second time, and says then in another way that it has none."""
+    postgres_ledger.close()
+    arguments = login_of(make_url(postgres_ledger_url))
+
+    @event.listens_for(postgres_ledger._engine, "connect")
+    def _ends(dbapi: Any, _record: object) -> None:
+        with psycopg.connect(**arguments, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [dbapi.info.backend_pid])
+
+    with pytest.raises(LedgerUnavailable, match="ends connections"), postgres_ledger.read():
+        pass

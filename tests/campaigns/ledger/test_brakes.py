@@ -82,6 +82,20 @@ def test_a_braked_run_queues_one_probe_and_the_others_go_on(desk: "Desk") -> Non
     assert desk.claim(now=desk.noon + 9 * SECOND) == []
 
 
+def test_a_braked_run_leaves_its_people_to_another_campaign(desk: "Desk") -> None:
+    """Two campaigns with one list and limits: one that waits for its probe does not hold up the other."""
+    limits = {"limits": {"per_number_per_day": 1}}
+    people = desk.people(20, first=900_000)
+    for name in ("bad", "sound"):
+        desk.load(desk.campaign(name, **limits), people)
+        desk.start(name)
+    for after in range(3):
+        doubt(desk, desk.run("bad").id, after)
+    good(desk, desk.run("sound").id, 3)
+    assert len(desk.claim(5, now=desk.noon + 4 * SECOND)) == 5
+    assert {each.state for each in desk.attempts("sound")} == {"queued"}
+
+
 def test_a_braked_run_does_not_brake_the_others(desk: "Desk") -> None:
     """However long its probes fail: what is known of it says nothing of the rest, whose calls are placed."""
     bad, sound = desk.started(5, "bad").id, desk.started(5, "sound").id

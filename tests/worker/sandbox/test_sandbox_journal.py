@@ -1,7 +1,9 @@
 """The journal, and a sandbox that is started again."""
 
+import errno
 import json
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from campaigns.mistake import Mistake
+from worker.sandbox.identity import HEADER
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.switchboard import Switchboard
 
@@ -131,3 +134,37 @@ def test_the_list_of_calls(run_sandbox: Callable[..., Any]) -> None:
     ]
     sandbox.clock.now += 700
     assert json.loads(sandbox.get("/_sandbox/calls").splitlines()[0])["outcome"] == "answered"
+
+
+def test_a_full_disk_is_answered_as_the_stand_in(
+    run_sandbox: Callable[..., Any], journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial would take an answer without the header for a stranger's. Afterwards no line is missing.
+
+    Fails without: the handler of OSError (routes.py), and the line that waits (journal.py).
+    """
+
+    class Full(FileIO):
+        room = 10_000
+
+        def write(self, data: Any) -> int:
+            if not Full.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            written = super().write(data[: Full.room])
+            Full.room -= written
+            return written
+
+    monkeypatch.setattr("worker.sandbox.journal.FileIO", Full)
+    sandbox = run_sandbox(journal=journal)
+    sandbox.start("+14155550100", "a")
+    Full.room = 20
+    for _ in range(3):
+        with pytest.raises(ClientError) as refused:
+            sandbox.start("+14155550101", "b")
+        answer = refused.value.response
+        assert answer["ResponseMetadata"]["HTTPHeaders"][HEADER] == "1"
+        assert answer["Error"]["Code"] == "InternalServiceException"
+    Full.room = 10_000
+    sandbox.start("+14155550102", "c")
+    lines = [(line["client_token"], line["rang"]) for line in _lines(journal)]
+    assert lines == [("a", True), ("b", True), ("c", True)]
