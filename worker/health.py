@@ -16,6 +16,7 @@ from worker.dial import clock_problem
 from worker.machine import Machine
 from worker.pacer import PacerUnavailable
 from worker.probe import probe
+from worker.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def _keep_reporting(
 ) -> None:
     process = f"{role}@{socket.gethostname()}:{os.getpid()}"
     missed = 0
-    look = _Look(lambda: _redis_problems(machine, process))
+    look, seldom = _Look(lambda: _redis_problems(machine, process)), Seldom()
     while not machine.stopping.is_set():
         try:
             pace, problems = look.within(_REDIS_SECONDS)
@@ -80,7 +81,8 @@ def _keep_reporting(
             _beat(machine, process, role, queues, [*_stuck(missed), *problems, *pace])
         except Exception as error:
             # Whatever it is, a process that lives must not be taken for dead as soon as it is over.
-            log.error("cannot report to the ledger: %s", error)
+            if seldom.due(type(error).__name__):
+                log.error("cannot report to the ledger: %s", error)
         machine.stopping.wait(BEAT.total_seconds())
     stuck = missed >= ENDED_AFTER
     if stuck:

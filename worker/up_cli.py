@@ -51,8 +51,10 @@ def _look_on(ledger: "Ledger", stack: "Stack", wait: Wait) -> Never:
     from campaigns.ledger import LedgerUnavailable
     from campaigns.report import every_status
     from campaigns.status_view import plain
+    from worker.seldom import Seldom
 
     began = time.monotonic()
+    seldom = Seldom()
     seen: dict[str, Status] = {}
     while True:
         stack.watch()
@@ -68,5 +70,6 @@ def _look_on(ledger: "Ledger", stack: "Stack", wait: Wait) -> Never:
                     put(plain(latest))
                 seen[name] = latest
         except LedgerUnavailable as error:
-            say(f"dialer: {error}")
+            if seldom.due(str(error)):
+                say(f"dialer: {error}")
         wait(5)
