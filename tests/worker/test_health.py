@@ -134,7 +134,7 @@ def test_throttling_is_the_reported_problem(machine: SimpleNamespace, now: Calla
 def test_ledger_that_is_away_does_not_end_reporting(
     machine: SimpleNamespace, now: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The report is late, not over: it goes on when the ledger is back, and one line of the log a minute tells."""
+    """The report is late, not over: it goes on when the ledger is back. A line of the log a minute tells."""
     machine.ledger.away = True
     thread = report(machine, "control")
     try:
