@@ -19,6 +19,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     calling_hours.py       may we ring now? if not, when next?
     problem.py             what keeps a process from its work: its code, and words
     time_zone_name.py      a cell → an IANA zone
+    time_zone_hints.py     what a text that is none may have been meant to be
     side.py                which side dials: Amazon Connect, or the sandbox for a trial
     toml_values.py         durations and tables, as a campaign's file writes them
     presets.py             rules on calling hours that others have made

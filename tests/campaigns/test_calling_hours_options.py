@@ -184,7 +184,22 @@ MONDAY = 'monday = "09:00-10:00"\n'
         (
             f'{MONDAY}fallback_time_zone = "recipient"',
             "[calling_hours] fallback_time_zone: recipient is not a time zone; "
-            "write an IANA name such as Europe/Berlin",
+            "write the IANA name of the place, as Area/City",
+        ),
+        (
+            f'{MONDAY}fallback_time_zone = "UTC"',
+            "[calling_hours] fallback_time_zone: UTC is no place's time zone; "
+            "write the IANA name of the place, as Area/City",
+        ),
+        (
+            f'{MONDAY}fallback_time_zone = "EST"',
+            "[calling_hours] fallback_time_zone: EST names a clock and no place, and only a place says when "
+            "there is summer time; write an IANA name such as America/New_York, or America/Panama",
+        ),
+        (
+            f'{MONDAY}time_zone = "GMT+1"',
+            "[calling_hours] time_zone: GMT+1 is a distance from UTC, which says nothing of summer time; "
+            "write the IANA name of the place, as Area/City, or UTC",
         ),
         (
             f'{MONDAY}holidays = "Germany"',
