@@ -84,6 +84,17 @@ class Reference(Table):
     value: str = Field(max_length=4096)
     type: Literal["URL", "NUMBER", "STRING", "DATE", "EMAIL"] = "URL"
 
+    @model_validator(mode="after")
+    def _dated_in_seconds(self) -> Self:
+        # API reference, Reference: a DATE is an epoch timestamp in seconds.
+        if self.type == "DATE" and not re.fullmatch(r"[0-9]{1,12}", self.value):
+            raise ValueError("a DATE is written in seconds since 1970, such as 1764547200")
+        return self
+
+
+_REFERENCES_BYTES = 4096
+"""API reference of StartOutboundVoiceContact: over all references of a contact."""
+
 
 TOKEN_IN_NAME = "{client_token}"  # noqa: S105 (a placeholder, no password)
 """What `name` holds where each call's client token is to stand."""
@@ -97,6 +108,8 @@ class ConnectOptions(Table):
 
     instance_id: Annotated[str, AfterValidator(connect_ids.instance_id)]
     contact_flow_id: Annotated[str, AfterValidator(connect_ids.contact_flow_id)]
+    region: str | None = None
+    """The instance's AWS Region; None: that of the machine that dials. ARNs say it, too."""
     source_phone_number: E164 | None = None
     queue_id: Annotated[str, AfterValidator(connect_ids.queue_id)] | None = None
     ring_timeout_seconds: int | None = Field(default=None, ge=15, le=60)
@@ -108,7 +121,7 @@ class ConnectOptions(Table):
     description: str | None = Field(default=None, max_length=4096)
     references: dict[str, Reference] = Field(default_factory=dict)
     related_contact_id: str | None = Field(default=None, min_length=1, max_length=256)
-    search_attribute: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,127}$")
+    search_attribute: str | None = None
     """A contact attribute that takes each call's client token. The instance must list it as searchable; then
     a call whose answer got lost is found at once, and told from every other call to the same number."""
 
@@ -120,6 +133,41 @@ class ConnectOptions(Table):
     def name_of(self, client_token: str) -> str | None:
         """The name of an attempt's call, if the campaign's calls have one."""
         return self.name.replace(TOKEN_IN_NAME, client_token) if self.name is not None else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_instance(cls, value: Any) -> Any:
+        """Here the ARNs still stand as they were pasted; what remains of them are GUIDs, and the Region."""
+        if not isinstance(value, dict):
+            return value
+        region = connect_ids.region_of(value, value.get("region"))
+        return value if region is None else {**value, "region": region}
+
+    @field_validator("region")
+    @classmethod
+    def _like_a_region(cls, region: str | None) -> str | None:
+        if region is not None and not connect_ids.REGION.fullmatch(region):
+            raise ValueError('expected an AWS Region, such as "us-east-1"')
+        return region
+
+    @field_validator("search_attribute")
+    @classmethod
+    def _attribute_can_be_searched_for(cls, name: str | None) -> str | None:
+        # API reference, SearchableContactAttributesCriteria: a key has 100 characters at most.
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name):
+            raise ValueError("expected letters, digits, - and _, 100 at most, such as DialerToken")
+        return name
+
+    @field_validator("references")
+    @classmethod
+    def _references_fit(cls, references: dict[str, Reference]) -> dict[str, Reference]:
+        size = sum(len(name.encode()) + len(each.value.encode()) for name, each in references.items())
+        if size > _REFERENCES_BYTES:
+            raise ValueError(
+                f"names and values have {size:,} bytes in all, and Connect takes {_REFERENCES_BYTES:,}; "
+                "shorten them"
+            )
+        return references
 
     @field_validator("name")
     @classmethod
