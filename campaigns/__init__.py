@@ -28,6 +28,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     schedule.py            when does a schedule fire? which fire is to be run now?
     campaign.py            one campaign's choices, read from TOML
     stored.py              the same as the ledger keeps it, read without being judged again
+    conflicts.py           choices of one campaign that cannot all hold
     waits.py               who waits for which rule, and until when
     forecast.py            when would everybody have been called?
     changes.py             what differs between two versions of a campaign's file
@@ -65,6 +66,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     number_list.py         a file of numbers that are not to be called
     suppress.py            an operator says which numbers are not to be called
     suppress_view.py       the same in words
+    conflicts_view.py      choices that cannot all hold, in words
     load_view.py           what became of a list and of the campaign's file, in words
     export.py              the results as CSV or JSON Lines
     settings.py            DIALER_* settings of this side
