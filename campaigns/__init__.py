@@ -26,6 +26,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     calling_hours_options.py  the file's [calling_hours]
     when.py                the file's [limits], [schedule], [reminder], [suppression]
     schedule.py            when does a schedule fire? which fire is to be run now?
+    connect_options.py     the file's [connect]
     campaign.py            one campaign's choices, read from TOML
     stored.py              the same as the ledger keeps it, read without being judged again
     conflicts.py           choices of one campaign that cannot all hold

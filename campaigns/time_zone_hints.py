@@ -63,7 +63,15 @@ _BEST_KNOWN = [
     *("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "America/Phoenix"),
     *("America/Halifax", "America/Panama", "America/Mexico_City", "America/Sao_Paulo", "Pacific/Honolulu"),
     *("America/Argentina/Buenos_Aires", "Europe/London", "Europe/Lisbon", "Europe/Berlin", "Europe/Athens"),
-    *("Europe/Moscow", "Asia/Kolkata", "Asia/Shanghai", "Asia/Riyadh", "Australia/Sydney", "Africa/Lagos"),
+    *(
+        "Europe/Moscow",
+        "Asia/Kolkata",
+        "Asia/Shanghai",
+        "Asia/Riyadh",
+        "Australia/Sydney",
+        "Africa/Lagos",
+        "Africa/Accra",
+    ),
     *("Australia/Brisbane", "Australia/Adelaide"),
 ]
 

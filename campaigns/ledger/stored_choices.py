@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
-from campaigns.campaign import Campaign, ConnectOptions, RedialOptions
+from campaigns.campaign import Campaign, RedialOptions
+from campaigns.connect_options import ConnectOptions
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import CHOICES_VERSION, STORED_CHOICES, campaigns, runs
 from campaigns.stored import Unreadable, read_connect, read_part, read_stored
