@@ -179,7 +179,7 @@ _TELLTALE = {"IncompleteSignature", "InvalidSignature", "SignatureDoesNotMatch"}
 # Parameters that are the same for all calls of a campaign, and those that are this call's own. A plain "name"
 # may be that of anything, so it counts where it is written or quoted like the parameter.
 _CAMPAIGNS_OWN = re.compile(
-    r"(?i:instance|flow|source|queue|traffic|answer.?machine|ring.?time|description|references?\b|related.?contact"
+    r"(?i:instance|flow|source|queue|traffic|answer(?:ing)?.?machine|ring.?time|description|references?\b|related.?contact"
     r"|campaign|outbound.?strategy|contact.?name)|\bName\b|(?P<mark>['\"`])name(?P=mark)"
 )
 _CALLS_OWN = re.compile(r"destination|attribute|token", re.IGNORECASE)

@@ -338,6 +338,48 @@ def test_a_bad_row_is_rejected_with_its_place(people: Path, row: str, column: st
         assert ",".join(bad.row.values()) == row
 
 
+@pytest.mark.parametrize(
+    ("rows", "zones", "hints"),
+    [
+        (
+            {
+                "+12125550100": "EST",
+                "+12125550101": "America/New_York",
+                "+13035550100": "MST",
+                "+442079460123": "GMT",
+            },
+            ["America/New_York"],
+            ["America/New_York", "America/Denver", "Europe/London"],
+        ),
+        (
+            {
+                "+14155550100": "AEST",
+                "+14155550101": "GMT-5",
+                "+14155550102": "GMT+1",
+                "+14155550103": "PST",
+                "+14155550104": "Eastern Time (US & Canada)",
+                "+14155550105": "UTC+1",
+                "+14155550106": "UTC",
+                "+14155550107": "US/Arizona",
+            },
+            ["US/Arizona"],
+            ["Australia/Sydney", None, None, "America/Los_Angeles", "America/New_York", None, None],
+        ),
+    ],
+)
+def test_a_clock_that_is_no_places_rejects_its_row(
+    people: Path, rows: dict[str, str], zones: list[str], hints: list[str | None]
+) -> None:
+    """None is called an hour early or late for a name of a clock, and the hint is a place that has it."""
+    text = "phone,tz\n" + "".join(f'{phone},"{zone}"\n' for phone, zone in rows.items())
+    found = list(opened(people, text, ListOptions(time_zone="tz")))
+    assert [each.time_zone for each in found if isinstance(each, Recipient)] == zones
+    reasons = [each.reason for each in found if isinstance(each, RejectedRow)]
+    assert len(reasons) == len(hints)
+    for reason, hint in zip(reasons, hints, strict=True):
+        assert (f"such as {hint}" in reason) if hint else ("such as" not in reason)
+
+
 def test_attributes_may_fill_the_limit_exactly(people: Path) -> None:
     """32,768 bytes over keys and values are allowed, counted in UTF-8."""
     text = f"phone,name\n4155550100,{'é' * 16_382}\n"

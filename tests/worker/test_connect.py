@@ -751,6 +751,7 @@ def test_code_is_found_where_aws_puts_it(
         ("Attributes are too long for the flow", Refused),
         ("no", Refused),
         ("the name of the country is not allowed", Refused),
+        ("Answering machine detection is not enabled", Misconfigured),
         ("Value at 'name' failed to satisfy constraint: length less than or equal to 1024", Misconfigured),
         ("Value at 'clientToken' failed to satisfy constraint", Refused),
         *((f"Value of {name} is not valid", Misconfigured) for name in SHARED),
