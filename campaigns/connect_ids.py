@@ -52,10 +52,9 @@ def region_of(pasted: Mapping[str, object], region: object = None) -> str | None
     """The Region that the texts of `instance_id`, `contact_flow_id` and `queue_id` name; None if none does.
 
     region: as the file says it itself. Raises ValueError where two of them are not of one instance, account
-    and Region, or where the id of one thing stands for another.
+    and Region.
     """
     texts = {key: text for key in _KEYS if isinstance(text := pasted.get(key), str)}
-    _refuse_twice(texts)
     found = {key: whereabouts(text) for key, text in texts.items()}
     ids = {key: each.instance for key, each in found.items() if each.instance is not None}
     if "instance_id" in texts and (bare := re.fullmatch(_GUID, unquote(texts["instance_id"]).strip())):
@@ -80,11 +79,12 @@ def whereabouts(text: str) -> Whereabouts:
     )
 
 
-def _refuse_twice(texts: Mapping[str, str]) -> None:
-    """Raises ValueError where one bare id stands for two things: each has an id of its own."""
+def refuse_one_for_another(pasted: Mapping[str, object]) -> None:
+    """Raises ValueError where the instance's id stands for the flow, or one id for two things."""
     seen: dict[str, str] = {}
-    for key, text in texts.items():
-        guids = re.findall(_GUID, unquote(text).lower())
+    for key in _KEYS:
+        text = pasted.get(key)
+        guids = re.findall(_GUID, unquote(text).lower()) if isinstance(text, str) else []
         if not guids:
             continue
         if guids[-1] in seen:

@@ -4,10 +4,10 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 import phonenumbers
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from campaigns import connect_ids
-from campaigns.toml_values import Table
+from campaigns.toml_values import Table, from_file
 
 _LONGEST_NUMBER = 250
 
@@ -85,10 +85,12 @@ class ConnectOptions(Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_one_instance(cls, value: Any) -> Any:
+    def _of_one_instance(cls, value: Any, info: ValidationInfo) -> Any:
         """Here the ARNs still stand as they were pasted; what remains of them are GUIDs, and the Region."""
         if not isinstance(value, dict):
             return value
+        if from_file(info):
+            connect_ids.refuse_one_for_another(value)
         region = connect_ids.region_of(value, value.get("region"))
         return value if region is None else {**value, "region": region}
 

@@ -10,7 +10,9 @@ from campaigns.campaign import Campaign, read_campaign
 from campaigns.mistake import Mistake
 
 GUID = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
-HEAD = f'name = "r"\n[connect]\ninstance_id = "{GUID}"\ncontact_flow_id = "{GUID}"\nqueue_id = "{GUID}"\n'
+FLOW = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
+QUEUE = "0f7e3a52-6c7b-4d7e-9d7b-0a4c1b2d3e4f"
+HEAD = f'name = "r"\n[connect]\ninstance_id = "{GUID}"\ncontact_flow_id = "{FLOW}"\nqueue_id = "{QUEUE}"\n'
 NINE_TO_FIVE, ALL_DAY, FEDERAL = ((540, 1020),), ((0, 1440),), ((480, 1260),)
 
 

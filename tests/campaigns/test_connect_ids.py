@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaigns.connect_ids import contact_flow_id, instance_id, queue_id, region_of
+from campaigns.connect_ids import contact_flow_id, instance_id, queue_id, refuse_one_for_another, region_of
 
 INSTANCE = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
 FLOW = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
@@ -146,9 +146,6 @@ OTHER = "99999999-f57e-4d4c-b602-bf39176ced07"
             "of the account 210987654321",
         ),
         (ARN.replace("eu-central-1", "us-east-1") + f"/contact-flow/{FLOW}", "of the Region us-east-1"),
-        (ARN, "contact_flow_id is the id of the instance"),
-        (INSTANCE, "contact_flow_id is the id of the instance"),
-        (INSTANCE.upper(), "contact_flow_id is the id of the instance"),
     ],
 )
 @pytest.mark.parametrize("key", ["contact_flow_id", "queue_id"])
@@ -157,6 +154,22 @@ def test_all_is_of_one_instance(flow: str, says: str, key: str) -> None:
     pasted = flow.replace("contact-flow", "queue") if key == "queue_id" else flow
     with pytest.raises(ValueError, match=says.replace("contact_flow_id", key)):
         region_of({"instance_id": ARN, key: pasted})
+
+
+@pytest.mark.parametrize("instance", [INSTANCE, ARN, f"{ARN}/contact-flow/{FLOW}"])
+@pytest.mark.parametrize("pasted", [INSTANCE, INSTANCE.upper(), ARN, f" {INSTANCE} "])
+@pytest.mark.parametrize("key", ["contact_flow_id", "queue_id"])
+def test_the_instance_does_not_stand_for_what_is_in_it(key: str, pasted: str, instance: str) -> None:
+    """The GUIDs look alike, and Connect would say no more than that there is no such resource."""
+    with pytest.raises(ValueError, match=f"{key} is the id of the instance"):
+        refuse_one_for_another({"instance_id": instance, key: pasted})
+
+
+def test_a_flow_does_not_stand_for_a_queue() -> None:
+    """One id is that of one thing; different ids are taken."""
+    refuse_one_for_another({"instance_id": ARN, "contact_flow_id": FLOW_URL, "queue_id": QUEUE})
+    with pytest.raises(ValueError, match="queue_id is the id of the contact flow; write that of the queue"):
+        refuse_one_for_another({"instance_id": ARN, "contact_flow_id": FLOW_URL, "queue_id": FLOW})
 
 
 def test_a_bare_instance_is_compared_with_the_flows() -> None:
