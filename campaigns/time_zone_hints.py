@@ -23,57 +23,22 @@ _MOST = 3
 _SEASONS = (datetime(2026, 1, 15, tzinfo=UTC), datetime(2026, 7, 15, tzinfo=UTC))
 
 # English wherever it has abbreviations of its own, then the languages of most lists.
+# fmt: off
 _LOCALES = [
-    *(
-        "en",
-        "en_GB",
-        "en_150",
-        "en_AU",
-        "en_CA",
-        "en_HK",
-        "en_IE",
-        "en_IN",
-        "en_KE",
-        "en_MY",
-        "en_NG",
-        "en_NZ",
-    ),
-    *(
-        "en_SG",
-        "en_ZA",
-        "de",
-        "es",
-        "es_MX",
-        "fr",
-        "fr_CA",
-        "it",
-        "nl",
-        "pl",
-        "pt",
-        "pt_PT",
-        "sv",
-        "da",
-        "nb",
-    ),
-    *("fi", "cs"),
+    "en", "en_GB", "en_150", "en_AU", "en_CA", "en_HK", "en_IE", "en_IN", "en_KE", "en_MY", "en_NG", "en_NZ",
+    "en_SG", "en_ZA", "de", "es", "es_MX", "fr", "fr_CA", "it", "nl", "pl", "pt", "pt_PT", "sv", "da", "nb",
+    "fi", "cs",
 ]
 
 # Of several places whose clocks have one name these are named first.
 _BEST_KNOWN = [
-    *("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "America/Phoenix"),
-    *("America/Halifax", "America/Panama", "America/Mexico_City", "America/Sao_Paulo", "Pacific/Honolulu"),
-    *("America/Argentina/Buenos_Aires", "Europe/London", "Europe/Lisbon", "Europe/Berlin", "Europe/Athens"),
-    *(
-        "Europe/Moscow",
-        "Asia/Kolkata",
-        "Asia/Shanghai",
-        "Asia/Riyadh",
-        "Australia/Sydney",
-        "Africa/Lagos",
-        "Africa/Accra",
-    ),
-    *("Australia/Brisbane", "Australia/Adelaide"),
+    "America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "America/Phoenix",
+    "America/Halifax", "America/Panama", "America/Mexico_City", "America/Sao_Paulo", "Pacific/Honolulu",
+    "America/Argentina/Buenos_Aires", "Europe/London", "Europe/Lisbon", "Europe/Berlin", "Europe/Athens",
+    "Europe/Moscow", "Asia/Kolkata", "Asia/Shanghai", "Asia/Riyadh", "Australia/Sydney", "Africa/Lagos",
+    "Africa/Accra", "Australia/Brisbane", "Australia/Adelaide",
 ]
+# fmt: on
 
 # Words for a clock → the abbreviation that the IANA database has for it.
 _SAME_AS = {
@@ -104,6 +69,9 @@ _NO_LONGER_SHOWN = {
     "trt": "Europe/Istanbul",
     "vet": "America/Caracas",
 }
+
+# What Americans leave "Time" away from. Not "Georgia": that is a state, whose time is not the Caucasus'.
+_WITHOUT_TIME = {"eastern", "central", "mountain", "pacific", "atlantic", "alaska"}
 
 _OFFSET = re.compile(r"(?:(?:etc/)?(?:utc|gmt)\s*)?[+\-−–]\s*\d{1,2}(?:[:.]?\d\d)?\s*h?", re.IGNORECASE)
 _POSIX = re.compile(r"([a-z]{3,5}) ?[+-]?\d{1,2}(?:[a-z]{3,5})?", re.IGNORECASE)
@@ -137,8 +105,8 @@ def _plain(text: str) -> str:
 
 
 def _named(text: str) -> list[str]:
-    names, plain = _names(), _plain(text)
-    return names.get(plain) or names.get(f"{plain}time", [])  # Eastern, Pacific
+    plain = _plain(text)
+    return _names().get(f"{plain}time" if plain in _WITHOUT_TIME else plain, [])
 
 
 def _abbreviated(text: str) -> list[str]:
@@ -190,6 +158,8 @@ def _names() -> dict[str, list[str]]:
     }
     found |= {_plain(name): zones for name, zones in windows.items()}
     for region, country in Locale.parse("en").territories.items():
+        if region == "GE":
+            continue  # in a list it is the American state as a rule
         if zones := [zone for zone in zones_of_country(region) if zone in places]:
             found.setdefault(_plain(country), _best(zones))
     for locale in map(Locale.parse, _LOCALES):

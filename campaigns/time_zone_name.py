@@ -11,23 +11,13 @@ from functools import cache, lru_cache
 UTC_NAMES = {"utc": "UTC", "etc/utc": "Etc/UTC"}
 """The one clock that is no place's and that those who write it cannot mean otherwise."""
 
+# fmt: off
 _COUNTRIES = {
-    *("Cuba", "Egypt", "Eire", "GB", "GB-Eire", "Hongkong", "Iceland", "Iran", "Israel", "Jamaica", "Japan"),
-    *(
-        "Kwajalein",
-        "Libya",
-        "NZ",
-        "NZ-CHAT",
-        "Navajo",
-        "PRC",
-        "Poland",
-        "Portugal",
-        "ROC",
-        "ROK",
-        "Singapore",
-    ),
-    *("Turkey", "W-SU"),
+    "Cuba", "Egypt", "Eire", "GB", "GB-Eire", "Hongkong", "Iceland", "Iran", "Israel", "Jamaica", "Japan",
+    "Kwajalein", "Libya", "NZ", "NZ-CHAT", "Navajo", "PRC", "Poland", "Portugal", "ROC", "ROK", "Singapore",
+    "Turkey", "W-SU",
 }
+# fmt: on
 """Names without a slash that are places all the same. IANA adds none to them (its file `backward`)."""
 
 
