@@ -19,14 +19,17 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     calling_hours.py       may we ring now? if not, when next?
     problem.py             what keeps a process from its work: its code, and words
     time_zone_name.py      a cell → an IANA zone
+    time_zone_hints.py     what a text that is none may have been meant to be
     side.py                which side dials: Amazon Connect, or the sandbox for a trial
     toml_values.py         durations and tables, as a campaign's file writes them
     presets.py             rules on calling hours that others have made
     calling_hours_options.py  the file's [calling_hours]
     when.py                the file's [limits], [schedule], [reminder], [suppression]
     schedule.py            when does a schedule fire? which fire is to be run now?
+    connect_options.py     the file's [connect]
     campaign.py            one campaign's choices, read from TOML
     stored.py              the same as the ledger keeps it, read without being judged again
+    conflicts.py           choices of one campaign that cannot all hold
     waits.py               who waits for which rule, and until when
     forecast.py            when would everybody have been called?
     changes.py             what differs between two versions of a campaign's file
@@ -64,6 +67,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     number_list.py         a file of numbers that are not to be called
     suppress.py            an operator says which numbers are not to be called
     suppress_view.py       the same in words
+    conflicts_view.py      choices that cannot all hold, in words
     load_view.py           what became of a list and of the campaign's file, in words
     export.py              the results as CSV or JSON Lines
     settings.py            DIALER_* settings of this side

@@ -55,11 +55,15 @@ def _parts(text: object) -> list[str]:
     return [] if text.strip().lower() == "closed" else [part.strip() for part in text.split(",")]
 
 
-def _zone(text: str) -> str:
+def _zone(text: str, *, utc: bool = False) -> str:
     try:
-        return iana_zone(text)
+        return iana_zone(text, utc=utc)
     except ValueError as error:
         raise ValueError(f"{text} {error}") from None
+
+
+def _zone_or_utc(text: str) -> str:
+    return _zone(text, utc=True)
 
 
 def _several(value: object) -> object:
@@ -83,7 +87,10 @@ def _known(find: Callable[[str], str]) -> AfterValidator:
 
 
 Windows = Annotated[tuple[str, ...] | None, BeforeValidator(_windows)]
-Zone = Annotated[str, _known(_zone)]
+PlaceZone = Annotated[str, _known(_zone)]
+"""The zone of a place where people live."""
+Zone = Annotated[str, _known(_zone_or_utc)]
+"""The same, or UTC: for what an operator sets by a clock of their own choice."""
 Place = Annotated[str, _known(known_place)]
 PresetName = Annotated[str, _known(lambda name: preset(name).name)]
 
@@ -102,9 +109,11 @@ class CallingHoursOptions(Table):
     """Monday to Friday; a day's own line comes before it."""
     weekend: Windows = None
     """Saturday and Sunday, likewise."""
-    time_zone: Annotated[str, _known(lambda text: text if text == RECIPIENT else _zone(text))] = RECIPIENT
-    """Whose clock counts: `recipient`, or an IANA name for one clock for everybody."""
-    fallback_time_zone: Zone | None = None
+    time_zone: Annotated[str, _known(lambda text: text if text == RECIPIENT else _zone_or_utc(text))] = (
+        RECIPIENT
+    )
+    """Whose clock counts: `recipient`, or an IANA name (UTC, too) for one clock for everybody."""
+    fallback_time_zone: PlaceZone | None = None
     """For recipients of whom no zone is known. Without it they are not called."""
     holidays: Annotated[tuple[Place, ...], BeforeValidator(_several)] = ()
     """Closed on the public holidays of these."""

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 import phonenumbers
 from pydantic import (
-    AfterValidator,
     BaseModel,
     Field,
     PlainSerializer,
@@ -21,10 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-from campaigns import connect_ids
 from campaigns.attempt import Outcome
 from campaigns.calling_hours import Timetable
 from campaigns.calling_hours_options import CallingHoursOptions
+from campaigns.connect_options import ConnectOptions
 from campaigns.mistake import Mistake
 from campaigns.nearest import nearest
 from campaigns.plain_text import visible
@@ -32,24 +31,8 @@ from campaigns.redial import Done, RedialAt, Ring, Rule, next_step
 from campaigns.toml_values import FROM_FILE, Table, duration, in_seconds
 from campaigns.when import LimitsOptions, ReminderOptions, ScheduleOptions, SuppressionOptions
 
-_LONGEST_NUMBER = 250
 _LONGEST_KEY = 100  # characters of a key that a message repeats
 _ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]{1,32767}")
-
-
-def _e164(text: str) -> str:
-    try:
-        number = phonenumbers.parse(text[:_LONGEST_NUMBER])
-    except phonenumbers.NumberParseException:
-        raise ValueError('expected a number with + and country code, such as "+14155550199"') from None
-    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    # Some plans (Germany's) have longer ones; Connect takes E.164's 15 digits.
-    if not phonenumbers.is_possible_number(number) or len(written) > 16:
-        raise ValueError('is not a possible number; expected one such as "+14155550199"')
-    return written
-
-
-E164 = Annotated[str, AfterValidator(_e164)]
 
 
 def _rule(value: object) -> Rule:
@@ -76,75 +59,6 @@ def _rule_as_file(rule: Rule) -> object:
 
 
 RedialRule = Annotated[Rule, PlainValidator(_rule), PlainSerializer(_rule_as_file, when_used="json")]
-
-
-class Reference(Table):
-    """A link or a note that the agent sees with the call."""
-
-    value: str = Field(max_length=4096)
-    type: Literal["URL", "NUMBER", "STRING", "DATE", "EMAIL"] = "URL"
-
-
-TOKEN_IN_NAME = "{client_token}"  # noqa: S105 (a placeholder, no password)
-"""What `name` holds where each call's client token is to stand."""
-
-TOKEN_LENGTH = 64
-"""Characters of a client token."""
-
-
-class ConnectOptions(Table):
-    """What every call of the campaign asks of Connect. Names follow StartOutboundVoiceContact."""
-
-    instance_id: Annotated[str, AfterValidator(connect_ids.instance_id)]
-    contact_flow_id: Annotated[str, AfterValidator(connect_ids.contact_flow_id)]
-    source_phone_number: E164 | None = None
-    queue_id: Annotated[str, AfterValidator(connect_ids.queue_id)] | None = None
-    ring_timeout_seconds: int | None = Field(default=None, ge=15, le=60)
-    traffic_type: Literal["GENERAL", "CAMPAIGN"] | None = None
-    answering_machine_detection: bool = False
-    await_answering_machine_prompt: bool = False
-    campaign_id: str | None = Field(default=None, min_length=1, max_length=100)
-    name: str | None = Field(default=None, max_length=1024)
-    description: str | None = Field(default=None, max_length=4096)
-    references: dict[str, Reference] = Field(default_factory=dict)
-    related_contact_id: str | None = Field(default=None, min_length=1, max_length=256)
-    search_attribute: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,127}$")
-    """A contact attribute that takes each call's client token. The instance must list it as searchable; then
-    a call whose answer got lost is found at once, and told from every other call to the same number."""
-
-    @property
-    def token_in_name(self) -> bool:
-        """Whether the name of each call holds its client token."""
-        return self.name is not None and TOKEN_IN_NAME in self.name
-
-    def name_of(self, client_token: str) -> str | None:
-        """The name of an attempt's call, if the campaign's calls have one."""
-        return self.name.replace(TOKEN_IN_NAME, client_token) if self.name is not None else None
-
-    @field_validator("name")
-    @classmethod
-    def _name_can_be_searched_for(cls, name: str | None) -> str | None:
-        if name is None or TOKEN_IN_NAME not in name:
-            return name
-        if name.count(TOKEN_IN_NAME) > 1:
-            raise ValueError(f"has {TOKEN_IN_NAME} more than once; once is enough")
-        if re.search(rf"[0-9a-f]{re.escape(TOKEN_IN_NAME)}|{re.escape(TOKEN_IN_NAME)}[0-9a-f]", name):
-            raise ValueError(f"put a space between {TOKEN_IN_NAME} and what stands beside it")
-        # API reference, NameCriteria: Connect searches for texts of at most 128 characters.
-        room = 128 - TOKEN_LENGTH
-        if len(name) - len(TOKEN_IN_NAME) > room:
-            raise ValueError(f"beside {TOKEN_IN_NAME} there is room for {room} characters")
-        return name
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.source_phone_number is None and self.queue_id is None:
-            raise ValueError("needs source_phone_number or queue_id: the number that people see")
-        if self.answering_machine_detection and self.traffic_type != "CAMPAIGN":
-            raise ValueError('answering_machine_detection needs traffic_type = "CAMPAIGN"')
-        if self.await_answering_machine_prompt and not self.answering_machine_detection:
-            raise ValueError("await_answering_machine_prompt needs answering_machine_detection = true")
-        return self
 
 
 class ListOptions(Table):

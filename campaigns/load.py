@@ -7,6 +7,7 @@ from pathlib import Path
 
 from campaigns.call_list import open_call_list
 from campaigns.campaign import Campaign
+from campaigns.conflicts import Conflict, conflicts
 from campaigns.ledger import Ledger
 from campaigns.ledger.lists import Loaded, put_list
 from campaigns.ledger.schedules import Fire
@@ -30,6 +31,8 @@ class LoadReport:
 
     loaded: Loaded
     rejects_file: Path | None
+    conflicts: tuple[Conflict, ...] = ()
+    """Choices of the campaign that cannot all hold."""
 
 
 def load(
@@ -60,7 +63,7 @@ def load(
             )
         # The rejects file takes its place after the ledger has the rest: killed in between, the same
         # command writes it again and adds nobody.
-        return LoadReport(loaded, rejects.path if rejects.count else None)
+        return LoadReport(loaded, rejects.path if rejects.count else None, conflicts(campaign, now))
 
 
 def load_fire(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from campaigns import conflicts_view
 from campaigns.changes import Change
 from campaigns.explain import span
 from campaigns.ledger.rules import Judged
@@ -40,7 +41,8 @@ def in_words(report: LoadReport) -> list[str]:
     if loaded.other_zones:
         have = "has" if loaded.other_zones == 1 else "have"
         words.append(f"{loaded.other_zones:,} of the duplicates {have} another time zone now")
-    return words + judged_in_words(loaded.campaign, loaded.judged)
+    words += judged_in_words(loaded.campaign, loaded.judged)
+    return words + conflicts_view.in_words(report.conflicts)
 
 
 def changes_in_words(changes: Sequence[Change]) -> list[str]:
@@ -76,6 +78,7 @@ def as_json(report: LoadReport) -> dict[str, Any]:
             for each in loaded.changes
         ],
         "redials": {"moved": loaded.judged.moved, "given_up": loaded.judged.done},
+        "warnings": conflicts_view.as_json(report.conflicts),
     }
 
 

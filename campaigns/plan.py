@@ -11,16 +11,18 @@ from campaigns.attempt import RunState
 from campaigns.call_list import CallList, RejectedRow, open_call_list
 from campaigns.calling_hours import Window, windows
 from campaigns.campaign import Campaign
+from campaigns.conflicts import Conflict, conflicts
 from campaigns.forecast import Forecast, Group, forecast
 from campaigns.ledger import Ledger
 from campaigns.ledger.preflight import Candidate, Entered, Known, Seen, entered, look_up
 from campaigns.recipient import Recipient
 from campaigns.timing import Timing, Untimely
-from campaigns.waits import places
+from campaigns.waits import earliest, places
 
 _BATCH = 500  # rows a look into the ledger
 _REASONS = 200  # different ones are kept apart; a list may be wrong in a million ways
 _LINES = 3  # are named for each reason
+_HEARD = 3  # recipients are shown with what the flow is given of them
 _QUARTER = timedelta(minutes=15)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -92,6 +94,12 @@ class Plan:
     """Of the accepted, who have had all calls that the limits allow."""
     limited_until: tuple[datetime, datetime] | None
     """When the first and the last of them may be called again."""
+    too_late: int
+    """Reminders of the accepted that the limits forbid until they have expired."""
+    heard: tuple[Recipient, ...]
+    """The first of the accepted, as the flow is given them: their attributes are filled in."""
+    conflicts: tuple[Conflict, ...]
+    """Choices of the campaign that cannot all hold."""
     places: tuple[Place, ...]
     """The largest first."""
     due_per_hour: dict[datetime, int]
@@ -148,6 +156,8 @@ class _Tally:
         self._run: Entered | None = None if isinstance(ledger, str) else entered(ledger, campaign.name)
         self._accepted = self._twice = self._there = self._suppressed = self._limited = 0
         self._until: tuple[datetime, datetime] | None = None
+        self._too_late = 0
+        self._heard: list[Recipient] = []
         self._rejections: dict[tuple[str, str], Rejection] = {}
         # Zones → when due → how many.
         self._places: dict[tuple[str, ...], Counter[datetime]] = {}
@@ -184,6 +194,8 @@ class _Tally:
 
     def _accept(self, calls: Sequence[Recipient], limited_until: datetime | None) -> None:
         self._accepted += 1
+        if len(self._heard) < _HEARD:
+            self._heard.append(calls[0])
         if limited_until is not None:
             first, last = self._until or (limited_until, limited_until)
             self._until = min(first, limited_until), max(last, limited_until)
@@ -194,6 +206,9 @@ class _Tally:
                 self._due[person.due_at.replace(minute=0, second=0, microsecond=0)] += 1
             # By the quarter, so that there are not as many times as people.
             zones = places(self._campaign, person.zones)
+            if limited_until is not None and person.expires_at is not None:
+                at = earliest(self._campaign.timetable.rules, zones, due)
+                self._too_late += at is None or at >= person.expires_at
             self._places.setdefault(zones, Counter())[_quarter_after(due, self._now)] += 1
 
     def _reject(self, line: int, column: str, reason: str) -> None:
@@ -229,6 +244,9 @@ class _Tally:
             rejections=tuple(sorted(self._rejections.values(), key=lambda each: (-each.rows, each.lines))),
             limited=self._limited,
             limited_until=self._until,
+            too_late=self._too_late,
+            heard=tuple(self._heard),
+            conflicts=conflicts(self._campaign, self._now),
             places=tuple(sorted(found, key=lambda place: (-place.calls, place.zones))),
             due_per_hour=dict(sorted(self._due.items())),
             pace=pace,

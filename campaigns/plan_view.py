@@ -4,11 +4,16 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
+from campaigns import conflicts_view
 from campaigns.attempt import RunState
 from campaigns.calling_hours import Window
+from campaigns.calling_hours_options import RECIPIENT
+from campaigns.plain_text import visible
 from campaigns.plan import Pace, Place, Plan
+from campaigns.recipient import masked
 from campaigns.time_words import clock, in_time, local
 from campaigns.waits import opens_by
+from campaigns.zone_data import is_known
 
 _REASONS = 10
 _PLACES = 20
@@ -16,6 +21,7 @@ _HOURS = 36  # lines of calls per hour; where there are more, they are told per 
 _DAYS = 31
 _BAR = 40  # characters
 _NAMES = 3
+_VALUE = 100  # characters of an attribute's value
 
 
 def in_words(plan: Plan, call_seconds: float) -> list[str]:
@@ -24,6 +30,8 @@ def in_words(plan: Plan, call_seconds: float) -> list[str]:
         *_rows(plan),
         *_rejections(plan),
         *_from_the_ledger(plan),
+        *_heard(plan),
+        *conflicts_view.in_words(plan.conflicts),
         *(_calling_hours(plan) if plan.calls else []),
         *(_reminders(plan) if plan.due_per_hour else []),
         *(_calls(plan, call_seconds) if plan.calls else []),
@@ -56,6 +64,19 @@ def as_json(plan: Plan, call_seconds: float) -> dict[str, Any]:
             "first_until": _iso(plan.limited_until[0]) if plan.limited_until else None,
             "last_until": _iso(plan.limited_until[1]) if plan.limited_until else None,
         },
+        "warnings": conflicts_view.as_json(plan.conflicts),
+        "too_late": plan.too_late,
+        "sample": [
+            {
+                "line": person.line,
+                "phone": masked(person.phone),
+                "time_zones": (person.zones or "").split(),
+                "due_at": _iso(person.due_at),
+                "attributes": person.attributes,
+            }
+            for person in plan.heard
+        ],
+        "shown_in": clock_of(plan),
         "calls": plan.calls,
         "never_open": plan.never,
         "calling_hours": [
@@ -132,7 +153,60 @@ def _from_the_ledger(plan: Plan) -> list[str]:
         until = f"the first may be called again {first}"
         until += f", the last {last}" if first != last else ""
         lines.append(f"limits: {plan.limited:,} of the accepted have had their calls; {until}")
+    if plan.too_late:
+        lines.append(
+            f"limits: {_count(plan.too_late, 'reminder')} can never be in time, as the limits allow no call "
+            "before the appointment"
+        )
     return lines
+
+
+def _heard(plan: Plan) -> list[str]:
+    """The first recipients with what the flow is given, so that a template or a column can be seen wrong."""
+    if not plan.heard or not plan.campaign.list.attributes:
+        return []
+    lines = [f"what the flow is given, for the first {_count(len(plan.heard), 'recipient')}:"]
+    for person in plan.heard:
+        told = ", ".join(f"{name} = {_shown(value)}" for name, value in person.attributes.items())
+        lines.append(f"  line {person.line}, {masked(person.phone)}: {told}")
+    return lines
+
+
+def _shown(value: str) -> str:
+    """An attribute's value as one line, in quotes, so that blanks at its ends and an empty one are seen."""
+    text = visible(value)
+    return f'"{text if len(text) <= _VALUE else text[: _VALUE - 1] + "…"}"'
+
+
+def clock_of(plan: Plan) -> str | None:
+    """By whose clock hours are shown: the campaign's own, or that of most calls; None: this machine's."""
+    return _campaigns_clock(plan) or next(iter(_recipients_clocks(plan)), None)
+
+
+def _campaigns_clock(plan: Plan) -> str | None:
+    tables = (plan.campaign.calling_hours, plan.campaign.reminder)
+    zones = (table.time_zone for table in tables if table is not None)
+    return next((zone for zone in zones if zone not in (None, RECIPIENT) and is_known(zone)), None)
+
+
+def _recipients_clocks(plan: Plan) -> list[str]:
+    """The first zone of each place, that of most calls first."""
+    calls: Counter[str] = Counter()
+    for place in plan.places:
+        if place.zones and is_known(place.zones[0]):
+            calls[place.zones[0]] += place.calls
+    return [zone for zone, _ in calls.most_common()]
+
+
+def _by_clock(plan: Plan) -> str:
+    """`by the campaign's clock, America/Denver`; or the recipients', or this machine's."""
+    if (own := _campaigns_clock(plan)) is not None:
+        return f"by the campaign's clock, {own}"
+    clocks = _recipients_clocks(plan)
+    if not clocks:
+        return f"by this machine's clock, {local(plan.at, None):%Z}"
+    whose = "the recipients' clock" if len(clocks) == 1 else "the clock of most recipients"
+    return f"by {whose}, {clocks[0]}"
 
 
 def _calling_hours(plan: Plan) -> list[str]:
@@ -202,7 +276,8 @@ def _is_open(plan: Plan, place: Place) -> bool:
 
 def _reminders(plan: Plan) -> list[str]:
     total = sum(plan.due_per_hour.values())
-    return [f"reminders fall due: {total:,} later, the others now", *_histogram(plan.due_per_hour)]
+    lines = [f"reminders fall due: {total:,} later, the others now; {_by_clock(plan)}:"]
+    return lines + _histogram(plan.due_per_hour, clock_of(plan))
 
 
 def _calls(plan: Plan, call_seconds: float) -> list[str]:
@@ -213,7 +288,8 @@ def _calls(plan: Plan, call_seconds: float) -> list[str]:
         end = f"not all are dialed within a year, {reckoned.left:,} are left"
     return [
         f"at {plan.pace.calls_per_second:.4g} calls per second ({_set_by(plan.pace, call_seconds)}): {end}",
-        *_histogram(reckoned.per_hour),
+        f"  calls in each hour, {_by_clock(plan)}:",
+        *_histogram(reckoned.per_hour, clock_of(plan)),
         "  it assumes one call to everybody, no redials, no other campaigns, "
         f"calls of {call_seconds:g} s, and workers that run all the time",
     ]
@@ -226,12 +302,12 @@ def _set_by(pace: Pace, call_seconds: float) -> str:
     return "the campaign's own" if pace.set_by == "[pacing]" else pace.set_by
 
 
-def _histogram(per_hour: dict[datetime, Any]) -> list[str]:
-    """A line for each hour, by this machine's clock; for each day, where there are many."""
+def _histogram(per_hour: dict[datetime, Any], zone: str | None) -> list[str]:
+    """A line for each hour, by a zone's clock; for each day, where there are many. None: this machine's."""
     hours: Counter[str] = Counter()
     by_day = len(per_hour) > _HOURS
     for hour, calls in per_hour.items():
-        hours[f"{local(hour, None):{'%a %Y-%m-%d' if by_day else '%a %Y-%m-%d %H:%M'}}"] += calls
+        hours[f"{local(hour, zone):{'%a %Y-%m-%d' if by_day else '%a %Y-%m-%d %H:%M'}}"] += calls
     most = max(hours.values(), default=0)
     if not most:
         return []

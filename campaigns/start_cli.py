@@ -136,7 +136,7 @@ def _resume_everything(ledger: "Ledger") -> None:
 def _start(name: str, verb: str, exchange: "Exchange | None") -> None:
     from campaigns.attempt import RunState
     from campaigns.ledger import runs, schedules
-    from campaigns.ledger.stored_choices import problem_of
+    from campaigns.ledger.stored_choices import problem_of, running_elsewhere
 
     with the_ledger() as ledger, ledger.write() as db:
         run = runs.find_to_come(db, name)
@@ -146,6 +146,7 @@ def _start(name: str, verb: str, exchange: "Exchange | None") -> None:
         # Also without a run that goes on: what was paused then is its schedule.
         resumed = schedules.resume(db, run.campaign_id)
         state = runs.start_all(db, run, ledger.now(), exchange=exchange, resumed=resumed)
+        elsewhere = running_elsewhere(db, run.campaign_id) if state == RunState.RUNNING else {}
         trial = " in the sandbox" if runs.find_to_come(db, name).exchange == "sandbox" else ""
     if resumed and state in (RunState.FINISHED, RunState.CANCELLED, RunState.LOADED):
         put(f"{name} is resumed; what comes next: dialer schedule")
@@ -157,3 +158,9 @@ def _start(name: str, verb: str, exchange: "Exchange | None") -> None:
         put(f"{name} is running already")
     else:
         put(f"{name} is {verb}{trial}; watch it with: dialer status {name}")
+    if elsewhere and not trial:
+        others = ", ".join(f"{other} ({region})" for other, region in sorted(elsewhere.items()))
+        put(
+            f"note: {name} is for another Region than {others}; a dialer calls from one (AWS_REGION), and "
+            "pauses the campaigns of others before their first call: give each a ledger and a dialer"
+        )

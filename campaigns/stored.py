@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from campaigns.campaign import Campaign, ConnectOptions
+from campaigns.campaign import Campaign
+from campaigns.connect_options import ConnectOptions
 from campaigns.mistake import Mistake
 from campaigns.redial import Rule
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from campaigns.campaign import ConnectOptions
+from campaigns.connect_options import ConnectOptions
 
 CLOCK_SKEW = timedelta(minutes=5)
 """Maximum clock skew between AWS and the ledger.

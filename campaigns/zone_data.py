@@ -24,6 +24,12 @@ def zones_of_country(region: str) -> tuple[str, ...]:
     return tuple(zone for place, zone in _zone_table() if place == region)
 
 
+@cache
+def zones_of_places() -> tuple[str, ...]:
+    """The zones of all countries by the names that they have today, without older ones (Asia/Calcutta)."""
+    return tuple(sorted({zone for _, zone in _zone_table() if is_known(zone)}))
+
+
 def one_per_clock(zones: Sequence[str]) -> frozenset[str]:
     """Of zones whose clocks show the same for years to come, the first: Argentina has twelve and one time."""
     if len(zones) < 2:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from campaigns.campaign import ConnectOptions
+from campaigns.connect_options import ConnectOptions
 from worker.connect_errors import Refused
 
 

@@ -112,6 +112,7 @@ class Connect:
         """
         request = request_of(order)
         client = self._client()
+        self._refuse_other_region(order, str(client.meta.region_name))
         with self._followed(Departure(send_before), order.phone):
             answer = client.start_outbound_voice_contact(**request)
         return reply.placed(reply.content_of(answer))
@@ -204,6 +205,19 @@ class Connect:
                 self._made.close()
                 self._made = None
                 self._verified = False
+
+    def _refuse_other_region(self, order: CallOrder, region: str) -> None:
+        """Raises Misconfigured for an instance of another Region than this process talks to.
+
+        One process has one Region. In another there is no such instance, or one day the copy of it.
+        """
+        wanted = order.options.region
+        if self._exchange == "connect" and wanted is not None and wanted != region:
+            raise Misconfigured(
+                "OtherRegion",
+                f"the campaign's instance is in {wanted}, and this dialer calls from {region}; set "
+                f"AWS_REGION={wanted}, or dial this campaign with a deployment of its own there",
+            )
 
     def _client(self) -> Any:
         """The client, when what answers there is what this side's calls are for."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from enum import Enum, auto
 
+import botocore
 import botocore.exceptions as aws
 
 from campaigns.ledger.clock import wall_clock
@@ -105,8 +106,9 @@ class Stage(Enum):
 _CREDENTIALS = "check the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE or the machine's role)"
 _CLOCK = "check this machine's clock and the credentials"
 _RIGHTS = (
-    "allow connect:StartOutboundVoiceContact, connect:DescribeContact and connect:SearchContacts, "
-    "and connect:StopContact for `dialer cancel --hang-up`, to these credentials"
+    "allow connect:StartOutboundVoiceContact, connect:DescribeContact, connect:SearchContacts, "
+    "connect:GetContactAttributes, and connect:StopContact for `dialer cancel --hang-up`, "
+    "to these credentials"
 )
 _SLOWER = "too many requests a second for this account and Region"
 _MAYBE = "AWS did not say whether the call was placed"
@@ -174,13 +176,22 @@ _BY_STATUS: dict[int, tuple[type[ConnectError], str]] = {
 }
 # These answers repeat the request's headers, and the hint says all there is to do.
 _TELLTALE = {"IncompleteSignature", "InvalidSignature", "SignatureDoesNotMatch"}
-# Refusals of this one call, unless they name only what all calls of the campaign share.
-_REFUSALS = {"InvalidParameter", "InvalidRequest", "Validation"}
-# Parameters that are the same for all calls of a campaign, and those that are this call's own.
+# Parameters that are the same for all calls of a campaign, and those that are this call's own. A plain "name"
+# may be that of anything, so it counts where it is written or quoted like the parameter.
 _CAMPAIGNS_OWN = re.compile(
-    r"instance|flow|source|queue|traffic|answer.?machine|ring.?timeout", re.IGNORECASE
+    r"(?i:instance|flow|source|queue|traffic|answer(?:ing)?.?machine|ring.?time|description|references?\b|related.?contact"
+    r"|campaign|outbound.?strategy|contact.?name)|\bName\b|(?P<mark>['\"`])name(?P=mark)"
 )
 _CALLS_OWN = re.compile(r"destination|attribute|token", re.IGNORECASE)
+_CALLS_PARAMETERS = {"DestinationPhoneNumber", "ClientToken", "Attributes"}
+# botocore's own words, a line for each parameter: `Unknown parameter in input: "Name", must be one of: …`,
+# `Invalid length for parameter Name, value: …`, `Invalid type for parameter References.Url.Type, value: …`.
+_NOT_KNOWN = re.compile(
+    r'^Unknown parameter in (?:input|(?P<inside>\w+)[^:]*): "(?P<name>\w+)"', re.MULTILINE
+)
+_NOT_VALID = re.compile(
+    r'^(?:Invalid \w+ for parameter |Missing required parameter in input: ")(?P<name>\w+)', re.MULTILINE
+)
 
 
 def judged(error: Exception, stage: Stage, phone: str = "") -> ConnectError:
@@ -224,7 +235,7 @@ def judged_answer(
     if status >= 500 and kind is not Throttled:
         # Whoever answers 5xx does not know what he did, whatever he calls it.
         kind, hint = Ambiguous, _MAYBE
-    if key in _REFUSALS and _CAMPAIGNS_OWN.search(message) and not _CALLS_OWN.search(message):
+    if kind is Refused and key != "DestinationNotAllowed" and _is_campaigns(message):
         # Not this person's fault: the next thousand would be refused as well, and lost.
         kind, hint = Misconfigured, "check the [connect] table of the campaign file"
     code = _clean(code, phone)[:_LONGEST_CODE]
@@ -232,11 +243,16 @@ def judged_answer(
     return kind(code or str(status), f"{hint} ({said})" if said else f"{hint} (HTTP {status})", status)
 
 
+def _is_campaigns(message: str) -> bool:
+    """Whether a refusal names what all calls of the campaign share, and nothing of this call's own."""
+    return bool(_CAMPAIGNS_OWN.search(message)) and not _CALLS_OWN.search(message)
+
+
 def _before_sending(error: Exception, phone: str) -> ConnectError:
     """The request was not complete yet: credentials, Region, parameters."""
     name = type(error).__name__
     if isinstance(error, aws.ParamValidationError):
-        return Refused(name, _text(error, phone))
+        return _not_valid(error, phone)
     if isinstance(error, aws.ClientError) and isinstance(_judged_response(error, phone), ClockWrong):
         return _judged_response(error, phone)
     if isinstance(error, (*_CREDENTIAL_ERRORS, aws.ClientError, aws.HTTPClientError, aws.ConnectionError)):
@@ -250,6 +266,20 @@ def _before_sending(error: Exception, phone: str) -> ConnectError:
     elif isinstance(error, ValueError):
         hint = "check AWS_REGION and AWS_ENDPOINT_URL_CONNECT"
     # Also for errors that nobody foresaw: nobody was rung, and the next call would fare the same.
+    return Misconfigured(name, f"{hint} ({_text(error, phone)})")
+
+
+def _not_valid(error: aws.ParamValidationError, phone: str) -> ConnectError:
+    """What botocore has not sent: a value of a wrong type, or a parameter that it is too old to know."""
+    name, report = type(error).__name__, str(error)
+    unknown = [found["inside"] or found["name"] for found in _NOT_KNOWN.finditer(report)]
+    wrong = [*unknown, *(found["name"] for found in _NOT_VALID.finditer(report))]
+    if set(wrong) <= _CALLS_PARAMETERS:
+        return Refused(name, _text(error, phone))
+    hint = "check the [connect] table of the campaign file"
+    if unknown:
+        newer = "upgrade boto3 to 1.41 or newer on this machine"
+        hint = f"this botocore ({botocore.__version__}) does not know {unknown[0]}; {newer}"
     return Misconfigured(name, f"{hint} ({_text(error, phone)})")
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, literal, update
 
 from campaigns.attempt import AttemptState, RecipientState, RunState
-from campaigns.campaign import ConnectOptions, RedialOptions
+from campaigns.campaign import RedialOptions
+from campaigns.connect_options import ConnectOptions
 from campaigns.ledger.brakes import let_through
 from campaigns.ledger.engine import Ledger, require_own_version
 from campaigns.ledger.limits import LIMIT, allowed_again, one_at_a_time

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, or_, select
 
 from campaigns.attempt import AttemptState
-from campaigns.campaign import ConnectOptions
+from campaigns.connect_options import ConnectOptions
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.stored_choices import connect_of
 from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs

@@ -6,11 +6,14 @@ and those in doubt, are looked up when it can be read again. Connect knows of th
 """
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
-from campaigns.campaign import Campaign, ConnectOptions, RedialOptions
+from campaigns.attempt import RunState
+from campaigns.campaign import Campaign, RedialOptions
+from campaigns.connect_options import ConnectOptions
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import CHOICES_VERSION, STORED_CHOICES, campaigns, runs
 from campaigns.stored import Unreadable, read_connect, read_part, read_stored
@@ -55,6 +58,24 @@ def problem_of(db: Connection, campaign_id: int) -> Unreadable | None:
     except Unreadable as problem:
         return problem.of(row.name)
     return None
+
+
+def running_elsewhere(db: Connection, campaign_id: int) -> dict[str, str]:
+    """The running campaigns with real calls in another Region than this campaign's: name → Region.
+
+    Empty where this campaign's choices do not name its Region. What cannot be read is left out.
+    """
+    real = runs.c.exchange.is_distinct_from("sandbox") & (runs.c.state == RunState.RUNNING)
+    running = campaigns.c.id.in_(select(runs.c.campaign_id).where(real))
+    regions: dict[int, tuple[str, str]] = {}
+    for row in db.execute(
+        _STORED.add_columns(campaigns.c.id).where(running | (campaigns.c.id == campaign_id))
+    ):
+        with suppress(Unreadable):
+            if region := read_stored(row.stored).connect.region:
+                regions[row.id] = (row.name, region)
+    own = regions.pop(campaign_id, None)
+    return {} if own is None else {name: region for name, region in regions.values() if region != own[1]}
 
 
 def readable(ledger: Ledger, db: Connection, campaign_id: int, version: str) -> Campaign | None:

@@ -296,23 +296,27 @@ def test_duplicate_and_empty_headers_get_names(people: Path) -> None:
         ("A-1,4155550100,Ana", "", "has 3 cells where the header has 4; complete it"),
         ("A-1", "", "has 1 cell where the header has 4"),
         (
-            "A-1,4155550100,Doe, Jane,UTC",
+            "A-1,4155550100,Doe, Jane,Asia/Tokyo",
             "",
             "has 5 cells where the header has 4; put quotation marks around",
         ),
         ("A-1,4155550100,Doe, Jane,", "", "has 5 cells where the header has 4"),
-        ('A-1,4155550100,"Ana"x,UTC', "", "a quotation mark on this line is not closed, or text follows"),
-        ("A-1,415555,Ana,UTC", "Phone", "has too few digits"),
-        (" ,4155550100,Ana,UTC", "id", "is empty; fill in what tells this person from the others"),
-        (f"{'k' * 256},4155550100,Ana,UTC", "id", "has 256 characters where a key has 255 at most"),
+        (
+            'A-1,4155550100,"Ana"x,Asia/Tokyo',
+            "",
+            "a quotation mark on this line is not closed, or text follows",
+        ),
+        ("A-1,415555,Ana,Asia/Tokyo", "Phone", "has too few digits"),
+        (" ,4155550100,Ana,Asia/Tokyo", "id", "is empty; fill in what tells this person from the others"),
+        (f"{'k' * 256},4155550100,Ana,Asia/Tokyo", "id", "has 256 characters where a key has 255 at most"),
         (
             "A-1,4155550100,Ana,America/New York",
             "tz",
-            "is not a time zone; write an IANA name such as America/New_Y",
+            "is not a time zone; write an IANA name such as America/New_York",
         ),
         ("A-1,4155550100,Ana,EDT5", "tz", "is not a time zone"),
         (
-            f"A-1,4155550100,{'é' * 16_384},UTC",
+            f"A-1,4155550100,{'é' * 16_384},Asia/Tokyo",
             "Name",
             "makes the attributes 32,772 bytes long, and Connect takes",
         ),
@@ -321,7 +325,7 @@ def test_duplicate_and_empty_headers_get_names(people: Path) -> None:
 def test_a_bad_row_is_rejected_with_its_place(people: Path, row: str, column: str, reason: str) -> None:
     """Line, column, reason and the row itself are kept, and the rows around it are not touched."""
     options = ListOptions(default_region="US", key="id", time_zone="tz", attributes={"Name": "name"})
-    text = f"id,Phone,Name,tz\nA-0,4155550100,Ana,UTC\n{row}\nA-2,4155550102,Ben,\n"
+    text = f"id,Phone,Name,tz\nA-0,4155550100,Ana,Asia/Tokyo\n{row}\nA-2,4155550102,Ben,\n"
     call_list = opened(people, text, options)
     before, bad, after = call_list
     assert isinstance(before, Recipient)
@@ -332,6 +336,48 @@ def test_a_bad_row_is_rejected_with_its_place(people: Path, row: str, column: st
     assert after.time_zone is None
     if '"' not in row:
         assert ",".join(bad.row.values()) == row
+
+
+@pytest.mark.parametrize(
+    ("rows", "zones", "hints"),
+    [
+        (
+            {
+                "+12125550100": "EST",
+                "+12125550101": "America/New_York",
+                "+13035550100": "MST",
+                "+442079460123": "GMT",
+            },
+            ["America/New_York"],
+            ["America/New_York", "America/Denver", "Europe/London"],
+        ),
+        (
+            {
+                "+14155550100": "AEST",
+                "+14155550101": "GMT-5",
+                "+14155550102": "GMT+1",
+                "+14155550103": "PST",
+                "+14155550104": "Eastern Time (US & Canada)",
+                "+14155550105": "UTC+1",
+                "+14155550106": "UTC",
+                "+14155550107": "US/Arizona",
+            },
+            ["US/Arizona"],
+            ["Australia/Sydney", None, None, "America/Los_Angeles", "America/New_York", None, None],
+        ),
+    ],
+)
+def test_a_clock_that_is_no_places_rejects_its_row(
+    people: Path, rows: dict[str, str], zones: list[str], hints: list[str | None]
+) -> None:
+    """None is called an hour early or late for a name of a clock, and the hint is a place that has it."""
+    text = "phone,tz\n" + "".join(f'{phone},"{zone}"\n' for phone, zone in rows.items())
+    found = list(opened(people, text, ListOptions(time_zone="tz")))
+    assert [each.time_zone for each in found if isinstance(each, Recipient)] == zones
+    reasons = [each.reason for each in found if isinstance(each, RejectedRow)]
+    assert len(reasons) == len(hints)
+    for reason, hint in zip(reasons, hints, strict=True):
+        assert (f"such as {hint}" in reason) if hint else ("such as" not in reason)
 
 
 def test_attributes_may_fill_the_limit_exactly(people: Path) -> None:

@@ -10,7 +10,9 @@ from campaigns.campaign import Campaign, read_campaign
 from campaigns.mistake import Mistake
 
 GUID = "10a4c4eb-f57e-4d4c-b602-bf39176ced07"
-HEAD = f'name = "r"\n[connect]\ninstance_id = "{GUID}"\ncontact_flow_id = "{GUID}"\nqueue_id = "{GUID}"\n'
+FLOW = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
+QUEUE = "0f7e3a52-6c7b-4d7e-9d7b-0a4c1b2d3e4f"
+HEAD = f'name = "r"\n[connect]\ninstance_id = "{GUID}"\ncontact_flow_id = "{FLOW}"\nqueue_id = "{QUEUE}"\n'
 NINE_TO_FIVE, ALL_DAY, FEDERAL = ((540, 1020),), ((0, 1440),), ((480, 1260),)
 
 
@@ -184,7 +186,22 @@ MONDAY = 'monday = "09:00-10:00"\n'
         (
             f'{MONDAY}fallback_time_zone = "recipient"',
             "[calling_hours] fallback_time_zone: recipient is not a time zone; "
-            "write an IANA name such as Europe/Berlin",
+            "write the IANA name of the place, as Area/City",
+        ),
+        (
+            f'{MONDAY}fallback_time_zone = "UTC"',
+            "[calling_hours] fallback_time_zone: UTC is no place's time zone; "
+            "write the IANA name of the place, as Area/City",
+        ),
+        (
+            f'{MONDAY}fallback_time_zone = "EST"',
+            "[calling_hours] fallback_time_zone: EST names a clock and no place, and only a place says when "
+            "there is summer time; write an IANA name such as America/New_York, or America/Panama",
+        ),
+        (
+            f'{MONDAY}time_zone = "GMT+1"',
+            "[calling_hours] time_zone: GMT+1 is a distance from UTC, which says nothing of summer time; "
+            "write the IANA name of the place, as Area/City, or UTC",
         ),
         (
             f'{MONDAY}holidays = "Germany"',

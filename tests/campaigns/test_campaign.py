@@ -342,3 +342,81 @@ def test_a_name_may_hold_each_calls_token(file: Path, name: str, becomes: str) -
     connect = read_campaign(file).connect
     assert connect.name_of("f" * 64) == becomes
     assert connect.token_in_name == ("{client_token}" in name)
+
+
+def with_connect(**lines: str) -> str:
+    """A campaign file with these lines in [connect], in place of those that it has."""
+    own = {
+        "instance_id": GUID,
+        "contact_flow_id": "b0b8f2dd-ed1b-4c44-af36-ce189a178181",
+        "queue_id": "0f" * 4 + GUID[8:],
+    }
+    written = "".join(f'{key} = "{value}"\n' for key, value in (own | lines).items() if value)
+    return f'name = "r"\n[connect]\n{written}'
+
+
+ARN = f"arn:aws:connect:eu-central-1:123456789012:instance/{GUID}"
+
+
+def test_the_region_of_an_arn_is_kept(file: Path) -> None:
+    """It is compared with the dialer's own before the first call."""
+    file.write_text(with_connect(instance_id=ARN))
+    connect = read_campaign(file).connect
+    assert (connect.instance_id, connect.region) == (GUID, "eu-central-1")
+    assert Campaign.model_validate(read_campaign(file).model_dump(mode="json")).connect == connect
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ({"contact_flow_id": GUID}, "[connect]: contact_flow_id is the id of the instance; "),
+        (
+            {"contact_flow_id": f"{ARN}/queue/1{GUID[1:-1]}1"},
+            "[connect] contact_flow_id: this names a queue; ",
+        ),
+        (
+            {"contact_flow_id": "b0b8f2dd-ed1b-4c44-af36-ce189a178181:$SAVED"},
+            "[connect] contact_flow_id: :$SAVED names a version or an alias, and calls use the ",
+        ),
+        ({"instance_id": ARN, "region": "us-east-1"}, "[connect]: region is of the Region us-east-1, and "),
+        ({"region": "Frankfurt"}, '[connect] region: expected an AWS Region, such as "us-east-1"'),
+        (
+            {"search_attribute": "a" * 101},
+            "[connect] search_attribute: expected letters, digits, - and _, 100 at",
+        ),
+    ],
+)
+def test_what_names_another_thing_in_aws_is_refused(file: Path, lines: dict[str, str], says: str) -> None:
+    """It is said when the file is read, not by the first call's answer."""
+    assert refused(file, with_connect(**lines)).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("references", "says"),
+    [
+        ({"A": "x" * 4095}, None),
+        (
+            {"A": "x" * 4096},
+            "[connect] references: names and values have 4,097 bytes in all, and Connect takes 4,096",
+        ),
+        (
+            {"A": "é" * 1024, "B": "é" * 1024},
+            "[connect] references: names and values have 4,098 bytes in all",
+        ),
+    ],
+)
+def test_references_fit_together(file: Path, references: dict[str, str], says: str | None) -> None:
+    """Connect counts the bytes of all of them, and would refuse each call."""
+    lines = "".join(f'{name} = {{ value = "{value}" }}\n' for name, value in references.items())
+    text = with_connect() + "[connect.references]\n" + lines
+    if says is not None:
+        assert refused(file, text).startswith(says)
+        return
+    file.write_text(text)
+    assert len(read_campaign(file).connect.references) == len(references)
+
+
+def test_a_reference_with_a_date_has_it_in_seconds(file: Path) -> None:
+    """An ISO date would be refused with every call."""
+    text = with_connect() + '[connect.references]\nDue = { value = "2026-12-01", type = "DATE" }\n'
+    assert "seconds since 1970" in refused(file, text)

@@ -91,6 +91,25 @@ def test_load_names_the_start_only_when_that_is_next(loaded: Dialer) -> None:
     assert "next:" not in loaded("load", "campaign.toml", "list.csv").out
 
 
+@pytest.mark.parametrize(
+    ("region", "side", "noted"),
+    [("us-east-1", (), True), ("eu-west-1", (), False), ("us-east-1", ("--sandbox",), False)],
+)
+def test_a_second_region_is_said_when_its_campaign_is_started(
+    loaded: Dialer, region: str, side: tuple[str, ...], noted: bool
+) -> None:
+    """One dialer calls from one Region, so one of the two campaigns would pause itself."""
+    for name, where in (("first", "eu-west-1"), ("second", region)):
+        in_region = CAMPAIGN.replace('name = "reminders"', f'name = "{name}"').replace(
+            "[connect]", f'[connect]\nregion = "{where}"'
+        )
+        Path(f"{name}.toml").write_text(in_region)
+        assert loaded("load", f"{name}.toml", "list.csv").code == 0
+    assert "note:" not in loaded("start", "first").out
+    said = loaded("start", "second", *side).out
+    assert ("note: second is for another Region than first (eu-west-1); " in said) == noted
+
+
 def test_what_has_changed_in_the_campaign_file_is_said(loaded: Dialer) -> None:
     """A changed choice is named when the list is loaded again."""
     Path("campaign.toml").write_text(CAMPAIGN + "\n[redial]\nmax_attempts = 3\n")

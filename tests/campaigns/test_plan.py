@@ -162,6 +162,82 @@ def test_reminders_are_told_by_the_hour_in_which_they_fall_due(listed: Callable[
     assert list(found.forecast.per_hour) == due
 
 
+def test_three_are_shown_as_the_flow_is_given_them(listed: Callable[..., Path]) -> None:
+    """Templates are filled in, the numbers are masked, and blanks and marks in a cell can be seen."""
+    rows = listed(*(f"{n},303555010{n},,  9:3{n}\u200b" for n in range(1, 6)))
+    options = {
+        "key": "id",
+        "time_zone": "tz",
+        "default_region": "US",
+        "attributes": {"Text": "At {at}.", "Id": "id"},
+    }
+    found = planned(rows, list=options)
+    lines = plan_view.in_words(found, 60)
+    assert [line for line in lines if line.startswith("  line ")] == [
+        f'  line {n + 1}, +1303•••010{n}: Text = "At   9:3{n}\\u200b.", Id = "{n}"' for n in (1, 2, 3)
+    ]
+    assert "what the flow is given, for the first 3 recipients:" in lines
+    shown = plan_view.as_json(found, 60)["sample"][0]
+    assert (shown["line"], shown["phone"], shown["attributes"]["Id"]) == (2, "+1303•••0101", "1")
+    assert "3035550101" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("hours", "rows", "says", "first"),
+    [
+        (
+            {"time_zone": "Asia/Tokyo"},
+            ["1,3035550101,,"],
+            "by the campaign's clock, Asia/Tokyo",
+            "Tue 2026-03-03 09:00",
+        ),
+        (
+            {},
+            ["1,3035550101,,", "2,3035550102,,"],
+            "by the recipients' clock, America/Denver",
+            "Mon 2026-03-02 09:00",
+        ),
+        (
+            {},
+            ["1,+493012345678,,", "2,3035550101,,", "3,3035550102,,"],
+            "by the clock of most recipients, America/Denver",
+            "Mon 2026-03-02 05:00",
+        ),
+    ],
+)
+def test_hours_are_told_by_a_clock_that_is_named(
+    listed: Callable[..., Path], hours: dict[str, str], rows: list[str], says: str, first: str
+) -> None:
+    """An hour without its clock is another one for the operator in another office."""
+    found = planned(listed(*rows), calling_hours=HOURS | hours)
+    lines = plan_view.in_words(found, 60)
+    begin = lines.index(f"  calls in each hour, {says}:") + 1
+    assert lines[begin].startswith(f"  {first}  ")
+    assert says.endswith(plan_view.as_json(found, 60)["shown_in"])
+
+
+def test_without_any_zone_it_is_this_machines_clock(listed: Callable[..., Path]) -> None:
+    """A campaign without calling hours asks for no zones; then that is said."""
+    found = planned(listed("1,+870773111632,,"))
+    lines = plan_view.in_words(found, 60)
+    assert any(line.startswith("  calls in each hour, by this machine's clock, ") for line in lines)
+    assert plan_view.as_json(found, 60)["shown_in"] is None
+
+
+def test_choices_that_cannot_all_hold_are_said_by_plan_and_by_load(
+    dialer: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Before the first call, in words and for machines, and the list is loaded all the same."""
+    rule = '[redial]\nmax_attempts = 2\nbusy = "10m"\n[limits]\nper_number_per_day = 1\n'
+    (tmp_path / "c.toml").write_text(CAMPAIGN + rule)
+    (tmp_path / "people.csv").write_text("id,phone\n1,3035550101\n")
+    warning = 'warning: [redial] busy = "10m": no redial comes after that wait'
+    for command in ("plan", "load"):
+        assert warning in dialer(command, "c.toml", "people.csv").out
+        [told] = dialer(command, "c.toml", "people.csv", "--json").json["warnings"]
+        assert (told["code"], told["data"]["calls"]) == ("redial_past_limit", 1)
+
+
 def test_what_the_ledger_has_is_told_apart(desk: "Desk", listed: Callable[..., Path]) -> None:
     """Loaded already, suppressed, or called enough by another campaign; and the state of the campaign."""
     numbers = [f"+1303555010{i}" for i in range(1, 6)]
@@ -182,6 +258,28 @@ def test_what_the_ledger_has_is_told_apart(desk: "Desk", listed: Callable[..., P
     desk.cancel()
     lines = plan_view.in_words(planned(rows, desk.ledger, at), 60)
     assert any(line.startswith("reminders was cancelled, so dialer load will refuse") for line in lines)
+
+
+@pytest.mark.parametrize(("hours_until", "late"), [(12, 1), (30, 0)])
+def test_a_reminder_that_the_limits_forbid_until_the_appointment_is_counted(
+    desk: "Desk", listed: Callable[..., Path], hours_until: int, late: int
+) -> None:
+    """A number that another campaign has called is not called again before an appointment of today."""
+    phone = "+13035550101"
+    desk.load(desk.campaign("other"), [replace(desk.people(1)[0], phone=phone)])
+    desk.start("other")
+    desk.bring(desk.claim()[0], AttemptState.ENDED)
+    at = desk.noon + timedelta(hours=hours_until)
+    found = planned(
+        listed(f"new-1,{phone},,{at.isoformat()}"),
+        desk.ledger,
+        desk.noon + timedelta(hours=1),
+        limits={"per_number_per_day": 1},
+        reminder={"at": "at", "before": "2h"},
+    )
+    assert (found.accepted, found.limited, found.too_late) == (1, 1, late)
+    said = [line for line in plan_view.in_words(found, 60) if "1 reminder can never be in time" in line]
+    assert len(said) == late
 
 
 def test_it_says_what_the_loader_then_does(desk: "Desk", listed: Callable[..., Path]) -> None:

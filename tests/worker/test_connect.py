@@ -16,6 +16,7 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import botocore.exceptions as aws
+import botocore.session
 import pytest
 
 from campaigns.campaign import ConnectOptions
@@ -41,6 +42,9 @@ FLOW = "b0b8f2dd-ed1b-4c44-af36-ce189a178181"
 QUEUE = "0f7e3a52-6c7b-4d7e-9d7b-0a4c1b2d3e4f"
 PHONE = "+14155550100"
 OPTIONS = ConnectOptions(instance_id=INSTANCE, contact_flow_id=FLOW, source_phone_number="+14155550199")
+MODEL = botocore.session.Session().get_service_model("connect").shape_for("StartOutboundVoiceContactRequest")
+# What all calls of a campaign have alike: all but the number, the token and the attributes.
+SHARED = sorted(set(MODEL.members) - {"DestinationPhoneNumber", "ClientToken", "Attributes"})
 ORDER = CallOrder(phone=PHONE, client_token="t" * 64, attributes={"FirstName": "Zoë"}, options=OPTIONS)
 
 # Self-signed for localhost, valid from 2020 to 2120; made for these tests and good for nothing else.
@@ -631,6 +635,11 @@ def test_wrong_setting_needs_somebody(
         (aws.ConnectTimeoutError(endpoint_url="x", error="x"), Unauthenticated),
         (aws.ReadTimeoutError(endpoint_url="x", error="x"), Unauthenticated),
         (aws.ParamValidationError(report="x"), Refused),
+        (
+            aws.ParamValidationError(report='Unknown parameter in input: "RingTimeoutInSeconds"'),
+            Misconfigured,
+        ),
+        (aws.ParamValidationError(report="Invalid length for parameter Attributes, value: 0"), Refused),
         (TypeError("a fault of ours"), Misconfigured),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
@@ -741,11 +750,58 @@ def test_code_is_found_where_aws_puts_it(
         ("DestinationPhoneNumber cannot be called from SourcePhoneNumber", Refused),
         ("Attributes are too long for the flow", Refused),
         ("no", Refused),
+        ("the name of the country is not allowed", Refused),
+        ("Answering machine detection is not enabled", Misconfigured),
+        ("Value at 'name' failed to satisfy constraint: length less than or equal to 1024", Misconfigured),
+        ("Value at 'clientToken' failed to satisfy constraint", Refused),
+        *((f"Value of {name} is not valid", Misconfigured) for name in SHARED),
+        *(
+            (f"1 error: Value at '{name[0].lower()}{name[1:]}' is not valid", Misconfigured)
+            for name in SHARED
+        ),
     ],
 )
 def test_fault_of_the_campaign_does_not_cost_its_recipients(message: str, kind: type[ConnectError]) -> None:
     """An InvalidParameter that all calls share pauses the campaign, or it would cost every recipient."""
-    assert type(judged_answer(400, "InvalidParameterException", message)) is kind
+    for code in (
+        "InvalidParameterException",
+        "InvalidRequestException",
+        "ValidationException",
+        "NewException",
+    ):
+        assert type(judged_answer(400, code, message)) is kind
+
+
+def test_a_country_that_may_not_be_called_is_ones_own() -> None:
+    """Whatever the answer mentions besides: the others' countries may be allowed."""
+    message = "Outbound calls of this instance to the country are not allowed"
+    assert type(judged_answer(403, "DestinationNotAllowedException", message)) is Refused
+
+
+def _of_another_type(shape: Any) -> Any:
+    """A value of the wrong type for a parameter, which botocore refuses by itself."""
+    return 1 if shape.type_name == "string" else "x"
+
+
+@pytest.mark.parametrize("parameter", sorted(MODEL.members))
+@pytest.mark.parametrize("unknown", [True, False])
+def test_what_botocore_refuses_pauses_the_campaign_if_all_calls_share_it(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, parameter: str, unknown: bool
+) -> None:
+    """A parameter that an older botocore does not know, or a value of the wrong type, in each place."""
+    value = _of_another_type(MODEL.members[parameter])
+    request = {
+        "InstanceId": "i",
+        "ContactFlowId": "f",
+        "DestinationPhoneNumber": "+14155550100",
+        **({f"{parameter}New": 1} if unknown else {parameter: value}),
+    }
+    monkeypatch.setattr("worker.connect.request_of", lambda order: request)
+    ones = not unknown and parameter in ("DestinationPhoneNumber", "ClientToken", "Attributes")
+    with pytest.raises(Refused if ones else Misconfigured) as error:
+        connect.place(ORDER)
+    assert error.value.code == "ParamValidationError"
+    assert parameter in error.value.reason
 
 
 @pytest.mark.parametrize(
@@ -1043,3 +1099,18 @@ def test_errors_survive_pickling() -> None:
     error = pickle.loads(pickle.dumps(Throttled("TooManyRequestsException", "slower")))
     assert (type(error), error.code, error.reason) == (Throttled, "TooManyRequestsException", "slower")
     assert str(error) == "TooManyRequestsException: slower"
+
+
+def test_an_instance_of_another_region_is_not_called_from_here(
+    serve: Callable[..., Wire], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two campaigns with two Regions cannot share a dialer: the other one is told what to do, unsent."""
+    wire = serve(http(200, {"ContactId": "c"}))
+    here = replace(ORDER, options=OPTIONS.model_copy(update={"region": connect.region}))
+    there = replace(ORDER, options=OPTIONS.model_copy(update={"region": "ap-southeast-2"}))
+    with pytest.raises(
+        Misconfigured, match="set AWS_REGION=ap-southeast-2, or dial this campaign with"
+    ) as error:
+        connect.place(there)
+    assert (error.value.code, len(wire.requests)) == ("OtherRegion", 0)
+    assert connect.place(here) == "c"

@@ -33,6 +33,7 @@ from worker.connect_errors import (
     NoCapacity,
     Refused,
     Throttled,
+    judged_answer,
 )
 from worker.dial import Dialer
 from worker.pacer import Pacer, Rate, bucket_name
@@ -446,6 +447,27 @@ def test_misconfiguration_pauses_the_campaign(
     assert [row.state for row in book.attempts()] == ["returned", "returned"]
     assert [row.state for row in book.recipients()] == ["waiting", "waiting"]
     assert book.claim() == []
+    assert make_dialer().dial(other) == "stale"
+
+
+@pytest.mark.parametrize("parameter", ["Name", "Description", "References", "RelatedContactId", "CampaignId"])
+@pytest.mark.parametrize("code", ["InvalidParameterException", "InvalidRequestException"])
+def test_a_fault_that_all_calls_share_is_found_at_the_first_and_refuses_nobody(
+    book: Any, make_dialer: MakeDialer, seam: Callable[..., Any], parameter: str, code: str
+) -> None:
+    """A name that is too long would be refused for each recipient of the list, one after the other."""
+    name = book.load(number(0), number(1))
+    claim, other = book.claim()
+
+    def refuse() -> None:
+        raise judged_answer(400, code, f"{parameter} is not valid")
+
+    assert make_dialer(connect=seam(refuse)).dial(claim) == "returned"
+    run = book.run(name)
+    assert (run.state, run.reason_code) == ("paused", code)
+    assert "check the [connect] table" in run.reason
+    assert [row.state for row in book.attempts()] == ["returned", "returned"]
+    assert [row.state for row in book.recipients()] == ["waiting", "waiting"]
     assert make_dialer().dial(other) == "stale"
 
 

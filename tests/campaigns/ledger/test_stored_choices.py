@@ -17,6 +17,7 @@ from campaigns.ledger.in_progress import CallLimit, calls_by_instance
 from campaigns.ledger.lost_calls import instances_of
 from campaigns.ledger.outcomes import take_due_follows, take_in_between, take_probe
 from campaigns.ledger.schedules import scheduled, unreadable
+from campaigns.ledger.stored_choices import running_elsewhere
 from campaigns.ledger.unknowns import take_due_unknowns
 from campaigns.mistake import Mistake
 from campaigns.report import every_status, status
@@ -276,3 +277,24 @@ def test_schedules_of_the_others_stand(desk: Desk, ledger: Ledger, spoil: Any) -
     assert [each.campaign.name for each in scheduled(ledger, "connect")] == ["good"]
     assert [(each.name, each.code) for each in unreadable(ledger, "connect")] == [("bad", code)]
     assert len(every_status(ledger, NOON)) == 2
+
+
+def test_running_campaigns_of_another_region_are_found(desk: Desk) -> None:
+    """Real and running ones whose Region is known; this campaign itself may not have been started."""
+
+    def connect(region: str | None) -> dict[str, Any]:
+        return desk.campaign().connect.model_dump(mode="json") | {"region": region}
+
+    here = desk.started(1, "here", connect=connect("eu-central-1"))
+    desk.started(1, "alike", connect=connect("eu-central-1"))
+    desk.started(1, "elsewhere", connect=connect("us-east-1"))
+    desk.started(1, "trial", exchange="sandbox", connect=connect("us-west-2"))
+    unsaid = desk.started(1, "unsaid", connect=connect(None))
+    desk.load(desk.campaign("not-started", connect=connect("eu-west-2")), desk.people(1))
+    desk.started(1, "spoilt", connect=connect("eu-west-1"))
+    store(desk.ledger, "spoilt", "{}")
+    with desk.ledger.read() as db:
+        assert running_elsewhere(db, here.campaign_id) == {"elsewhere": "us-east-1"}
+        assert running_elsewhere(db, unsaid.campaign_id) == {}
+        started_next = runs.find(db, "not-started").campaign_id
+        assert set(running_elsewhere(db, started_next)) == {"here", "alike", "elsewhere"}
