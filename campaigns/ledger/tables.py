@@ -360,7 +360,12 @@ suppressions = Table(
     Column("campaign_id", BigInteger, primary_key=True, autoincrement=False),  # or EVERY_CAMPAIGN
     Column("reason", Text, nullable=False),
     Column("added_at", Instant, nullable=False),
+    # NATIONAL, or NULL: an operator, a file of the company's own, the outcome of a call.
+    Column("source", String(20)),
 )
+
+NATIONAL = "national"
+"""The `source` of a number that only the national do-not-call file has put on the list, which may take it off."""
 
 # Nothing is ever taken out of it.
 suppression_history = Table(
