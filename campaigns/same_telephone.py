@@ -1,8 +1,8 @@
 """Which E.164 numbers reach the same telephone.
 
 In a few countries a line has two international numbers at the same time. A do-not-call list may have one of
-them and a list of people the other. Numbers that a country has replaced (Benin, Ivory Coast, Colombia …) are not
-meant: the old ones reach no line any more.
+them and a list of people the other. Numbers that a country has replaced (Benin, Ivory Coast, Colombia …) are
+not meant: the old ones no longer reach a line.
 """
 
 import re
@@ -41,7 +41,7 @@ _RULES = (
     _rule(r"\+(?:4428|35348)(\d{8})", r"+4428\1", r"+35348\1"),
     # The departments overseas are written as areas of France.
     *(
-        _rule(rf"\+(?:33|{code})((?:{begins})\d{{6}})", rf"+{code}\1", rf"+33\1")
+        _rule(rf"\+(?:33|{code})((?:{begins})\d{{6}})", rf"+{code}\1", r"+33\1")
         for code, begins in _OVERSEAS.items()
     ),
 )

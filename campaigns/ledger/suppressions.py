@@ -174,7 +174,9 @@ class Put:
 def put_numbers(ledger: Ledger, numbers: Iterable[Number], *, campaign_id: int, now: datetime) -> Put:
     """Put numbers on the list of a campaign, or of EVERY_CAMPAIGN: all of them, or, by an exception, none.
 
-    A telephone that has several E.164 numbers is entered with all of them: lists of people may have any. Whoever waits for a call, or is queued for one, is suppressed when this returns; calls that have left go
+    A telephone that has several E.164 numbers is entered with all of them: lists of people may have any.
+
+    Whoever waits for a call, or is queued for one, is suppressed when this returns; calls that have left go
     on. A number that is on that list already stays as it is. `numbers` is consumed before the ledger is
     locked. Raises StoppedHalfWay for Ctrl-C after they are on the list.
     """
@@ -244,7 +246,7 @@ def hold_runs_with(ledger: Ledger, db: Connection, phones: Sequence[str], campai
 
 
 def _stage(ledger: Ledger, db: Connection, numbers: Iterable[Number]) -> tuple[int, list[str]]:
-    """Write the numbers to a table `barred`. Returns how many telephones, and all numbers in order, by pieces.
+    """Write the numbers to a table `barred`. Returns how many telephones, and all numbers by pieces.
 
     A piece is the numbers with spaces between them, which takes a fifth of the memory of a list. They are
     needed when the table is gone.

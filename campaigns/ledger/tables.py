@@ -365,7 +365,7 @@ suppressions = Table(
 )
 
 NATIONAL = "national"
-"""The `source` of a number that only the national do-not-call file has put on the list, which may take it off."""
+"""The `source` of a number that only a national do-not-call file has put on the list, and may take off."""
 
 # Nothing is ever taken out of it.
 suppression_history = Table(
