@@ -77,11 +77,13 @@ def _certain(digits: str, region: str | None) -> frozenset[str] | None:
         if region is not None and _begins_nationally(digits[1:], region):
             return None
         return frozenset((digits,)) if line(digits[1:]) else None
-    if region is None or digits.startswith("0"):
+    if region is None:
         return None
     here = as_dialed(digits, region)
     if here is None:
         return None
+    if digits.startswith("0"):  # has lost neither its 0 nor its +
+        return frozenset((here,))
     if _abroad(region).match("0" + digits):
         return None
     found = {here}

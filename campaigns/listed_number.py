@@ -24,9 +24,11 @@ class ListedNumber:
 
 def dated(phone: str, reason: str, written: str) -> ListedNumber:
     """A number with its date as the file has it, which may be empty."""
+    if not written:
+        return ListedNumber(phone, reason, None)
     at = instant(written)
     # Whatever the date may mean, the number is not to be called.
-    note = f" (dated {written[:40]})" if written and at is None else ""
+    note = f" (dated {written[:40]})" if at is None else ""
     return ListedNumber(phone, reason, at, note)
 
 

@@ -117,6 +117,12 @@ class NumberList:
             return
         reason = "" if self._reason is None else " ".join(cells[self._reason].split())[:LONGEST_REASON]
         date = "" if self._date is None else cells[self._date].strip()
+        if len(places) == 1:
+            only = every_reading(cells[places[0]], self._options.default_region)
+            if not only.problem and len(only.phones) == 1:  # as nearly always
+                (number,) = only.phones
+                yield dated(number, reason, date)
+                return
         problems = []
         listed: set[str] = set()
         for place in places:

@@ -64,7 +64,7 @@ WAYS: dict[str, Callable[[PhoneNumber], str]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_however_a_number_is_written_it_is_among_the_readings(way: str) -> None:
-    """Over all regions: suppressed, or, where phonenumbers' plan has no such reading, said to be unreadable."""
+    """Over all regions: suppressed, or said to be unreadable where the plan has no such reading."""
     lost = []
     for region in REGIONS:
         for number in numbers_of(region):
@@ -77,7 +77,7 @@ def test_however_a_number_is_written_it_is_among_the_readings(way: str) -> None:
 
 
 def test_most_numbers_are_read_however_they_are_written() -> None:
-    """That unreadable cells are said is no excuse for reading few of them: of each way nearly all are read."""
+    """Reporting cells as unreadable is no excuse for reading few: nearly all of each way are read."""
     for way, write in WAYS.items():
         written = [(write(number), region) for region in REGIONS for number in numbers_of(region)]
         problems = [cell for cell, region in written if every_reading(cell, region).problem]
@@ -166,7 +166,7 @@ def test_a_page_of_digits_takes_no_time() -> None:
 
 
 def test_all_regions_are_known() -> None:
-    """Whether a 0 may be lost is asked of the metadata: in Germany, in Italy, and not in the United States."""
+    """The metadata says where a 0 may be lost: in Germany, in Italy, not in the United States."""
     lost = {region for region in REGIONS if module._zero_may_be_lost(region)}
     assert {"DE", "IT", "GB", "FR", "SM", "CI"} <= lost
     assert {"US", "CA", "ES"}.isdisjoint(lost)

@@ -74,6 +74,7 @@ def test_a_mobile_token_is_no_other_telephone() -> None:
             continue
         for region in phonenumbers.region_codes_for_country_code(code):
             mobile = phonenumbers.example_number_for_type(region, PhoneNumberType.MOBILE)
+            assert mobile is not None
             number = phonenumbers.format_number(mobile, PhoneNumberFormat.E164)
             assert number.startswith(f"+{code}{token}")
             assert f"+{code}{number.removeprefix(f'+{code}{token}')}" in forms(number)
