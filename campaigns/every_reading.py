@@ -19,8 +19,8 @@ from campaigns.numbering_plan import as_dialed, line
 from campaigns.phone_number import e164
 from campaigns.same_telephone import forms
 
-_BARE = re.compile(r"\+?[0-9]{5,20}")
-_MARKS = str.maketrans("", "", " ()-./")
+_MARKS = b" ()-"
+_LONGEST = 30  # characters of what is looked at as it stands
 _MOST_READ = 1_000  # characters of a cell; more is no number, and would take time
 _LEAST_DIGITS = 5
 """Fewer are no telephone number, but a label: `(cell 2)`."""
@@ -59,16 +59,16 @@ def every_reading(text: str, region: str | None) -> Reading:
     `region` (two letters) is where a number without a country code is taken to be. Without it such a number
     is read as one that has lost its +, and is a problem, since it may be any country's.
     """
-    cell = text.strip()
-    if _BARE.fullmatch(cell) and (certain := _certain(cell, region)):
-        return Reading(certain)
-    # Its usual marks apart, it may be as simple.
-    plain = cell.translate(_MARKS)
-    if cell.isascii() and "/" not in cell and "." not in cell and _BARE.fullmatch(plain):
-        marked = "(0)" in cell or "+" in cell[1:]
-        if not marked and len(plain) <= 13 and (certain := _certain(plain, region)):
-            return Reading(certain)
-    return _read(cell, region)
+    # As bytes, in which marks are taken out ten times as fast.
+    if len(text) <= _LONGEST and text.isascii() and "(0)" not in text:
+        plain = text.encode().translate(None, _MARKS)
+        # What is longer may be two numbers, each of at least six digits.
+        longest = (12 if plain[:1] == b"0" else 11) if (bare := plain.isdigit()) else 14
+        if _LEAST_DIGITS <= len(plain) <= longest and (bare or (plain[:1] == b"+" and plain[1:].isdigit())):
+            certain = _certain(plain.decode(), region)
+            if certain is not None:
+                return Reading(certain)
+    return _read(text.strip(), region)
 
 
 def _certain(digits: str, region: str | None) -> frozenset[str] | None:

@@ -255,11 +255,13 @@ def _stage(ledger: Ledger, db: Connection, numbers: Iterable[Number]) -> tuple[i
         create_temporary(db, _STAGING)
     stream = iter(numbers)
     while batch := list(islice(stream, _PIECE)):
-        rows = [
-            (phone, each.reason, microseconds(each.added_at), each.source, int(phone == each.phone))
-            for each in batch
-            for phone in forms(each.phone)
-        ]
+        rows = []
+        for each in batch:
+            entry = (each.reason, microseconds(each.added_at), each.source)
+            given, *others = forms(each.phone)
+            rows.append((given, *entry, 1))
+            if others:
+                rows += [(phone, *entry, 0) for phone in others]
         with step(db):
             if ledger.is_sqlite:
                 db.exec_driver_sql(_STAGE_IN_SQLITE, rows)
@@ -278,10 +280,13 @@ def _stage(ledger: Ledger, db: Connection, numbers: Iterable[Number]) -> tuple[i
 def _enter(ledger: Ledger, db: Connection, campaign_id: int, now: datetime) -> int:
     """Returns how many telephones are new."""
     these = {"campaign_id": campaign_id, "now": microseconds(now)}
-    new = int(db.execute(text(_NEW), these).scalar_one())
-    for statement in (_KEEP, *(_ENTER_IN_SQLITE if ledger.is_sqlite else _ENTER_IN_POSTGRESQL)):
-        db.execute(text(statement), these)
-    return new
+    others = db.execute(text("SELECT EXISTS (SELECT 1 FROM barred WHERE as_given = 0)")).scalar_one()
+    new = int(db.execute(text(_NEW), these).scalar_one()) if others else None
+    db.execute(text(_KEEP), these)
+    statements = _ENTER_IN_SQLITE if ledger.is_sqlite else _ENTER_IN_POSTGRESQL
+    # Each of them says how many numbers are new.
+    entered = [db.execute(text(statement), these).rowcount for statement in statements][-1]
+    return entered if new is None else new
 
 
 def _pages(db: Connection) -> Iterator[list[str]]:

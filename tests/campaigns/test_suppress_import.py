@@ -1,4 +1,4 @@
-"""`dialer suppress import` fails closed: all readings are suppressed, and unreadable rows fail the command."""
+"""`dialer suppress import` fails closed: all readings are suppressed, and unreadable rows fail it."""
 
 import csv
 import json
