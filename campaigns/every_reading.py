@@ -80,17 +80,19 @@ def _certain(digits: str, region: str | None) -> frozenset[str] | None:
     if region is None:
         return None
     here = as_dialed(digits, region)
-    if here is None:
-        return None
     if digits.startswith("0"):  # has lost neither its 0 nor its +
-        return frozenset((here,))
+        return None if here is None else frozenset((here,))
     if _abroad(region).match("0" + digits):
         return None
-    found = {here}
     if _zero_may_be_lost(region):
-        if (with_zero := as_dialed("0" + digits, region)) is None:
+        with_zero = as_dialed("0" + digits, region)
+        if with_zero is None or (here is None and not _zero_is_a_prefix(region, digits)):
             return None
-        found.add(with_zero)
+        found = {with_zero, here or with_zero}
+    elif here is None:
+        return None
+    else:
+        found = {here}
     if line(digits):  # has lost its +
         found.add("+" + digits)
     elif _trunk_follows(digits):
@@ -106,6 +108,18 @@ def _zero_may_be_lost(region: str) -> bool:
         return True
     patterns = (plan.national_prefix_for_parsing, plan.general_desc.national_number_pattern)
     return any(pattern and _MAY_BEGIN_WITH_0.search(pattern) for pattern in patterns)
+
+
+@lru_cache(maxsize=4096)
+def _prefix_and_code(region: str) -> tuple[str, str]:
+    plan: Any = PhoneMetadata.metadata_for_region(region)
+    return plan.national_prefix_for_parsing or "", str(plan.country_code)
+
+
+def _zero_is_a_prefix(region: str, digits: str) -> bool:
+    """Whether digits are the same number with a 0 before them and without it."""
+    prefix, code = _prefix_and_code(region)
+    return prefix == "0" and not digits.startswith(code)
 
 
 @lru_cache(maxsize=512)
@@ -163,7 +177,8 @@ def _read(cell: str, region: str | None) -> Reading:
         unread = unread or not these
         doubtful = doubtful or (region is None and "+" not in run and not digits.startswith("00"))
         before = run if these else before
-    whole = joined | _as_phonenumbers_reads(cell, region)
+    # Of digits alone all has been asked already.
+    whole = joined | (set() if found and cell.isdigit() else _as_phonenumbers_reads(cell, region))
     if not (found or whole) or (unread and not joined):
         return Reading(frozenset(found | whole), _why_not(cell, region))
     if doubtful:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+NATIONAL = "national"
+"""The source of a number that only a national do-not-call file has put on the list, and may take off."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListedNumber:
@@ -17,7 +20,7 @@ class ListedNumber:
     note: str = ""
     """The date as it stands, where it cannot; it goes behind the reason."""
     source: str | None = None
-    """NATIONAL (campaigns/ledger/tables.py), or None."""
+    """NATIONAL, or None."""
     delete: bool = False
     """Whether the file takes the number off the list. Only national files do."""
 

@@ -8,8 +8,7 @@ from typing import TextIO
 from campaigns.call_list import RejectedRow
 from campaigns.csv_records import Record, read_records
 from campaigns.every_reading import every_reading
-from campaigns.ledger.tables import NATIONAL
-from campaigns.listed_number import ListedNumber, dated
+from campaigns.listed_number import NATIONAL, ListedNumber, dated
 from campaigns.mistake import Mistake
 from campaigns.national_list import NationalRow, NationalXml, national_row
 from campaigns.text_file import TextFormat

@@ -16,8 +16,8 @@ from campaigns.ledger.readmissions import Removed, remove_numbers
 from campaigns.ledger.runs import find
 from campaigns.ledger.suppression_book import Entry, NumberStory, campaign_id, on_list, story_of
 from campaigns.ledger.suppressions import Number, Put, put_numbers
-from campaigns.ledger.tables import EVERY_CAMPAIGN, NATIONAL
-from campaigns.listed_number import ListedNumber
+from campaigns.ledger.tables import EVERY_CAMPAIGN
+from campaigns.listed_number import NATIONAL, ListedNumber
 from campaigns.mistake import Mistake
 from campaigns.national_numbers import NationalNumbers
 from campaigns.number_list import NumberList, Options, no_number, open_number_list

@@ -360,12 +360,9 @@ suppressions = Table(
     Column("campaign_id", BigInteger, primary_key=True, autoincrement=False),  # or EVERY_CAMPAIGN
     Column("reason", Text, nullable=False),
     Column("added_at", Instant, nullable=False),
-    # NATIONAL, or NULL: an operator, a file of the company's own, the outcome of a call.
+    # NATIONAL (campaigns/listed_number.py), or NULL: an operator, a file of one's own, the outcome of a call.
     Column("source", String(20)),
 )
-
-NATIONAL = "national"
-"""The `source` of a number that only a national do-not-call file has put on the list, and may take off."""
 
 # Nothing is ever taken out of it.
 suppression_history = Table(

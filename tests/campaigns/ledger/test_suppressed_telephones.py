@@ -18,7 +18,8 @@ from campaigns.ledger.moves import NotNow
 from campaigns.ledger.readmissions import Removed, remove_numbers
 from campaigns.ledger.suppression_book import entries, history, story_of
 from campaigns.ledger.suppressions import Number, Put, put_numbers
-from campaigns.ledger.tables import EVERY_CAMPAIGN, NATIONAL
+from campaigns.ledger.tables import EVERY_CAMPAIGN
+from campaigns.listed_number import NATIONAL
 from campaigns.same_telephone import all_forms
 
 if TYPE_CHECKING:
