@@ -36,6 +36,8 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     recipient.py           a person we may call
     numbering_plan.py      are these digits a number as they stand?
     phone_number.py        a cell → E.164, or why not
+    same_telephone.py      which numbers reach the same telephone?
+    every_reading.py       a cell of a do-not-call list → every number that it may mean
     attribute_template.py  `Dear {first_name}` → text
     text_file.py           which encoding is this file in?
     formulas.py            cells that a spreadsheet would run, written as text and read back
@@ -64,7 +66,11 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     plan_view.py           the same in words
     requeue.py             an operator asks for another attempt: for whom
     requeue_view.py        the same in words
+    listed_number.py       one number of a file of those that are not called
+    national_list.py       the files of the national do-not-call registry, row by row
+    national_numbers.py    the same → ListedNumber | RejectedRow
     number_list.py         a file of numbers that are not to be called
+    last_change.py         what a list of changes says last of each number
     suppress.py            an operator says which numbers are not to be called
     suppress_view.py       the same in words
     conflicts_view.py      choices that cannot all hold, in words

@@ -1,23 +1,33 @@
 """An operator says which numbers are not to be called, and which may be called again."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 import phonenumbers
 
 from campaigns.call_list import RejectedRow
+from campaigns.every_reading import every_reading
+from campaigns.last_change import LastChanges
 from campaigns.ledger import Ledger
 from campaigns.ledger.readmissions import Removed, remove_numbers
 from campaigns.ledger.runs import find
-from campaigns.ledger.suppression_book import Entry, NumberStory, campaign_id, story_of
+from campaigns.ledger.suppression_book import Entry, NumberStory, campaign_id, on_list, story_of
 from campaigns.ledger.suppressions import Number, Put, put_numbers
 from campaigns.ledger.tables import EVERY_CAMPAIGN
+from campaigns.listed_number import NATIONAL, ListedNumber
 from campaigns.mistake import Mistake
+from campaigns.national_numbers import NationalNumbers
 from campaigns.number_list import NumberList, Options, no_number, open_number_list
-from campaigns.phone_number import e164
 from campaigns.rejects import RejectsFile, default_rejects_path
+from campaigns.same_telephone import forms as forms_of
+
+_PIECE = 500  # numbers that are taken off in one transaction
+
+Progressing = NumberList | NationalNumbers
+"""A file that is being read, with `size_bytes`, `bytes_read` and `rows_read`."""
 
 BY_AN_OPERATOR = "by an operator"
 
@@ -35,20 +45,54 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """What became of the numbers that a list of changes takes off."""
+
+    numbers: int = 0
+    """Each counted once. numbers = removed + kept + those that were not on the list."""
+    removed: int = 0
+    kept: int = 0
+    """Those that somebody else has put on the list as well: only an operator takes them off."""
+    waiting: int = 0
+    """The recipients who wait for a call again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a file. rows = put.numbers + duplicates + rejected."""
+    """What became of a file. numbers = put.numbers + deleted.numbers + duplicates."""
 
     campaign: str | None
     file_name: str
     rows: int
+    numbers: int
+    """All that were read. A row may have several, or be read in several ways; mostly it is one a row."""
     rejected: int
     rejects_file: Path | None
     put: Put
+    deleted: Deleted = Deleted()
+    ambiguous: int = 0
+    """Cells that may mean several telephones: all of them are suppressed."""
+    empty_rows: int = 0
+    """Rows without a number in any of several columns."""
+    columns: tuple[str, ...] = ()
+    """Those that were read."""
+    unread_columns: tuple[str, ...] = ()
+    """Those that seem to hold numbers and were not read."""
+    first_reject: RejectedRow | None = None
 
     @property
     def duplicates(self) -> int:
-        """Rows whose number stands in the file before."""
-        return self.rows - self.rejected - self.put.numbers
+        """Numbers of telephones that stand in the file before."""
+        return self.numbers - self.put.numbers - self.deleted.numbers
+
+    @property
+    def problem(self) -> str | None:
+        """Why the import counts as failed: no_rows, no_numbers, nothing_readable, some_rejected; or None."""
+        if self.numbers:
+            return "some_rejected" if self.rejected else None
+        if self.rejected:
+            return "nothing_readable"
+        return "no_numbers" if self.rows else "no_rows"
 
 
 def add(
@@ -92,31 +136,74 @@ def import_file(
     now: datetime,
     rejects_path: Path | None = None,
     raw: bool = False,
-    progress: Callable[[NumberList], None] = lambda _: None,
+    progress: Callable[[Progressing], None] = lambda _: None,
 ) -> Imported:
     """Put all numbers of a file on the list: all of them, or, by an exception, none.
 
-    `progress` is called every few hundred rows. Raises Mistake for a file that cannot be read; a bad row is
-    no Mistake but goes to the rejects file.
+    What a list of changes takes off is taken off afterwards, piece by piece. `progress` is called every few
+    hundred rows. Raises Mistake for a file that cannot be read; a row that cannot is no Mistake but goes to
+    the rejects file.
     """
     scope = scope_of(ledger, campaign)
     listed = open_number_list(path, options)
     otherwise = reason or f"listed in {path.name}"
-    with RejectsFile(rejects_path or default_rejects_path(path), listed, raw=raw) as rejects:
+    count = 0
+    with (
+        RejectsFile(rejects_path or default_rejects_path(path), listed, raw=raw) as rejects,
+        LastChanges() as changes,
+    ):
 
-        def numbers() -> Iterator[Number]:
+        def rows() -> Iterator[ListedNumber]:
+            nonlocal count
             for row in listed:
                 if listed.rows_read % 500 == 0:
                     progress(listed)
                 if isinstance(row, RejectedRow):
                     rejects.write(row)
                 else:
-                    yield Number(row.phone, (row.reason or otherwise) + row.note, row.at or now)
+                    count += 1
+                    yield row
 
-        put = put_numbers(ledger, numbers(), campaign_id=scope, now=now)
+        found: Iterable[ListedNumber] = rows()
+        if isinstance(listed, NationalNumbers) and listed.may_have_changes:
+            for row in found:
+                changes.note(row)
+            found = changes.additions()
+        numbers = (
+            Number(row.phone, (row.reason or otherwise) + row.note, row.at or now, row.source)
+            for row in found
+        )
+        put = put_numbers(ledger, numbers, campaign_id=scope, now=now)
+        deleted = _delete(ledger, changes.deletions(), scope, otherwise, now)
         progress(listed)
-    rejects_file = rejects.path if rejects.count else None
-    return Imported(campaign, path.name, listed.rows_read, rejects.count, rejects_file, put)
+    return Imported(
+        campaign,
+        path.name,
+        listed.rows_read,
+        count,
+        rejects.count,
+        rejects.path if rejects.count else None,
+        put,
+        deleted,
+        ambiguous=listed.ambiguous,
+        empty_rows=listed.empty_rows,
+        columns=options.columns,
+        unread_columns=listed.unread_columns,
+        first_reject=rejects.first,
+    )
+
+
+def _delete(ledger: Ledger, phones: Iterator[str], scope: int, reason: str, now: datetime) -> Deleted:
+    """Take off what only the national file has put on, in pieces that hold up nobody for long."""
+    numbers = removed = kept = waiting = 0
+    while piece := list(islice(phones, _PIECE)):
+        gone = remove_numbers(ledger, piece, campaign_id=scope, reason=reason, now=now, source=NATIONAL)
+        numbers += len(piece)
+        removed += len(gone.phones)
+        waiting += gone.waiting
+        with ledger.read() as db:
+            kept += on_list(db, piece, scope)
+    return Deleted(numbers, removed, kept, waiting)
 
 
 def scope_of(ledger: Ledger, campaign: str | None) -> int:
@@ -130,15 +217,32 @@ def scope_of(ledger: Ledger, campaign: str | None) -> int:
 
 
 def numbers_of(texts: Sequence[str], region: str | None) -> list[str]:
-    """Numbers as people write them → E.164, each once. Raises Mistake for the first that is none."""
+    """Numbers as people write them → all that they may mean, in E.164, each telephone once.
+
+    Raises Mistake for the first that cannot be read.
+    """
     checked = region_of(region)
     phones: dict[str, None] = {}
     for text in texts:
-        try:
-            phones[e164(text, checked)] = None
-        except ValueError as error:
-            raise Mistake(f"{text!r} {no_number(error)}; nothing was changed") from None
-    return list(phones)
+        phones.update(dict.fromkeys(_readings(text, checked)))
+    first_of = {forms: phone for phone in reversed(phones) for forms in [frozenset(forms_of(phone))]}
+    return [phone for phone in phones if first_of[frozenset(forms_of(phone))] == phone]
+
+
+def number_of(text: str, region: str | None) -> str:
+    """One number as people write it → E.164. Raises Mistake if it may mean several telephones, or none."""
+    phones = numbers_of([text], region)
+    if len(phones) > 1:
+        either = " or ".join(phones)
+        raise Mistake(f"{text!r} may be {either}; write it with + and the country code; nothing was changed")
+    return phones[0]
+
+
+def _readings(text: str, region: str | None) -> list[str]:
+    phones, problem = every_reading(text, region)
+    if problem:
+        raise Mistake(f"{text!r} {no_number(problem)}; nothing was changed")
+    return sorted(phones)
 
 
 def region_of(region: str | None) -> str | None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from campaigns.command_line import AsJson, Raw, app, put, the_ledger
+from campaigns.command_line import AsJson, Raw, app, put, say, the_ledger
 from campaigns.mistake import Mistake
 from campaigns.plain_text import Rows
 
@@ -51,7 +51,8 @@ def add(
 ) -> None:
     """Never call these numbers again. It holds at once, also for calls that are queued.
 
-    Calls that have left already go on. A number that is on the list stays as it is.
+    Calls that have left already go on. A number that is on the list stays as it is. What may be read as
+    several numbers suppresses all of them.
     """
     from campaigns import suppress_view as view
     from campaigns.suppress import add as add_numbers
@@ -84,10 +85,10 @@ def remove(
     that is finished it names the command that calls them.
     """
     from campaigns import suppress_view as view
-    from campaigns.suppress import numbers_of
+    from campaigns.suppress import number_of
     from campaigns.suppress import remove as remove_numbers
 
-    phones = numbers_of(numbers, default_region)
+    phones = list(dict.fromkeys(number_of(number, default_region) for number in numbers))
     with the_ledger() as ledger:
         removed = remove_numbers(ledger, phones, campaign=campaign, reason=_plain(reason), now=ledger.now())
     if as_json:
@@ -122,9 +123,9 @@ def show(
     """
     from campaigns import suppress_view as view
     from campaigns.ledger import suppression_book as book
-    from campaigns.suppress import numbers_of, scope_of
+    from campaigns.suppress import number_of, scope_of
 
-    phone = None if number is None else numbers_of([number], default_region)[0]
+    phone = None if number is None else number_of(number, default_region)
     with the_ledger(reads=True) as ledger:
         scope = None if campaign is None else scope_of(ledger, campaign)
         if phone is not None and not as_json and not history:
@@ -149,14 +150,22 @@ def show(
 )
 def import_list(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.csv", help="A column of numbers, with a header or without.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV with a header, numbers alone, or the national list (text or XML).",
+        ),
     ],
     campaign: Campaign = None,
     reason: Reason = None,
     column: Annotated[
-        str,
-        typer.Option("--column", metavar="NAME", help="The column with the numbers, if there are several."),
-    ] = "phone",
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME",
+            help="The column with the numbers; once for each of several. Default: phone.",
+        ),
+    ] = None,
     default_region: Region = None,
     rejects: Annotated[
         Path | None,
@@ -167,15 +176,18 @@ def import_list(
 ) -> None:
     """Put a file of numbers on the list: all of them at once, or none.
 
-    The columns `reason` and `date` are taken where the file has them. Rows that are no numbers go to a file
-    that can be corrected and imported.
+    What may be read as several numbers suppresses all of them. Rows that cannot be read go to a file that
+    can be corrected and imported, and the exit code is 1.
+    The columns `reason` and `date` are taken where the file has them. The national list's change rows add
+    numbers, and take off those that only the national list has put on.
     """
     from campaigns import suppress_view as view
     from campaigns.number_list import Options
     from campaigns.progress_bar import progress_bar
     from campaigns.suppress import import_file, region_of
 
-    options = Options(column, region_of(default_region))
+    first, *more = column or ["phone"]
+    options = Options(first, region_of(default_region), tuple(more))
     with the_ledger(create=True) as ledger, progress_bar("importing", file) as progress:
         imported = import_file(
             ledger,
@@ -190,9 +202,12 @@ def import_list(
         )
     if as_json:
         put(json.dumps(view.imported_as_json(imported)))
-        return
-    for line in view.imported_in_words(imported):
-        put(line)
+    else:
+        for line in view.imported_in_words(imported):
+            put(line)
+    if imported.problem:
+        say(view.failure(imported))
+        raise typer.Exit(1)
 
 
 def _plain(reason: str | None) -> str | None:

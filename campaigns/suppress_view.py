@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -85,34 +86,88 @@ def removed_as_json(removed: Removed, asked: Sequence[str], campaign: str | None
 
 def imported_in_words(imported: Imported) -> list[str]:
     """What became of each row, and what it means for those who wait."""
-    put = imported.put
+    put, deleted = imported.put, imported.deleted
     parts = [f"{put.added:,} added"]
     there = put.numbers - put.added
     parts += [f"{there:,} {'was' if there == 1 else 'were'} there already"] if there else []
+    parts += [f"{deleted.removed:,} removed"] if deleted.removed else []
+    absent = deleted.numbers - deleted.removed - deleted.kept
+    parts += [f"{absent:,} to remove {'was' if absent == 1 else 'were'} not there"] if absent else []
     parts += [f"{imported.duplicates:,} duplicate{_s(imported.duplicates)}"] if imported.duplicates else []
+    parts += [f"{imported.empty_rows:,} without a number"] if imported.empty_rows else []
     parts += [f"{imported.rejected:,} rejected"] if imported.rejected else []
     rows = f"{imported.rows:,} row{_s(imported.rows)}"
+    if imported.numbers + imported.empty_rows + imported.rejected != imported.rows:
+        rows += f" with {imported.numbers:,} number{_s(imported.numbers)}"
     lines = [f"suppressed{_for(imported.campaign)}: {rows}: {', '.join(parts)}"]
+    if imported.ambiguous:
+        cells = "1 cell" if imported.ambiguous == 1 else f"{imported.ambiguous:,} cells"
+        lines.append(f"{cells} can be read as several numbers; all of these are suppressed")
+    if deleted.kept:
+        stays, them = ("stays", "it") if deleted.kept == 1 else ("stay", "them")
+        lines.append(
+            f"{deleted.kept:,} number{_s(deleted.kept)} to remove {stays} suppressed, because not only the "
+            f"national list has put {them} on; to take {them} off: dialer suppress remove NUMBER"
+        )
+    if imported.unread_columns:
+        names = ", ".join(f'"{name}"' for name in imported.unread_columns[:SHOWN])
+        options = " ".join(f"--column {_quoted(n)}" for n in (*imported.columns, *imported.unread_columns))
+        lines.append(
+            f"not read, though there seem to be numbers in it: {names}; to read it as well: {options}"
+        )
     if imported.rejects_file:
         lines.append(
             f"rejected rows and their reasons: {imported.rejects_file} (these are NOT suppressed: "
             "correct it, and import it too)"
         )
-    return [*lines, *_effect(put)]
+    lines += _effect(put)
+    if deleted.waiting:
+        lines.append(f"{_people(deleted.waiting)} {'waits' if deleted.waiting == 1 else 'wait'} again")
+    return lines
+
+
+def failure(imported: Imported) -> str:
+    """Why the command has failed, in one sentence."""
+    first = imported.first_reject
+    match imported.problem:
+        case "no_rows":
+            return f"nothing was suppressed: {imported.file_name} has no row; export it again"
+        case "no_numbers":
+            names = ", ".join(imported.columns)
+            return f"nothing was suppressed: no row has a number in {names}; name the columns: --column NAME"
+        case "nothing_readable" if first is not None:
+            where = f"line {first.line}{f', column {first.column}' if first.column else ''}"
+            return f"nothing was suppressed: no row can be read; {where}: {first.reason}"
+    count = f"{imported.rejected:,} row{_s(imported.rejected)}"
+    return f"{count} could not be read, so that not all of {imported.file_name} is suppressed"
 
 
 def imported_as_json(imported: Imported) -> dict[str, Any]:
     """The same for machines."""
+    deleted = imported.deleted
     return {
         "campaign": imported.campaign,
         "rows": imported.rows,
+        "numbers": imported.numbers,
         "added": imported.put.added,
         "already": imported.put.numbers - imported.put.added,
+        "removed": deleted.removed,
+        "kept": deleted.kept,
+        "not_there": deleted.numbers - deleted.removed - deleted.kept,
         "duplicates": imported.duplicates,
+        "ambiguous": imported.ambiguous,
+        "empty": imported.empty_rows,
         "rejected": imported.rejected,
         "rejects_file": str(imported.rejects_file) if imported.rejects_file else None,
+        "unread_columns": list(imported.unread_columns),
+        "problem": imported.problem,
         **_effect_as_json(imported.put),
+        "recipients_waiting": deleted.waiting,
     }
+
+
+def _quoted(name: str) -> str:
+    return shlex.quote(" ".join(name.split())[:40])
 
 
 def story_in_words(phone: str, story: NumberStory, campaign: str | None) -> list[str]:

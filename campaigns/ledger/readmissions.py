@@ -3,6 +3,7 @@
 What the list says of them is in its history for ever.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,6 +28,7 @@ from campaigns.ledger.tables import (
     suppressions,
 )
 from campaigns.redial import RedialAt
+from campaigns.same_telephone import all_forms, forms
 from campaigns.stored import Unreadable
 
 
@@ -45,9 +47,18 @@ class Removed:
 
 
 def remove_numbers(
-    ledger: Ledger, phones: list[str], *, campaign_id: int, reason: str, now: datetime
+    ledger: Ledger,
+    phones: Sequence[str],
+    *,
+    campaign_id: int,
+    reason: str,
+    now: datetime,
+    source: str | None = None,
 ) -> Removed:
-    """Take numbers (E.164) off the list of a campaign, or of EVERY_CAMPAIGN. Others are not touched.
+    """Take telephones (E.164) off the list of a campaign, or of EVERY_CAMPAIGN. Others are not touched.
+
+    Any of a telephone's numbers stands for all of them (campaigns/same_telephone.py). With `source`, only
+    what has been put on the list by that source is taken off.
 
     Who was suppressed waits again, where the run is not over and no other entry keeps them from it: with the
     attempt that came back, or with the next one, if the rules want one after what has happened since. In a
@@ -56,22 +67,32 @@ def remove_numbers(
     with ledger.write() as db:
         ledger.in_turn(db, Errand.LOAD)
         # In any campaign's: who is suppressed in one of them may wait again.
-        hold_runs_with(ledger, db, phones, EVERY_CAMPAIGN)
+        hold_runs_with(ledger, db, all_forms(phones), EVERY_CAMPAIGN)
+        taken: set[str] = set()
         off = []
         waiting = 0
         for phone in sorted(set(phones)):
-            this = (suppressions.c.phone == phone, suppressions.c.campaign_id == campaign_id)
-            if not db.execute(delete(suppressions).where(*this)).rowcount:
+            if phone in taken:  # by another of its numbers
+                off.append(phone)
                 continue
-            row = {"phone": phone, "campaign_id": campaign_id, "what": "removed", "reason": reason, "at": now}
-            db.execute(insert(suppression_history).values(row))
+            numbers = sorted(forms(phone))
+            these = [suppressions.c.phone.in_(numbers), suppressions.c.campaign_id == campaign_id]
+            if source is not None:
+                these.append(suppressions.c.source == source)
+            gone = db.execute(delete(suppressions).where(*these).returning(suppressions.c.phone))
+            if not (removed := sorted(gone.scalars())):
+                continue
+            told = {"campaign_id": campaign_id, "what": "removed", "reason": reason, "at": now}
+            db.execute(insert(suppression_history), [{"phone": each, **told} for each in removed])
             off.append(phone)
+            taken.update(numbers)
             # Where everybody has been called, nobody is called out of the blue: an operator asks for them.
             goes_on = runs.c.state.not_in((RunState.FINISHED, RunState.CANCELLED))
-            waiting += readmit(ledger, db, now, recipients.c.phone == phone, goes_on)
-        others = select(suppressions.c.phone).where(suppressions.c.phone.in_(off)).distinct()
-        barred = tuple(db.execute(others.order_by(suppressions.c.phone)).scalars())
-        finished = _in_finished_runs(db, off, now)
+            waiting += readmit(ledger, db, now, recipients.c.phone.in_(numbers), goes_on)
+        others = select(suppressions.c.phone).where(suppressions.c.phone.in_(sorted(taken))).distinct()
+        still = set(db.execute(others).scalars())
+        barred = tuple(phone for phone in off if not still.isdisjoint(forms(phone)))
+        finished = _in_finished_runs(db, sorted(taken), now)
     return Removed(tuple(off), waiting, barred, finished)
 
 

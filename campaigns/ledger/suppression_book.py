@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.tables import EVERY_CAMPAIGN, campaigns, suppression_history, suppressions
@@ -76,6 +76,12 @@ def history(ledger: Ledger, *, campaign_id: int | None = None, phone: str | None
         if len(rows) < _PAGE:
             return
         last = rows[-1].id
+
+
+def on_list(db: Connection, phones: Sequence[str], campaign_id: int) -> int:
+    """How many of these numbers, a few hundred at most, are on the list of a campaign or EVERY_CAMPAIGN."""
+    mine = select(func.count()).select_from(suppressions).where(suppressions.c.phone.in_(phones))
+    return int(db.execute(mine.where(suppressions.c.campaign_id == campaign_id)).scalar_one())
 
 
 def story_of(db: Connection, phone: str, campaign_id: int | None = None) -> NumberStory:

@@ -39,20 +39,27 @@ from campaigns.ledger.tables import (
     suppression_history,
     suppressions,
 )
+from campaigns.same_telephone import all_forms, forms
 
 _PIECE = 5_000  # numbers a transaction, and a parameter
 
 # As a list, the numbers wait in a temporary table (preparation.py).
 _STAGING = """
     CREATE TEMPORARY TABLE barred (
-        phone VARCHAR(16) PRIMARY KEY, reason TEXT NOT NULL, added_at BIGINT NOT NULL
+        phone VARCHAR(16) PRIMARY KEY, reason TEXT NOT NULL, added_at BIGINT NOT NULL, source VARCHAR(20),
+        as_given INTEGER NOT NULL
     )
+"""
+
+_STAGE_IN_SQLITE = """
+    INSERT INTO barred VALUES (?, ?, ?, ?, ?) ON CONFLICT (phone) DO NOTHING
 """
 
 _STAGE_IN_POSTGRESQL = """
     INSERT INTO barred
     SELECT * FROM unnest(
-        CAST(:phones AS varchar[]), CAST(:reasons AS text[]), CAST(:times AS bigint[])
+        CAST(:phones AS varchar[]), CAST(:reasons AS text[]), CAST(:times AS bigint[]),
+        CAST(:sources AS varchar[]), CAST(:as_given AS integer[])
     )
     ON CONFLICT (phone) DO NOTHING
 """
@@ -62,8 +69,8 @@ _STAGE_IN_POSTGRESQL = """
 _ENTER_IN_POSTGRESQL = (
     """
     WITH entered AS (
-        INSERT INTO suppressions (phone, campaign_id, reason, added_at)
-        SELECT phone, :campaign_id, reason, added_at FROM barred ORDER BY phone
+        INSERT INTO suppressions (phone, campaign_id, reason, added_at, source)
+        SELECT phone, :campaign_id, reason, added_at, source FROM barred ORDER BY phone
         ON CONFLICT DO NOTHING
         RETURNING phone, reason
     )
@@ -83,11 +90,26 @@ _ENTER_IN_SQLITE = (
     ORDER BY phone
     """,
     """
-    INSERT INTO suppressions (phone, campaign_id, reason, added_at)
-    SELECT phone, :campaign_id, reason, added_at FROM barred WHERE true ORDER BY phone
+    INSERT INTO suppressions (phone, campaign_id, reason, added_at, source)
+    SELECT phone, :campaign_id, reason, added_at, source FROM barred WHERE true ORDER BY phone
     ON CONFLICT DO NOTHING
     """,
 )
+
+# What the company has been told itself stays on the list, whatever the national file says later.
+_KEEP = """
+    UPDATE suppressions SET source = NULL
+    WHERE campaign_id = :campaign_id AND source IS NOT NULL AND EXISTS (
+        SELECT 1 FROM barred WHERE barred.phone = suppressions.phone AND barred.source IS NULL
+    )
+"""
+
+_NEW = """
+    SELECT count(*) FROM barred WHERE as_given = 1 AND NOT EXISTS (
+        SELECT 1 FROM suppressions
+        WHERE suppressions.phone = barred.phone AND suppressions.campaign_id = :campaign_id
+    )
+"""
 
 campaign_of_recipient = (
     select(runs.c.campaign_id).where(runs.c.id == recipients.c.run_id).correlate(recipients).scalar_subquery()
@@ -131,6 +153,8 @@ class Number:
     reason: str
     added_at: datetime
     """When somebody asked not to be called; it may be long ago."""
+    source: str | None = None
+    """NATIONAL, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +162,7 @@ class Put:
     """What became of numbers that were put on the list."""
 
     numbers: int
-    """Each counted once."""
+    """Each telephone counted once, however many numbers it has (campaigns/same_telephone.py)."""
     added: int
     """Those that were not on it already."""
     withdrawn: int
@@ -150,6 +174,8 @@ class Put:
 def put_numbers(ledger: Ledger, numbers: Iterable[Number], *, campaign_id: int, now: datetime) -> Put:
     """Put numbers on the list of a campaign, or of EVERY_CAMPAIGN: all of them, or, by an exception, none.
 
+    A telephone that has several E.164 numbers is entered with all of them: lists of people may have any.
+
     Whoever waits for a call, or is queued for one, is suppressed when this returns; calls that have left go
     on. A number that is on that list already stays as it is. `numbers` is consumed before the ledger is
     locked. Raises StoppedHalfWay for Ctrl-C after they are on the list.
@@ -160,7 +186,7 @@ def put_numbers(ledger: Ledger, numbers: Iterable[Number], *, campaign_id: int, 
         staged, pages = _stage(ledger, db, numbers)
         # A few are one step for everybody. With a million, the list comes first, so that none of them is
         # dialed any more, and who waits follows piece by piece, or nobody could dial meanwhile.
-        few = staged <= _PIECE
+        few = len(pages) <= 1
         # A list that is being loaded would not see these numbers, nor we its people.
         with entering(ledger, db):
             phones = [phone for page in pages for phone in page.split()] if few else []
@@ -182,27 +208,30 @@ def put_numbers(ledger: Ledger, numbers: Iterable[Number], *, campaign_id: int, 
 
 
 def put_one(db: Connection, number: Number, campaign_id: int) -> bool:
-    """Put one number on a list, as a part of what else happens. Returns False if it was there already.
+    """Put one telephone on a list, as a part of what else happens. Returns False if it was there already.
 
     The last step of its transaction: whoever puts more in may be waited for. `withdraw` is to follow it.
     """
-    entry = {"phone": number.phone, "campaign_id": campaign_id, "reason": number.reason}
     new = text(
         "INSERT INTO suppressions (phone, campaign_id, reason, added_at) "
         "VALUES (:phone, :campaign_id, :reason, :at) ON CONFLICT DO NOTHING"
     )
-    if not db.execute(new, {**entry, "at": microseconds(number.added_at)}).rowcount:
-        return False
-    done = insert(suppression_history).values(what="added", at=number.added_at, **entry)
-    db.execute(done)
-    return True
+    entered = False
+    # In the order in which a file's numbers are entered, or two would wait for each other.
+    for phone in sorted(forms(number.phone)):
+        entry = {"phone": phone, "campaign_id": campaign_id, "reason": number.reason}
+        if db.execute(new, {**entry, "at": microseconds(number.added_at)}).rowcount:
+            db.execute(insert(suppression_history).values(what="added", at=number.added_at, **entry))
+            entered = True
+    return entered
 
 
 def withdraw(ledger: Ledger, phones: Sequence[str], campaign_id: int) -> int:
-    """Whoever waits, or is queued, with one of these numbers, which are on the list, is suppressed.
+    """Whoever waits, or is queued, with one of these telephones, which are on the list, is suppressed.
 
     Returns how many recipients.
     """
+    phones = all_forms(phones)
     with ledger.write() as db:
         hold_runs_with(ledger, db, phones, campaign_id)
         return _withdraw(ledger, db, phones, campaign_id)[0]
@@ -217,7 +246,7 @@ def hold_runs_with(ledger: Ledger, db: Connection, phones: Sequence[str], campai
 
 
 def _stage(ledger: Ledger, db: Connection, numbers: Iterable[Number]) -> tuple[int, list[str]]:
-    """Write the numbers to a table `barred`. Returns how many different ones, and them in order, by pieces.
+    """Write the numbers to a table `barred`. Returns how many telephones, and all numbers by pieces.
 
     A piece is the numbers with spaces between them, which takes a fifth of the memory of a list. They are
     needed when the table is gone.
@@ -226,26 +255,38 @@ def _stage(ledger: Ledger, db: Connection, numbers: Iterable[Number]) -> tuple[i
         create_temporary(db, _STAGING)
     stream = iter(numbers)
     while batch := list(islice(stream, _PIECE)):
-        rows = [(each.phone, each.reason, microseconds(each.added_at)) for each in batch]
+        rows = []
+        for each in batch:
+            entry = (each.reason, microseconds(each.added_at), each.source)
+            given, *others = forms(each.phone)
+            rows.append((given, *entry, 1))
+            if others:
+                rows += [(phone, *entry, 0) for phone in others]
         with step(db):
             if ledger.is_sqlite:
-                db.exec_driver_sql("INSERT INTO barred VALUES (?, ?, ?) ON CONFLICT (phone) DO NOTHING", rows)
+                db.exec_driver_sql(_STAGE_IN_SQLITE, rows)
             else:
-                # As the rows of three parameters: one by one a million would take a minute.
-                phones, reasons, times = (list(column) for column in zip(*rows, strict=True))
-                db.execute(text(_STAGE_IN_POSTGRESQL), {"phones": phones, "reasons": reasons, "times": times})
+                # As the rows of five parameters: one by one a million would take a minute.
+                columns = [list(column) for column in zip(*rows, strict=True)]
+                names = ("phones", "reasons", "times", "sources", "as_given")
+                db.execute(text(_STAGE_IN_POSTGRESQL), dict(zip(names, columns, strict=True)))
     with step(db):
         if not ledger.is_sqlite:
             db.execute(text("ANALYZE barred"))
-        staged = int(db.execute(text("SELECT count(*) FROM barred")).scalar_one())
+        staged = int(db.execute(text("SELECT count(*) FROM barred WHERE as_given = 1")).scalar_one())
     return staged, [" ".join(page) for page in _pages(db)]
 
 
 def _enter(ledger: Ledger, db: Connection, campaign_id: int, now: datetime) -> int:
+    """Returns how many telephones are new."""
     these = {"campaign_id": campaign_id, "now": microseconds(now)}
+    others = db.execute(text("SELECT EXISTS (SELECT 1 FROM barred WHERE as_given = 0)")).scalar_one()
+    new = int(db.execute(text(_NEW), these).scalar_one()) if others else None
+    db.execute(text(_KEEP), these)
     statements = _ENTER_IN_SQLITE if ledger.is_sqlite else _ENTER_IN_POSTGRESQL
-    # Each of them says how many are new.
-    return [db.execute(text(statement), these).rowcount for statement in statements][-1]
+    # Each of them says how many numbers are new.
+    entered = [db.execute(text(statement), these).rowcount for statement in statements][-1]
+    return entered if new is None else new
 
 
 def _pages(db: Connection) -> Iterator[list[str]]:

@@ -360,6 +360,8 @@ suppressions = Table(
     Column("campaign_id", BigInteger, primary_key=True, autoincrement=False),  # or EVERY_CAMPAIGN
     Column("reason", Text, nullable=False),
     Column("added_at", Instant, nullable=False),
+    # NATIONAL (campaigns/listed_number.py), or NULL: an operator, a file of one's own, the outcome of a call.
+    Column("source", String(20)),
 )
 
 # Nothing is ever taken out of it.

@@ -278,7 +278,7 @@ def test_every_row_of_a_file_is_accounted_for(loaded: Dialer) -> None:
     loaded("suppress", "add", BO)
     Path("dnc.csv").write_text(f"phone,name\n{ANA},Ana\n{BO},Bo\n{ANA},Ana\nnobody,Cy\n")
     said = loaded("suppress", "import", "dnc.csv")
-    assert said.code == 0
+    assert (said.code, said.err) == (1, "1 row could not be read, so that not all of dnc.csv is suppressed\n")
     assert said.out.splitlines() == [
         "suppressed for every campaign: 4 rows: 1 added, 1 was there already, 1 duplicate, 1 rejected",
         "rejected rows and their reasons: dnc.rejects.csv (these are NOT suppressed: correct it, "
@@ -294,13 +294,22 @@ def test_every_row_of_a_file_is_accounted_for(loaded: Dialer) -> None:
     assert again == {
         "campaign": "reminders",
         "rows": 1,
+        "numbers": 1,
         "added": 1,
         "already": 0,
+        "removed": 0,
+        "kept": 0,
+        "not_there": 0,
         "duplicates": 0,
+        "ambiguous": 0,
+        "empty": 0,
         "rejected": 0,
         "rejects_file": None,
+        "unread_columns": [],
+        "problem": None,
         "recipients_suppressed": 0,
         "calls_under_way": 0,
+        "recipients_waiting": 0,
     }
 
 
