@@ -35,7 +35,9 @@ def demo(workers: Workers = 1) -> None:
         list_file = home / "clinic-reminders.csv"
         shutil.copyfile(examples / "clinic-reminders.csv", list_file)
         say("a demo: made-up people, called through a stand-in for Amazon Connect at 50 calls per second")
-        code = run_to_the_end(settings, campaign_file, list_file, Trial(speed=30.0), workers, None)
+        code = run_to_the_end(
+            settings, campaign_file, list_file, Trial(speed=30.0, faults=True), workers, None
+        )
         if code == 0:
             put(f"look closer: DIALER_DATA_DIR={home} dialer status clinic-reminders")
     raise typer.Exit(code)

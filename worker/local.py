@@ -32,6 +32,8 @@ class Trial:
 
     speed: float = 10.0
     """Call seconds per second."""
+    faults: bool = False
+    """Whether numbers that end in 89 to 99 meet the faults of docs/sandbox.md."""
 
 
 class Stack:
@@ -221,6 +223,7 @@ def _sandbox_environment(port: int, settings: DialerSettings, trial: Trial) -> M
         "DIALER_EXCHANGE": "sandbox",
         "DIALER_SANDBOX_PORT": str(port),
         "DIALER_SANDBOX_SPEED": str(trial.speed),
+        "DIALER_SANDBOX_FAULTS": "1" if trial.faults else "0",
         # The sandbox's time runs faster, so outcomes are there sooner, and may be asked for as much sooner.
         "DIALER_FOLLOW_SECONDS": str(max(0.5, settings.follow_seconds / trial.speed)),
         "DIALER_REPLAY_WINDOW_SECONDS": str(_replay_window(settings.replay_window_seconds, trial.speed)),

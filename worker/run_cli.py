@@ -14,6 +14,7 @@ from campaigns.export_cli import export_file
 from campaigns.load_cli import load_with_progress, schedule_note
 from worker.until_stopped import (
     INTERRUPTED,
+    Faults,
     Speed,
     Stopped,
     Wait,
@@ -41,6 +42,7 @@ def run(
     sandbox: Sandbox = False,
     workers: Workers = 1,
     speed: Speed = 10.0,
+    faults: Faults = False,
     rejects: Rejects = None,
 ) -> None:
     """Load a list, start it, and dial it on this machine until nobody is waiting or in progress.
@@ -52,7 +54,7 @@ def run(
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
-    trial = Trial(speed) if sandbox else None
+    trial = Trial(speed, faults) if sandbox else None
     try:
         code = run_to_the_end(settings, campaign_file, list_file, trial, workers, rejects)
     except Stopped as stopped:

@@ -39,6 +39,9 @@ def sandbox(
     search_only_ended: Annotated[
         bool, typer.Option("--search-only-ended", help="SearchContacts finds only calls that are over.")
     ] = False,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Numbers that end in 89 to 99 meet faults (docs/sandbox.md).")
+    ] = False,
     latency: Annotated[float, typer.Option(metavar="SECONDS", help="How long every answer takes.")] = 0.0,
     journal: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keeps every request, as JSON Lines.")
@@ -70,6 +73,7 @@ def sandbox(
             search_delay_seconds=search_delay,
             search_only_ended=search_only_ended,
             latency_seconds=latency,
+            faults=faults,
             journal=journal,
             incognito=incognito,
         ),

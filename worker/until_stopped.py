@@ -33,6 +33,12 @@ Speed = Annotated[
     float,
     typer.Option("--speed", metavar="N", min=0.1, max=1000, help="In the sandbox: call seconds per second."),
 ]
+Faults = Annotated[
+    bool,
+    typer.Option(
+        "--faults", help="In the sandbox: numbers that end in 89 to 99 meet faults (docs/sandbox.md)."
+    ),
+]
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 

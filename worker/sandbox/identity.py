@@ -1,5 +1,6 @@
 """How the stand-in says who it is: its calls must not be taken for real ones, nor real ones for a trial."""
 
+import math
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,14 +11,22 @@ PATH = "/_sandbox/identity"
 SERVICE = "connect-batch-dialer sandbox"
 
 
-def identity() -> dict[str, str]:
-    """What GET PATH answers."""
-    return {"service": SERVICE}
+def identity(speed: float = 1.0) -> dict[str, Any]:
+    """What GET PATH answers. `speed`: call seconds per real second."""
+    return {"service": SERVICE, "speed": speed}
 
 
 def is_identity(content: Any) -> bool:
     """Whether an answer's JSON is that of the stand-in."""
     return isinstance(content, dict) and content.get("service") == SERVICE
+
+
+def speed_of(content: Any) -> float:
+    """Call seconds per real second, as an identity states it; 1.0 where it states none."""
+    speed = content.get("speed") if isinstance(content, dict) else None
+    if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 < speed < math.inf:
+        return 1.0  # an older stand-in
+    return float(speed)
 
 
 class Signed:
