@@ -96,7 +96,7 @@ class Connect:
 
     @property
     def speed(self) -> float:
-        """Call seconds per real second at the address, as it stated when it was last asked; 1.0 at Connect."""
+        """Call seconds per real second at the address, as it stated when last asked; 1.0 at Connect."""
         return self._speed
 
     def verify(self) -> None:

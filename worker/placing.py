@@ -154,7 +154,7 @@ class Placing:
 
     def _replay_window(self) -> float:
         """Seconds from the first sending. Where calls are over sooner, a token rings anew sooner, too."""
-        # Asked of the address and not taken from the settings: they differ between the processes that dial it.
+        # Asked of the address, because the settings of the processes that dial it may differ.
         speed = self.speed()
         if speed <= 1:
             return self.replay_window_seconds

@@ -118,7 +118,7 @@ def script_for(
     """The script of a call to `number` (E.164). The same number always gives the same script.
 
     `call_seconds`: how long, at least and at most, a call lasts that makes a telephone ring, from its placing
-    to its end. None: as docs/sandbox.md has it for each number. `faults`: whether the number may have a fault.
+    to its end. None: as docs/sandbox.md has it for each number. `faults`: with faults or not.
     """
     digits = int(number[-2:])
     ending = _ENDING_OF.get(digits, ANSWERED)
