@@ -67,6 +67,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     load_view.py           what became of a list and of the campaign's file, in words
     export.py              the results as CSV or JSON Lines
     settings.py            DIALER_* settings of this side
+    whereabouts.py         which ledger a command means, in whichever folder it is called
     schedule_view.py       the schedules, and what comes next, in words
     command_line.py        what the commands have in common
     load_cli.py            `dialer load`

@@ -49,11 +49,16 @@ def run(
 
     Ctrl-C stops cleanly: calls under way are recorded, and the same command goes on where it stopped.
     """
+    from campaigns.campaign import read_campaign
     from campaigns.settings import load_settings
+    from campaigns.whereabouts import refuse_another_ledger
     from worker.local import Trial
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
+    refuse_another_ledger(
+        settings, create=True, campaign_file=campaign_file, campaign=read_campaign(campaign_file).name
+    )
     trial = Trial(speed, faults) if sandbox else None
     try:
         code = run_to_the_end(settings, campaign_file, list_file, trial, workers, rejects)

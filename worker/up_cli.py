@@ -30,10 +30,12 @@ def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0, faul
     """Run the whole dialer on this machine until Ctrl-C: workers, scheduler, and Redis if there is none."""
     from campaigns.settings import load_settings
     from campaigns.side import told
+    from campaigns.whereabouts import refuse_another_ledger
     from worker.local import Trial
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
+    refuse_another_ledger(settings, create=True)
     trial = Trial(speed, faults) if sandbox else None
     elsewhere = check_endpoint(settings, trial)
     try:
