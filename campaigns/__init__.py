@@ -77,6 +77,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     status_cli.py          `dialer status`
     explain_cli.py         `dialer explain`
     export_cli.py          `dialer export`
+    discard_cli.py         `dialer discard`
     schedule_cli.py        `dialer schedule`
     suppress_cli.py        `dialer suppress`
     cli.py                 what an operator does: all of these

@@ -1,8 +1,8 @@
 """Which ledger a command means, where its place is relative to the folder that it is called in.
 
-A ledger that is new knows of no call. If the same command were called from another folder and began one there,
-everybody on the list would be called again, and no do-not-call list of the other ledger would hold. So a new
-ledger is refused where another one is near, until the user says which one is meant by an absolute path.
+A ledger that is new knows of no call. If the same command were called from another folder and began one
+there, everybody on the list would be called again, and no do-not-call list of the other ledger would hold. So
+a new ledger is refused where another one is near, until the user says by an absolute path which one is meant.
 """
 
 import os
@@ -158,9 +158,10 @@ def _no_ledger_here(here: Path, place: Path, near: _Near, settings: LedgerSettin
 def _known_elsewhere(here: Path, place: Path, near: _Near, campaign: str, settings: LedgerSettings) -> str:
     assert near.file is not None
     return (
-        f"the ledger in {(here / place).parent} does not know {campaign}, but the one in {near.file.parent} does: "
-        f"here everybody would be called again; go to {near.folder}, or say which one is meant: "
-        f"{_chosen(near.folder, place, settings)}, or for this one: {_chosen(here, place, settings)}"
+        f"the ledger in {(here / place).parent} does not know {campaign}, but the one in "
+        f"{near.file.parent} does: here everybody would be called again; go to {near.folder}, or "
+        f"say which one is meant: {_chosen(near.folder, place, settings)}, or for this one: "
+        f"{_chosen(here, place, settings)}"
     )
 
 
