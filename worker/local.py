@@ -20,6 +20,7 @@ from typing import Self
 from campaigns.mistake import Mistake
 from campaigns.side import Exchange
 from worker.children import Child, ChildFailed
+from worker.extras import need_embedded_redis, need_sandbox
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 
 _PATIENCE_SECONDS = 20.0
@@ -78,8 +79,9 @@ class Stack:
 
     def start(self) -> None:
         """Start everything. Raises Mistake or ChildFailed when a part does not come up."""
-        _make_directory(self.logs)
         settings, trial = self.settings, self._trial
+        need_extras(settings, trial)
+        _make_directory(self.logs)
         if settings.redis_url is None:
             self._services.append(self._child("redis", ["worker.embedded_redis"], grace=5))
         if trial is not None:
@@ -152,6 +154,14 @@ class Stack:
             if time.monotonic() > until:
                 raise ChildFailed(f"{what} does not answer; see {self.logs}")
             self._sleep(0.05)
+
+
+def need_extras(settings: DialerSettings, trial: Trial | None) -> None:
+    """Raise Mistake where a part of the stack that these settings ask for is not installed."""
+    if settings.redis_url is None:
+        need_embedded_redis()
+    if trial is not None:
+        need_sandbox()
 
 
 def side_of(settings: DialerSettings, trial: Trial | None) -> Exchange:

@@ -99,7 +99,7 @@ def run_to_the_end(
     from campaigns.reasons import start_workers
     from campaigns.report import status
     from campaigns.status_view import in_words
-    from worker.local import side_of
+    from worker.local import need_extras, side_of
 
     campaign = read_campaign(campaign_file)
     exchange = side_of(settings, trial)
@@ -108,6 +108,8 @@ def run_to_the_end(
             "--again is for trials (--sandbox); to call people again for real: "
             f"dialer requeue {campaign.name} --outcome busy,no_answer"
         )
+    # Before a ledger is made or a list loaded, like all that can be wrong with the command itself.
+    need_extras(settings, trial)
     ledger = open_ledger(settings.ledger_url)
     try:
         with ledger.read() as db:

@@ -50,13 +50,17 @@ def sandbox(
     incognito: Annotated[bool, typer.Option("--incognito", hidden=True)] = False,
 ) -> None:
     """Run the stand-in for Amazon Connect alone, for anybody's boto3."""
+    from worker.extras import need_sandbox
+
+    need_sandbox()
     from worker.sandbox.options import SandboxOptions, call_seconds_from, describe_burst, search_burst
     from worker.sandbox.server import serve
 
     def ready(url: str) -> None:
         put(f"a stand-in for Amazon Connect listens on {url}; Ctrl-C stops it")
-        put(f"point boto3 at it: AWS_ENDPOINT_URL_CONNECT={url} AWS_REGION=us-east-1")
-        put("                   AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox")
+        put(f"export AWS_ENDPOINT_URL_CONNECT={url} AWS_REGION=us-east-1 \\")
+        # boto3 reads the second name of the Region, and other SDKs the first.
+        put("AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox")
 
     serve(
         SandboxOptions(

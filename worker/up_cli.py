@@ -31,12 +31,13 @@ def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0, faul
     from campaigns.settings import load_settings
     from campaigns.side import told
     from campaigns.whereabouts import refuse_another_ledger
-    from worker.local import Trial
+    from worker.local import Trial, need_extras
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
     refuse_another_ledger(settings, create=True)
     trial = Trial(speed, faults) if sandbox else None
+    need_extras(settings, trial)
     elsewhere = check_endpoint(settings, trial)
     try:
         with the_stack(settings, workers, trial) as (ledger, stack, wait):

@@ -1,9 +1,11 @@
 """How the stand-in says who it is: its calls must not be taken for real ones, nor real ones for a trial."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+if TYPE_CHECKING:
+    # Only here: real calls need this file, and are dialed without what the sandbox is made of.
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "x-dialer-sandbox"
 """In every answer of the stand-in. Amazon Connect has no such header."""
@@ -32,11 +34,11 @@ def speed_of(content: Any) -> float:
 class Signed:
     """An ASGI app, with the header in each of its answers."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: "ASGIApp") -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def signing(message: Message) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        async def signing(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (HEADER.encode(), b"1")]
             await send(message)
