@@ -160,12 +160,16 @@ def run_to_the_end(
 
 def _set_trial_aside(ledger: "Ledger", campaign: "Campaign", list_file: Path, exchange: "Exchange") -> None:
     from campaigns.call_list import open_call_list
-    from campaigns.ledger.trials import set_aside
+    from campaigns.ledger.binding import check, decided
+    from campaigns.ledger.trials import is_over, set_aside
 
     # Only for a list that can be read, or a slip of the pen would end the trial.
     with open_call_list(list_file, campaign.list, campaign.reminder.at if campaign.reminder else None):
         pass
     with ledger.write() as db:
+        if exchange == "connect" and not is_over(db, campaign.name):
+            # It has gone on since it was looked at.
+            check(campaign.name, decided(db, campaign.name), exchange)
         kept = set_aside(db, campaign.name, ledger.now())
     if kept is not None:
         what = "from now on its calls are real" if exchange == "connect" else "this is a new one"
