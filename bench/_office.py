@@ -66,7 +66,7 @@ class Office:
         log = self.home / "up.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                self._command("up", "--sandbox", *arguments),
+                self._command("up", "--sandbox", "--faults", *arguments),
                 cwd=self.home,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

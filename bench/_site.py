@@ -212,7 +212,7 @@ logfile =
     def up(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         """`dialer up --sandbox`, stopped at the end."""
         process = subprocess.Popen(
-            self._command("up", "--sandbox", *arguments),
+            self._command("up", "--sandbox", "--faults", *arguments),
             cwd=self.home,
             env=self.environment,
             stdin=subprocess.DEVNULL,

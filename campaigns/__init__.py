@@ -77,6 +77,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     load_view.py           what became of a list and of the campaign's file, in words
     export.py              the results as CSV or JSON Lines
     settings.py            DIALER_* settings of this side
+    whereabouts.py         which ledger a command means, in whichever folder it is called
     schedule_view.py       the schedules, and what comes next, in words
     command_line.py        what the commands have in common
     load_cli.py            `dialer load`
@@ -86,6 +87,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     status_cli.py          `dialer status`
     explain_cli.py         `dialer explain`
     export_cli.py          `dialer export`
+    discard_cli.py         `dialer discard`
     schedule_cli.py        `dialer schedule`
     suppress_cli.py        `dialer suppress`
     cli.py                 what an operator does: all of these

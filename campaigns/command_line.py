@@ -61,12 +61,24 @@ def put(text: str) -> None:
 
 
 @contextmanager
-def the_ledger(*, create: bool = False, reads: bool = False) -> "Iterator[Ledger]":
-    """The ledger that the settings name. With `reads` one of an older version stays as it is: a Mistake."""
+def the_ledger(
+    *,
+    create: bool = False,
+    reads: bool = False,
+    campaign_file: Path | None = None,
+    campaign: str | None = None,
+) -> "Iterator[Ledger]":
+    """The ledger that the settings name. With `reads` one of an older version stays as it is: a Mistake.
+
+    So it is where another ledger is probably meant: campaigns/whereabouts.py.
+    """
     from campaigns.ledger import open_ledger
     from campaigns.settings import LedgerSettings, load_settings
+    from campaigns.whereabouts import refuse_another_ledger
 
-    ledger = open_ledger(load_settings(LedgerSettings).ledger_url, create=create, migrate=not reads)
+    settings = load_settings(LedgerSettings)
+    refuse_another_ledger(settings, create=create, campaign_file=campaign_file, campaign=campaign)
+    ledger = open_ledger(settings.ledger_url, create=create, migrate=not reads)
     try:
         yield ledger
     finally:

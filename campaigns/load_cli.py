@@ -38,7 +38,7 @@ def load(
     from campaigns.side import either_way, flag
 
     campaign = read_campaign(campaign_file)
-    with the_ledger(create=True) as ledger:
+    with the_ledger(create=True, campaign_file=campaign_file, campaign=campaign.name) as ledger:
         report = load_with_progress(ledger, campaign, list_file, rejects, raw=raw)
         latest = status_of(ledger, campaign.name, ledger.now())
         startable = latest.run.state == RunState.LOADED and latest.waiting > 0

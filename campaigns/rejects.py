@@ -101,7 +101,9 @@ class RejectsFile:
             notes = [rejected.line, self._text(rejected.column), reason]
             self._writer.writerow([*notes, *map(self._text, rejected.row.values())])
         except OSError as problem:
-            raise Mistake(f"{self.path}: cannot be written: {problem.strerror}") from None
+            raise Mistake(
+                f"{self.path}: cannot be written: {problem.strerror}; name another file: --rejects FILE"
+            ) from None
         self.count += 1
 
     def close(self) -> None:
@@ -116,7 +118,9 @@ class RejectsFile:
             os.replace(self._temporary, self.path)
         except OSError as problem:
             self._temporary.unlink(missing_ok=True)
-            raise Mistake(f"{self.path}: cannot be written: {problem.strerror}") from None
+            raise Mistake(
+                f"{self.path}: cannot be written: {problem.strerror}; name another file: --rejects FILE"
+            ) from None
         finally:
             self._file = None
 

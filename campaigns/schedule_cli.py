@@ -74,7 +74,7 @@ def add(campaign_file: CampaignFile, sandbox: Sandbox = False) -> None:
     if campaign.schedule is None:
         raise Mistake(f"{campaign_file}: has no [schedule]; add one, with cron, time_zone and list")
     exchange = the_side(sandbox)
-    with the_ledger(create=True) as ledger:
+    with the_ledger(create=True, campaign_file=campaign_file, campaign=campaign.name) as ledger:
         entered = put_schedule(
             ledger, campaign, campaign_file.resolve().parent, ledger.now(), exchange=exchange
         )

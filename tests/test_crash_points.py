@@ -286,7 +286,13 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
     """A sandbox that no rate slows down: its URL, and its journal."""
     journal = tmp_path_factory.mktemp("exchange") / "journal.jsonl"
     options = SandboxOptions(
-        port=0, calls_per_second=1e6, burst=10**6, describe_burst=10**6, speed=1000, journal=journal
+        port=0,
+        calls_per_second=1e6,
+        burst=10**6,
+        describe_burst=10**6,
+        speed=1000,
+        faults=True,
+        journal=journal,
     )
     with running_sandbox(options) as url:
         yield url, journal

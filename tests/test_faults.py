@@ -371,7 +371,9 @@ def test_worker_that_slept_longer_than_its_claims(office: Office) -> None:
     """Paused in the middle until its claims went to another, it wakes up and rings nobody a second time."""
     numbers = answered(200)
     office.list(numbers)
-    run = office.start("run", "campaign.toml", "list.csv", "--sandbox", "--speed", "60", "--workers", "2")
+    run = office.start(
+        "run", "campaign.toml", "list.csv", "--sandbox", "--faults", "--speed", "60", "--workers", "2"
+    )
     office.until(lambda: len(office.processes("-n dial")) == 2, "both workers")
     office.until(lambda: office.rang() >= 60, "60 rings")
     (sleeper,) = office.processes("-n dial1-")

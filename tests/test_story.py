@@ -92,7 +92,7 @@ class Office:
 
     def run(self, speed: int = 60) -> Process:
         """`dialer run` in the sandbox."""
-        return self.start("run", "campaign.toml", "list.csv", "--sandbox", "--speed", str(speed))
+        return self.start("run", "campaign.toml", "list.csv", "--sandbox", "--faults", "--speed", str(speed))
 
     def do(self, *arguments: str) -> str:
         """A command that is over soon and succeeds. Returns what it printed."""
@@ -314,7 +314,7 @@ def test_two_dialers_share_one_list_and_the_second_goes_on_alone(office: Office)
     numbers = answered(240)
     office.list(numbers)
     office.environment["DIALER_CALLS_PER_SECOND"] = "30"
-    first = office.start("up", "--sandbox", "--speed", "60")
+    first = office.start("up", "--sandbox", "--faults", "--speed", "60")
     office.do("load", "campaign.toml", "list.csv")
     office.do("start", "story", "--sandbox")
     office.until(lambda: office.out(first).startswith("up: 1 dial worker"), "the first one's start")

@@ -91,3 +91,25 @@ def test_a_real_campaign_beside_a_trials_workers_waits_for_real_ones(office: Off
     assert (found["state"], found["endpoint"]) == ("finished", real.url)
     up.send_signal(signal.SIGINT)
     office.wait(up)
+
+
+def test_the_same_file_goes_from_trial_to_real(office: Office, real: Real) -> None:
+    """Tried twice, dialed for real once, and gone on with: each person is called for real once."""
+    office.list(answered(8))
+    office.wait(office.run())
+    again = office.start("run", "campaign.toml", "list.csv", "--sandbox", "--speed", "60", "--again")
+    office.wait(again)
+    assert (office.rang(), real.requests()) == (16, 0)
+    first = office.start("run", "campaign.toml", "list.csv")
+    office.wait(first)
+    assert 'its trial is kept apart as "story (trial 2)"; from now on its calls are real' in office.out(first)
+    assert (office.rang(), real.requests()) == (16, 8)
+    assert (office.status()["exchange"], office.status()["recipients"]["done"]) == ("connect", 8)
+    # A trial in its place would have to be another campaign; and going on calls nobody twice.
+    trial = office.start("run", "campaign.toml", "list.csv", "--sandbox")
+    office.wait(trial, code=2)
+    assert "a ledger of its own (DIALER_DATA_DIR)" in office.err(trial)
+    office.wait(office.start("run", "campaign.toml", "list.csv"))
+    assert real.requests() == 8
+    assert "its 2 trials are thrown away" in office.do("discard", "story")
+    assert office.status()["recipients"]["done"] == 8

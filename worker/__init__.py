@@ -44,6 +44,7 @@ sandbox/              a stand-in for Amazon Connect, over HTTP, for trials and t
 children.py           child processes: started, watched, stopped in order
 embedded_redis.py     the Valkey of one data directory, as a process
 sandbox_process.py    the sandbox of one data directory, as a process
+extras.py             what is installed only with an extra of the package
 local.py              everything on one machine
 settings.py           DIALER_* settings of this side
 plan_cli.py           `dialer plan`

@@ -36,6 +36,7 @@ from campaigns.mistake import Mistake
 from campaigns.plain_logs import make_plain, plain_errors
 from campaigns.plain_text import complain
 from campaigns.problem import ProblemCode
+from campaigns.whereabouts import refuse_another_ledger
 from worker import broker
 from worker.beat import DoorbellScheduler
 from worker.children import has_parent, stop_with_parent
@@ -223,6 +224,8 @@ def _open(sender: Any = None, **_: Any) -> None:
     for chatty in ("celery.worker.strategy", "celery.app.trace", "botocore", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
+        if not has_parent():
+            refuse_another_ledger(machine().settings, create=True)
         prefix = _prefix()
         keep_to_own_ledger(app, prefix)
         _look_at_redis(prefix)

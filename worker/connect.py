@@ -78,6 +78,7 @@ class Connect:
         self._made: Any = None
         self._verify: str | bool = True
         self._verified = False
+        self._speed = 1.0
         self._making = threading.Lock()
 
     @property
@@ -92,6 +93,11 @@ class Connect:
         with self._making:
             url = str(self._make().meta.endpoint_url)
         return None if is_aws(url) else shown(url)
+
+    @property
+    def speed(self) -> float:
+        """Call seconds per real second at the address, as it stated when last asked; 1.0 at Connect."""
+        return self._speed
 
     def verify(self) -> None:
         """Ask the address what it is, unless that is known.
@@ -227,6 +233,7 @@ class Connect:
                 found = endpoint(str(client.meta.endpoint_url), verify=self._verify)
                 if (wrong := wrong_for(self._exchange, found)) is not None:
                     raise wrong
+                self._speed = found.speed
                 self._verified = True
             return client
 

@@ -4,7 +4,9 @@ Heavy imports stand inside the functions, as in campaigns/command_line.py.
 """
 
 import os
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,10 +37,23 @@ def demo(workers: Workers = 1) -> None:
         list_file = home / "clinic-reminders.csv"
         shutil.copyfile(examples / "clinic-reminders.csv", list_file)
         say("a demo: made-up people, called through a stand-in for Amazon Connect at 50 calls per second")
-        code = run_to_the_end(settings, campaign_file, list_file, Trial(speed=30.0), workers, None)
+        code = run_to_the_end(
+            settings, campaign_file, list_file, Trial(speed=30.0, faults=True), workers, None
+        )
         if code == 0:
-            put(f"look closer: DIALER_DATA_DIR={home} dialer status clinic-reminders")
+            put(f"look closer: DIALER_DATA_DIR={home} {_this_program()} status clinic-reminders")
     raise typer.Exit(code)
+
+
+def _this_program() -> str:
+    """How the user starts `dialer`: by its path, where `make demo` has put it outside of the shell's PATH."""
+    program, found = Path(sys.executable).parent / "dialer", shutil.which("dialer")
+    if not program.exists():
+        return "dialer" if found else shlex.join([sys.executable, "-m", "worker.cli"])
+    if found and program.samefile(found):
+        return "dialer"
+    here = Path.cwd()
+    return shlex.quote(str(program.relative_to(here) if program.is_relative_to(here) else program))
 
 
 def examples_dir() -> Path:

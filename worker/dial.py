@@ -97,6 +97,8 @@ class Dialer:
     """Whether this process has been told to stop: then what has not left is given back."""
     report_problem: Callable[[str | None], None] = lambda _: None
     """Told what keeps calls from being placed though nothing is wrong with them, or None."""
+    speed: Callable[[], float] = lambda: 1.0
+    """Call seconds per real second where the calls go: above 1.0 only in a trial."""
     clock_skew: Callable[[], timedelta] = timedelta
     """How far the ledger's clock is ahead of this machine's."""
     answers: Callable[[str], bool] = lambda _: True
@@ -159,6 +161,7 @@ class Dialer:
             monotonic=self.monotonic,
             sleep=self.sleep,
             stopping=self.stopping,
+            speed=self.speed,
             doubted=lambda doubt: isinstance(doubt, Stray) or self._braking.doubt(order, doubt.code),
         )
         try:

@@ -20,7 +20,7 @@ from botocore.utils import get_environ_proxies
 import worker.wire  # noqa: F401 - with its connections, the whole answer has to come within the time-out
 from campaigns.side import Exchange
 from worker.connect_errors import ConnectError, Misconfigured, NeverSent
-from worker.sandbox.identity import HEADER, PATH, is_identity
+from worker.sandbox.identity import HEADER, PATH, is_identity, speed_of
 
 _TIMEOUT_SECONDS = (1.0, 2.0)
 """To connect, and from sending to the end of the answer."""
@@ -52,6 +52,8 @@ class Endpoint:
     kind: Kind
     address: str
     """`scheme://host:port`, without the user, path and query that a URL may have."""
+    speed: float = 1.0
+    """Call seconds per real second: above 1.0 only at a stand-in whose time is accelerated."""
 
 
 def endpoint(url: str, *, verify: str | bool = True) -> Endpoint:
@@ -61,7 +63,8 @@ def endpoint(url: str, *, verify: str | bool = True) -> Endpoint:
     """
     if is_aws(url):
         return Endpoint(Kind.AWS, shown(url))
-    return Endpoint(_asked(url, verify), shown(url))
+    kind, speed = _asked(url, verify)
+    return Endpoint(kind, shown(url), speed)
 
 
 def is_aws(url: str) -> bool:
@@ -124,7 +127,8 @@ def set_by() -> str:
     return "endpoint_url in the AWS profile"
 
 
-def _asked(url: str, verify: str | bool) -> Kind:
+def _asked(url: str, verify: str | bool) -> tuple[Kind, float]:
+    """What answers at an address, and the speed of its time."""
     parts = urlsplit(url)
     asked = parts._replace(path=parts.path.rstrip("/") + PATH, query="", fragment="").geturl()
     session = URLLib3Session(
@@ -137,16 +141,16 @@ def _asked(url: str, verify: str | bool) -> Kind:
     try:
         answer = session.send(AWSRequest("GET", asked, stream_output=True).prepare())
         if answer.status_code != 200 or HEADER not in answer.headers:
-            return Kind.OTHER
+            return Kind.OTHER, 1.0
         content = json.loads(answer.raw.read(_LONGEST_ANSWER))
     except ValueError:
-        return Kind.OTHER  # no JSON
+        return Kind.OTHER, 1.0  # no JSON
     except Exception:
         # Whatever it is, this address has not said that it is the stand-in.
-        return Kind.SILENT
+        return Kind.SILENT, 1.0
     finally:
         session.close()
-    return Kind.SANDBOX if is_identity(content) else Kind.OTHER
+    return (Kind.SANDBOX, speed_of(content)) if is_identity(content) else (Kind.OTHER, 1.0)
 
 
 def _port(url: str) -> int | None:

@@ -20,6 +20,7 @@ from typing import Self
 from campaigns.mistake import Mistake
 from campaigns.side import Exchange
 from worker.children import Child, ChildFailed
+from worker.extras import need_embedded_redis, need_sandbox
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 
 _PATIENCE_SECONDS = 20.0
@@ -32,6 +33,8 @@ class Trial:
 
     speed: float = 10.0
     """Call seconds per second."""
+    faults: bool = False
+    """Whether numbers that end in 89 to 99 meet the faults of docs/sandbox.md."""
 
 
 class Stack:
@@ -76,8 +79,9 @@ class Stack:
 
     def start(self) -> None:
         """Start everything. Raises Mistake or ChildFailed when a part does not come up."""
-        _make_directory(self.logs)
         settings, trial = self.settings, self._trial
+        need_extras(settings, trial)
+        _make_directory(self.logs)
         if settings.redis_url is None:
             self._services.append(self._child("redis", ["worker.embedded_redis"], grace=5))
         if trial is not None:
@@ -157,6 +161,14 @@ class Stack:
             self._sleep(0.05)
 
 
+def need_extras(settings: DialerSettings, trial: Trial | None) -> None:
+    """Raise Mistake where a part of the stack that these settings ask for is not installed."""
+    if settings.redis_url is None:
+        need_embedded_redis()
+    if trial is not None:
+        need_sandbox()
+
+
 def side_of(settings: DialerSettings, trial: Trial | None) -> Exchange:
     """The side that a command is for: a trial with a sandbox of its own, or what the settings say."""
     return "sandbox" if trial else settings.exchange
@@ -226,6 +238,7 @@ def _sandbox_environment(port: int, settings: DialerSettings, trial: Trial) -> M
         "DIALER_EXCHANGE": "sandbox",
         "DIALER_SANDBOX_PORT": str(port),
         "DIALER_SANDBOX_SPEED": str(trial.speed),
+        "DIALER_SANDBOX_FAULTS": "1" if trial.faults else "0",
         # The sandbox's time runs faster, so outcomes are there sooner, and may be asked for as much sooner.
         "DIALER_FOLLOW_SECONDS": str(max(0.5, settings.follow_seconds / trial.speed)),
         "DIALER_REPLAY_WINDOW_SECONDS": str(_replay_window(settings.replay_window_seconds, trial.speed)),

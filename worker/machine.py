@@ -273,6 +273,7 @@ class Machine:
             sleep=time.sleep,
             stopping=self.stopping.is_set,
             report_problem=lambda problem: self.note("dial", problem),
+            speed=lambda: self.connect.speed,
             clock_skew=lambda: self.clock_skew,
             answers=lambda instance_id: answers(self.connect, instance_id),
             # A file has no standby that could lack the last moments: it is enough that each round of feeding

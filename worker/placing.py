@@ -20,6 +20,9 @@ from worker.connect_errors import (
 )
 from worker.pacer import Pacer, PacerUnavailable, Slot
 
+_SHORTEST_CALL_SECONDS = 1.5
+"""A busy line is free again after 2 s, with a margin: after that its token starts another call."""
+
 _TRIES = 3
 """How often a request that cannot leave this machine is tried before its attempt goes back to the ledger."""
 
@@ -45,6 +48,8 @@ class Placing:
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     stopping: Callable[[], bool]
+    speed: Callable[[], float] = lambda: 1.0
+    """Call seconds per real second where the calls go: above 1.0 only in a trial."""
     doubted: Callable[[Ambiguous], bool] = lambda _: True
     """Told of the first sending that may have been acted upon; says whether the token may be sent again."""
     _again: bool = field(default=True, init=False)
@@ -144,8 +149,16 @@ class Placing:
         now = self.monotonic()
         left = self._began + self.send_within_seconds - now
         if self._first_sent is not None:
-            left = min(left, self._first_sent + self.replay_window_seconds - now)
+            left = min(left, self._first_sent + self._replay_window() - now)
         return left
+
+    def _replay_window(self) -> float:
+        """Seconds from the first sending. Where calls are over sooner, a token rings anew sooner, too."""
+        # Asked of the address, because the settings of the processes that dial it may differ.
+        speed = self.speed()
+        if speed <= 1:
+            return self.replay_window_seconds
+        return min(self.replay_window_seconds, _SHORTEST_CALL_SECONDS / speed)
 
     def _enough(self, state: RetryCallState) -> bool:
         if self.stopping():

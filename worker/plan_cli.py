@@ -50,10 +50,13 @@ def plan(
     from campaigns.plan import plan as plan_of
     from campaigns.progress_bar import progress_bar
     from campaigns.settings import load_settings
+    from campaigns.whereabouts import refuse_another_ledger
     from worker.settings import DialerSettings
 
     campaign = read_campaign(campaign_file)
     settings = load_settings(DialerSettings)
+    # With no ledger at all it plans for an empty one: `create` as for loading.
+    refuse_another_ledger(settings, create=True, campaign_file=campaign_file, campaign=campaign.name)
     rate = pace(
         campaign,
         calls_per_second or settings.calls_per_second,

@@ -5,15 +5,17 @@ Heavy imports stand inside the functions, as in campaigns/command_line.py.
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from campaigns.command_line import CampaignFile, ListFile, Rejects, Sandbox, app, put, say
 from campaigns.export_cli import export_file
 from campaigns.load_cli import load_with_progress, schedule_note
+from campaigns.mistake import Mistake
 from worker.until_stopped import (
     INTERRUPTED,
+    Faults,
     Speed,
     Stopped,
     Wait,
@@ -25,8 +27,10 @@ from worker.until_stopped import (
 )
 
 if TYPE_CHECKING:
+    from campaigns.campaign import Campaign
     from campaigns.ledger import Ledger
     from campaigns.report import Status
+    from campaigns.side import Exchange
     from worker.local import Stack, Trial
     from worker.settings import DialerSettings
 
@@ -41,20 +45,32 @@ def run(
     sandbox: Sandbox = False,
     workers: Workers = 1,
     speed: Speed = 10.0,
+    faults: Faults = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="In the sandbox: a trial from the start; the last one is kept apart."),
+    ] = False,
     rejects: Rejects = None,
 ) -> None:
     """Load a list, start it, and dial it on this machine until nobody is waiting or in progress.
 
     Ctrl-C stops cleanly: calls under way are recorded, and the same command goes on where it stopped.
+    When a trial is over, the same command without --sandbox calls everybody on the list for real, and the
+    trial is kept as a campaign of its own, `NAME (trial 1)`. `dialer discard` throws trials away.
     """
+    from campaigns.campaign import read_campaign
     from campaigns.settings import load_settings
+    from campaigns.whereabouts import refuse_another_ledger
     from worker.local import Trial
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
-    trial = Trial(speed) if sandbox else None
+    refuse_another_ledger(
+        settings, create=True, campaign_file=campaign_file, campaign=read_campaign(campaign_file).name
+    )
+    trial = Trial(speed, faults) if sandbox else None
     try:
-        code = run_to_the_end(settings, campaign_file, list_file, trial, workers, rejects)
+        code = run_to_the_end(settings, campaign_file, list_file, trial, workers, rejects, again=again)
     except Stopped as stopped:
         say(f"dialer: stopped; {str(stopped) or 'the same command goes on where it stopped'}")
         code = INTERRUPTED
@@ -68,25 +84,44 @@ def run_to_the_end(
     trial: "Trial | None",
     workers: int,
     rejects: Path | None,
+    *,
+    again: bool = False,
 ) -> int:
-    """Load, start, dial, and write the results. Returns the exit code. Raises Stopped."""
+    """Load, start, dial, and write the results. Returns the exit code. Raises Stopped.
+
+    again: a trial of this campaign that is there is set apart first.
+    """
     from campaigns.campaign import read_campaign
     from campaigns.ledger import open_ledger, runs
     from campaigns.ledger.binding import check, decided
+    from campaigns.ledger.trials import is_over
     from campaigns.load_view import in_words as load_in_words
     from campaigns.reasons import start_workers
     from campaigns.report import status
     from campaigns.status_view import in_words
-    from worker.local import side_of
+    from worker.local import need_extras, side_of
 
     campaign = read_campaign(campaign_file)
     exchange = side_of(settings, trial)
+    if again and exchange != "sandbox":
+        raise Mistake(
+            "--again is for trials (--sandbox); to call people again for real: "
+            f"dialer requeue {campaign.name} --outcome busy,no_answer"
+        )
+    # Before a ledger is made or a list loaded, like all that can be wrong with the command itself.
+    need_extras(settings, trial)
     ledger = open_ledger(settings.ledger_url)
     try:
         with ledger.read() as db:
             # Before a million rows are read; starting asks again, and decides.
-            check(campaign.name, decided(db, campaign.name), exchange)
+            was = decided(db, campaign.name)
+            # A trial that was interrupted does not become real by a flag that was left out.
+            anew = was == "sandbox" and (again or (exchange == "connect" and is_over(db, campaign.name)))
+        if not anew:
+            check(campaign.name, was, exchange)
         elsewhere = check_endpoint(settings, trial)
+        if anew:
+            _set_trial_aside(ledger, campaign, list_file, exchange)
         for line in load_in_words(load_with_progress(ledger, campaign, list_file, rejects)):
             put(line)
         with ledger.write() as db:
@@ -121,6 +156,24 @@ def run_to_the_end(
     finally:
         ledger.close()
     return code
+
+
+def _set_trial_aside(ledger: "Ledger", campaign: "Campaign", list_file: Path, exchange: "Exchange") -> None:
+    from campaigns.call_list import open_call_list
+    from campaigns.ledger.binding import check, decided
+    from campaigns.ledger.trials import is_over, set_aside
+
+    # Only for a list that can be read, or a slip of the pen would end the trial.
+    with open_call_list(list_file, campaign.list, campaign.reminder.at if campaign.reminder else None):
+        pass
+    with ledger.write() as db:
+        if exchange == "connect" and not is_over(db, campaign.name):
+            # It has gone on since it was looked at.
+            check(campaign.name, decided(db, campaign.name), exchange)
+        kept = set_aside(db, campaign.name, ledger.now())
+    if kept is not None:
+        what = "from now on its calls are real" if exchange == "connect" else "this is a new one"
+        put(f'{campaign.name}: its trial is kept apart as "{kept}"; {what}')
 
 
 def _watch(ledger: "Ledger", stack: "Stack", name: str, wait: Wait) -> "Status":

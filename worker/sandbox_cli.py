@@ -39,6 +39,9 @@ def sandbox(
     search_only_ended: Annotated[
         bool, typer.Option("--search-only-ended", help="SearchContacts finds only calls that are over.")
     ] = False,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Numbers that end in 89 to 99 meet faults (docs/sandbox.md).")
+    ] = False,
     latency: Annotated[float, typer.Option(metavar="SECONDS", help="How long every answer takes.")] = 0.0,
     journal: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keeps every request, as JSON Lines.")
@@ -47,13 +50,17 @@ def sandbox(
     incognito: Annotated[bool, typer.Option("--incognito", hidden=True)] = False,
 ) -> None:
     """Run the stand-in for Amazon Connect alone, for anybody's boto3."""
+    from worker.extras import need_sandbox
+
+    need_sandbox()
     from worker.sandbox.options import SandboxOptions, call_seconds_from, describe_burst, search_burst
     from worker.sandbox.server import serve
 
     def ready(url: str) -> None:
         put(f"a stand-in for Amazon Connect listens on {url}; Ctrl-C stops it")
-        put(f"point boto3 at it: AWS_ENDPOINT_URL_CONNECT={url} AWS_REGION=us-east-1")
-        put("                   AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox")
+        put(f"export AWS_ENDPOINT_URL_CONNECT={url} AWS_REGION=us-east-1 \\")
+        # boto3 reads the second name of the Region, and other SDKs the first.
+        put("AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox")
 
     serve(
         SandboxOptions(
@@ -70,6 +77,7 @@ def sandbox(
             search_delay_seconds=search_delay,
             search_only_ended=search_only_ended,
             latency_seconds=latency,
+            faults=faults,
             journal=journal,
             incognito=incognito,
         ),

@@ -19,6 +19,8 @@ from worker.sandbox.options import SandboxOptions, call_seconds_from, describe_b
 from worker.sandbox.server import serve
 from worker.settings import DialerSettings
 
+_YES = ("1", "true", "yes")
+
 
 def options(settings: DialerSettings, journal: Path | None) -> SandboxOptions:
     """A stand-in with the quotas that the settings expect of the real thing."""
@@ -36,7 +38,8 @@ def options(settings: DialerSettings, journal: Path | None) -> SandboxOptions:
         # The benchmarks' own; nobody else needs them.
         call_seconds=call_seconds_from(call_seconds) if call_seconds else None,
         search_delay_seconds=float(given("DIALER_SANDBOX_SEARCH_DELAY", "0")),
-        search_only_ended=given("DIALER_SANDBOX_SEARCH_ONLY_ENDED", "").lower() in ("1", "true", "yes"),
+        search_only_ended=given("DIALER_SANDBOX_SEARCH_ONLY_ENDED", "").lower() in _YES,
+        faults=given("DIALER_SANDBOX_FAULTS", "").lower() in _YES,
         journal=journal,
     )
 

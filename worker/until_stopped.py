@@ -34,6 +34,12 @@ Speed = Annotated[
     float,
     typer.Option("--speed", metavar="N", min=0.1, max=1000, help="In the sandbox: call seconds per second."),
 ]
+Faults = Annotated[
+    bool,
+    typer.Option(
+        "--faults", help="In the sandbox: numbers that end in 89 to 99 meet faults (docs/sandbox.md)."
+    ),
+]
 
 _GIVING_BACK_SECONDS = 2.0
 """For so long at most what is queued is given back at the end. A database whose host is gone is silent for

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Never
 
 from campaigns.command_line import Sandbox, app, put, say
 from worker.until_stopped import (
+    Faults,
     Speed,
     Stopped,
     Wait,
@@ -25,15 +26,18 @@ if TYPE_CHECKING:
 
 
 @app.command(short_help="Run the whole dialer until Ctrl-C.", epilog="Example: dialer up --workers 2")
-def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0) -> None:
+def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0, faults: Faults = False) -> None:
     """Run the whole dialer on this machine until Ctrl-C: workers, scheduler, and Redis if there is none."""
     from campaigns.settings import load_settings
     from campaigns.side import told
-    from worker.local import Trial
+    from campaigns.whereabouts import refuse_another_ledger
+    from worker.local import Trial, need_extras
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
-    trial = Trial(speed) if sandbox else None
+    refuse_another_ledger(settings, create=True)
+    trial = Trial(speed, faults) if sandbox else None
+    need_extras(settings, trial)
     elsewhere = check_endpoint(settings, trial)
     try:
         with the_stack(settings, workers, trial) as (ledger, stack, wait):

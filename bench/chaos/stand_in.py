@@ -24,6 +24,7 @@ def main() -> None:
             describe_burst=300,
             search_per_second=10.0,
             search_burst=20,
+            faults=True,
             journal=Path(journal),
         )
     )

@@ -13,6 +13,7 @@
     stored_choices.py  campaigns' choices as they are kept, and what one that cannot be read leaves to others
     runs.py      the runs of campaigns: begun, started, paused, cancelled, finished
     binding.py   which side dials a campaign, decided once
+    trials.py    a trial is set apart from the real calls of its campaign, and thrown away
     choices.py   what a campaign's file says, and what a change of it may not do
     suppressions.py  numbers that are never called
     suppression_book.py  what the list of them says, and has said

@@ -37,12 +37,15 @@ def check(name: str, decided: str | None, exchange: Exchange) -> None:
     """Raise Mistake if a campaign belongs to the other side than this one."""
     if decided in (None, exchange):
         return
-    where, how = (
-        ("in the sandbox", "with --sandbox")
-        if decided == "sandbox"
-        else ("through Amazon Connect", "without --sandbox or DIALER_EXCHANGE=sandbox")
-    )
+    if decided == "sandbox":
+        raise Mistake(
+            f"{name} was begun in the sandbox and can only go on there: run it with --sandbox, or give the "
+            "campaign file another name; for real calls under this one, end the trial (dialer cancel "
+            f"{name}) and dial the list with dialer run, or throw the trial away (dialer discard {name}) and "
+            "load the list again"
+        )
     raise Mistake(
-        f"{name} was begun {where} and can only go on there: run it {how}, "
-        "or give the campaign file another name"
+        f"{name} was begun through Amazon Connect and can only go on there: run it without --sandbox or "
+        "DIALER_EXCHANGE=sandbox, or give the campaign file another name; a trial of this file can have a "
+        "ledger of its own (DIALER_DATA_DIR)"
     )

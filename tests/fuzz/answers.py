@@ -115,6 +115,7 @@ def ground(
             burst=10**6,
             describe_burst=10**6,
             search_burst=10**6,
+            faults=True,
             journal=journal,
         )
         path = Path(shutil.copy(_empty_ledger(), name))

@@ -284,6 +284,7 @@ def exchange(_time: Clock, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         burst=10**6,
         describe_burst=10**6,
         search_burst=10**6,
+        faults=True,
         journal=journal,
     )
     with running_sandbox(options, _time) as url:

@@ -642,6 +642,29 @@ def test_busy_trap_without_a_window_rings_once(
     assert exchange.rings(claim.client_token) == 1
 
 
+@pytest.mark.parametrize("speed", [1.5, 5.0, 10.0, 60.0, 1000.0])
+@pytest.mark.parametrize("set_to", [0.5, 5.0, 20.0])
+def test_no_token_is_sent_again_once_a_busy_line_of_fast_time_is_free(
+    book: Any,
+    make_dialer: MakeDialer,
+    seam: Callable[..., Any],
+    clock: Any,
+    speed: float,
+    set_to: float,
+) -> None:
+    """A busy call takes 2 s of the stand-in's time: whatever the setting is, no request leaves after that."""
+    sent: list[float] = []
+
+    def lose() -> None:
+        sent.append(clock())
+        raise Ambiguous("ReadTimeoutError", "?")
+
+    dialer = make_dialer(connect=seam(*[lose] * 50), replay_window_seconds=set_to, speed=lambda: speed)
+    assert dialer.dial(claimed(book, 10)) == "unknown"
+    assert sent
+    assert (sent[-1] - sent[0]) * speed < 2.0
+
+
 @pytest.mark.parametrize(
     ("happenings", "dialed", "replays"),
     [

@@ -12,7 +12,7 @@ import pytest
 
 from worker.connect_errors import Misconfigured, NeverSent
 from worker.endpoint import Endpoint, Kind, endpoint, is_aws, set_by, shown, wrong_for
-from worker.sandbox.identity import HEADER, identity
+from worker.sandbox.identity import HEADER, identity, speed_of
 from worker.sandbox.server import SandboxOptions, running_sandbox
 
 
@@ -79,6 +79,20 @@ def test_the_stand_in_says_who_it_is() -> None:
         assert endpoint(url + "/").kind is Kind.SANDBOX
     with running_sandbox(SandboxOptions(port=0, incognito=True)) as url:
         assert endpoint(url) == Endpoint(Kind.OTHER, url)
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 12.5, 1000.0])
+def test_the_stand_in_states_the_speed_of_its_time(speed: float) -> None:
+    """All who dial it learn it from the address, whatever their own settings are."""
+    with running_sandbox(SandboxOptions(port=0, speed=speed)) as url:
+        assert endpoint(url).speed == speed
+
+
+@pytest.mark.parametrize("stated", [None, "10", True, 0, -1, float("inf"), float("nan"), [10], {}])
+def test_a_speed_that_is_none_counts_as_that_of_life(stated: object) -> None:
+    """An older stand-in states none; anything odd changes nothing."""
+    assert speed_of({"service": "connect-batch-dialer sandbox", "speed": stated}) == 1.0
+    assert speed_of({}) == speed_of([]) == 1.0
 
 
 def test_silence_is_no_identity() -> None:

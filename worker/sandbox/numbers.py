@@ -109,12 +109,16 @@ _SHORT_TALK, _LONG_TALK = 87, 88
 
 
 def script_for(
-    number: str, *, ring_timeout_seconds: int = 60, call_seconds: tuple[float, float] | None = None
+    number: str,
+    *,
+    ring_timeout_seconds: int = 60,
+    call_seconds: tuple[float, float] | None = None,
+    faults: bool = True,
 ) -> Script:
     """The script of a call to `number` (E.164). The same number always gives the same script.
 
     `call_seconds`: how long, at least and at most, a call lasts that makes a telephone ring, from its placing
-    to its end. None: as docs/sandbox.md has it for each number.
+    to its end. None: as docs/sandbox.md has it for each number. `faults`: with faults or not.
     """
     digits = int(number[-2:])
     ending = _ENDING_OF.get(digits, ANSWERED)
@@ -122,7 +126,8 @@ def script_for(
         ring, talk = _lengths_within(number, ending, call_seconds)
     else:
         ring, talk = _lengths(number, digits, ending, ring_timeout_seconds)
-    return Script(ending, ring, talk, _FAULT_OF.get(digits), digits in _EVERY_TIME)
+    fault = _FAULT_OF.get(digits) if faults else None
+    return Script(ending, ring, talk, fault, fault is not None and digits in _EVERY_TIME)
 
 
 def _lengths(number: str, digits: int, ending: Ending, ring_timeout_seconds: int) -> tuple[float, float]:

@@ -85,7 +85,7 @@ def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) 
         return StreamingResponse(_batched(switchboard.call_lines()), media_type="application/x-ndjson")
 
     async def who(_: Request) -> Response:
-        return JSONResponse(identity())
+        return JSONResponse(identity(options.speed))
 
     async def faults(request: Request) -> Response:
         rates = await _posted(request, FaultRates)

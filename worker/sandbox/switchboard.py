@@ -67,6 +67,7 @@ class Switchboard:
             asked.destination,
             ring_timeout_seconds=asked.ring_timeout_seconds,
             call_seconds=self._options.call_seconds,
+            faults=self._options.faults,
         )
         fault = self.faults.of_number(script, asked.client_token or asked.destination)
         of_number = fault is not None

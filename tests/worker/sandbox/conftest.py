@@ -90,7 +90,9 @@ def run_sandbox(aws: boto3.Session, clock: Clock) -> Iterator[Callable[..., Sand
 
         def run(*, read_timeout: float = 5.0, **options: Any) -> Sandbox:
             high = {"calls_per_second": 1e6, "burst": 10**6, "describe_burst": 10**6, "search_burst": 10**6}
-            url = stack.enter_context(running_sandbox(SandboxOptions(port=0, **{**high, **options}), clock))
+            url = stack.enter_context(
+                running_sandbox(SandboxOptions(port=0, **{"faults": True, **high, **options}), clock)
+            )
             once = Config(
                 retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=read_timeout, proxies={}
             )

@@ -56,6 +56,20 @@ def test_the_table_in_the_docs_is_the_table_in_the_code() -> None:
     assert list(range(100)) == sorted(seen)
 
 
+@pytest.mark.parametrize("country", ["+1415555", "+44207946", "+4930231", "+3319900", "+819012", "+5511987"])
+def test_without_faults_any_list_looks_like_itself(country: str) -> None:
+    """No number of any list meets a fault of the request; the course of its call stays the same."""
+    for digits in range(10_000):
+        number = f"{country}{digits:04}"
+        plain, with_faults = script_for(number, faults=False), script_for(number)
+        assert (plain.fault, plain.every_time) == (None, False)
+        assert (plain.ending, plain.ring_seconds, plain.talk_seconds) == (
+            with_faults.ending,
+            with_faults.ring_seconds,
+            with_faults.talk_seconds,
+        )
+
+
 def test_calls_that_ring_last_as_long_as_asked_for() -> None:
     """Answered or not, from placing to the end, within both bounds, near both; the ring is a part of it."""
     spans = []

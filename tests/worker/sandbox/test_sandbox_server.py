@@ -137,7 +137,7 @@ def test_latency_delays_every_answer() -> None:
 def test_logs_mask_numbers(caplog: pytest.LogCaptureFixture) -> None:
     """A fault is logged with a number that nobody can call."""
     caplog.set_level(logging.INFO, logger="worker.sandbox")
-    with running_sandbox(SandboxOptions(port=0)) as url:
+    with running_sandbox(SandboxOptions(port=0, faults=True)) as url:
         request = urllib.request.Request(
             url + "/contact/outbound-voice", (BODY % "+14155550190").encode(), method="PUT"
         )
