@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from campaigns.command_line import CampaignFile, ListFile, Rejects, Sandbox, app, put, say
+from campaigns.command_line import (
+    CampaignFile,
+    DropGone,
+    GoneOption,
+    ListFile,
+    Rejects,
+    Sandbox,
+    app,
+    put,
+    say,
+)
 from campaigns.export_cli import export_file
 from campaigns.load_cli import load_with_progress, schedule_note
 from worker.until_stopped import (
@@ -42,6 +52,7 @@ def run(
     workers: Workers = 1,
     speed: Speed = 10.0,
     rejects: Rejects = None,
+    gone: DropGone = GoneOption.KEEP,
 ) -> None:
     """Load a list, start it, and dial it on this machine until nobody is waiting or in progress.
 
@@ -54,7 +65,9 @@ def run(
     settings = load_settings(DialerSettings)
     trial = Trial(speed) if sandbox else None
     try:
-        code = run_to_the_end(settings, campaign_file, list_file, trial, workers, rejects)
+        code = run_to_the_end(
+            settings, campaign_file, list_file, trial, workers, rejects, drop_gone=gone == GoneOption.DROP
+        )
     except Stopped as stopped:
         say(f"dialer: stopped; {str(stopped) or 'the same command goes on where it stopped'}")
         code = INTERRUPTED
@@ -68,9 +81,11 @@ def run_to_the_end(
     trial: "Trial | None",
     workers: int,
     rejects: Path | None,
+    *,
+    drop_gone: bool = False,
 ) -> int:
     """Load, start, dial, and write the results. Returns the exit code. Raises Stopped."""
-    from campaigns.campaign import read_campaign
+    from campaigns.campaign_source import read_campaign_and_source
     from campaigns.ledger import open_ledger, runs
     from campaigns.ledger.binding import check, decided
     from campaigns.load_view import in_words as load_in_words
@@ -79,7 +94,7 @@ def run_to_the_end(
     from campaigns.status_view import in_words
     from worker.local import side_of
 
-    campaign = read_campaign(campaign_file)
+    campaign, source = read_campaign_and_source(campaign_file)
     exchange = side_of(settings, trial)
     ledger = open_ledger(settings.ledger_url)
     try:
@@ -87,7 +102,8 @@ def run_to_the_end(
             # Before a million rows are read; starting asks again, and decides.
             check(campaign.name, decided(db, campaign.name), exchange)
         elsewhere = check_endpoint(settings, trial)
-        for line in load_in_words(load_with_progress(ledger, campaign, list_file, rejects)):
+        report = load_with_progress(ledger, campaign, list_file, rejects, source=source, drop_gone=drop_gone)
+        for line in load_in_words(report):
             put(line)
         with ledger.write() as db:
             runs.start(db, runs.find(db, campaign.name), ledger.now(), exchange=exchange)
