@@ -29,8 +29,7 @@ def in_words(name: str, done: Sequence[Dropped], *, undo: bool) -> list[str]:
     many = f"{count:,} recipient{'' if count == 1 else 's'}"
     lines = [f"{name}: {many} {'put back' if undo else 'taken out'}"]
     fates = _PUT_BACK if undo else _TAKEN_OUT
-    for each in done[:_SHOWN]:
-        lines.append(f"  {each.key}: {fates[each.fate]}{_why(each, undo=undo)}")
+    lines += [f"  {each.key}: {fates[each.fate]}{_why(each, undo=undo)}" for each in done[:_SHOWN]]
     if len(done) > _SHOWN:
         lines.append(f"  … and {len(done) - _SHOWN:,} more (--json has all)")
     if count and not undo:

@@ -57,14 +57,14 @@ def _put(chunk: Chunk, row: Recipient | RejectedRow, timing: Timing, options: Li
             chunk.batch.appointments.append((row.line, row.key, found.appointment_at))
         chunk.batch.rejected_keys.append(row.key)
         row = RejectedRow(row.line, found.column, found.reason, row.row)
-    elif key := _key_of(row, options):
+    elif key := key_of(row, options):
         chunk.batch.rejected_keys.append(key)
     chunk.batch.rejected += 1
     chunk.rejected.append(row)
 
 
-def _key_of(row: RejectedRow, options: ListOptions) -> str | None:
-    """Whose row it is, where that can be read though the row is rejected."""
+def key_of(row: RejectedRow, options: ListOptions) -> str | None:
+    """The key of a rejected row, where that can be read; None otherwise."""
     name = folded(options.key or options.phone)
     cell = next((cell for column, cell in row.row.items() if folded(column) == name), "").strip()
     if options.key is not None:
