@@ -32,6 +32,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     conflicts.py           choices of one campaign that cannot all hold
     waits.py               who waits for which rule, and until when
     forecast.py            when would everybody have been called?
+    campaign_source.py     the file that they were read from, and whether it is still the same
     changes.py             what differs between two versions of a campaign's file
     recipient.py           a person we may call
     numbering_plan.py      are these digits a number as they stand?
@@ -74,6 +75,8 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     suppress.py            an operator says which numbers are not to be called
     suppress_view.py       the same in words
     conflicts_view.py      choices that cannot all hold, in words
+    edited_file.py         a campaign's file that was edited since it was loaded
+    drop_view.py           what became of recipients who were taken out, in words
     load_view.py           what became of a list and of the campaign's file, in words
     export.py              the results as CSV or JSON Lines
     settings.py            DIALER_* settings of this side
@@ -83,6 +86,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     load_cli.py            `dialer load`
     start_cli.py           `dialer start`, `pause` and `resume`
     cancel_cli.py          `dialer cancel`
+    drop_cli.py            `dialer drop`
     requeue_cli.py         `dialer requeue`
     status_cli.py          `dialer status`
     explain_cli.py         `dialer explain`

@@ -32,6 +32,8 @@ class RecipientState(StrEnum):
     SUPPRESSED = "suppressed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    DROPPED = "dropped"
+    """Taken out, by an operator or by a list without them. Can be put back."""
 
 
 class RunState(StrEnum):

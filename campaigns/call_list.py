@@ -83,6 +83,11 @@ class CallList:
         self._bytes_read = 0
 
     @property
+    def is_rejects_file(self) -> bool:
+        """Whether it is a rejects file that was corrected: a part of another list."""
+        return self._notes > 0
+
+    @property
     def bytes_read(self) -> int:
         """How far the reading has come, 0 … size_bytes. Never goes back while rows are read."""
         if self._file is not None:

@@ -6,6 +6,7 @@ Heavy imports stand inside the commands, so that `dialer --help` answers at once
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+class GoneOption(StrEnum):
+    """What `--gone` takes."""
+
+    KEEP = "keep"
+    DROP = "drop"
+
+
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.toml", help="The campaign's choices.")]
 ListFile = Annotated[Path, typer.Argument(metavar="LIST.csv", help="The people to call.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")]
@@ -44,6 +53,14 @@ Rejects = Annotated[
     typer.Option("--rejects", metavar="FILE", help="Where rejected rows go. Default: LIST.rejects.csv."),
 ]
 
+DropGone = Annotated[
+    GoneOption,
+    typer.Option(
+        "--gone",
+        help="What becomes of recipients who were loaded before and are not on this list: keep them, or drop "
+        "them, so that no other call of theirs begins.",
+    ),
+]
 
 Sandbox = Annotated[
     bool, typer.Option("--sandbox", help="A trial: its calls go to a stand-in, and nobody is rung.")

@@ -3,6 +3,7 @@
 The rules are the campaign's present choices; where what happened differs from them, they were others then.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -108,6 +109,18 @@ class Story:
             "line": person.line,
             "loaded_at": _iso(person.loaded_at),
             "state": person.state,
+            "dropped_by": person.dropped_by,
+            "history": [
+                {
+                    "what": each.what,
+                    "at": _iso(each.at),
+                    "file": each.file_name,
+                    "line": each.line,
+                    "phone": each.phone,
+                    "time_zone": each.time_zone,
+                }
+                for each in self.record.history
+            ],
             "suppressed_at": _iso(person.suppressed_at),
             "suppressed_because": person.suppressed_because,
             "suppressions": [
@@ -311,7 +324,7 @@ def _comes_next(record: Record, run: Run, to_come: Outlook | None, now: datetime
     match person.state:
         case RecipientState.WAITING if to_come is not None:
             return _next_dialing(record, run, last, to_come)
-        case RecipientState.IN_PROGRESS if last is not None:
+        case RecipientState.IN_PROGRESS if last is not None and person.dropped_by is None:
             return _next_in_progress(last)
         case RecipientState.HELD if last is not None and last.state == AttemptState.ENDED:
             what = (
@@ -340,12 +353,28 @@ def _comes_next(record: Record, run: Run, to_come: Outlook | None, now: datetime
             return Event(None, f"nothing: it was suppressed, and is so no more; to call it: {again}")
         case RecipientState.CANCELLED | RecipientState.SUPPRESSED:
             return Event(None, "nothing: the campaign is cancelled")
+        case RecipientState.DROPPED:
+            return Event(None, f"nothing: it was taken out; {_undo(run, person)}")
+        case _ if person.dropped_by is not None and last is not None:
+            return _after_dropping(last, run, person)
         case RecipientState.EXPIRED:
             return Event(None, "nothing: its time to be called has passed")
         case _ if last is not None and last.state == AttemptState.PLACED:
             return Event(None, "nothing: nobody asks Connect how calls end (DIALER_FOLLOW_SECONDS=0)")
         case _:
             return Event(None, "nothing")
+
+
+def _undo(run: Run, person: Any) -> str:
+    return f"to put it back: dialer drop {run.name} {shlex.quote(person.key)} --undo"
+
+
+def _after_dropping(last: Any, run: Run, person: Any) -> Event:
+    """What comes next for a recipient who was taken out during a call, or after it."""
+    if person.state != RecipientState.IN_PROGRESS:
+        return Event(None, f"nothing: it was taken out after its call; {_undo(run, person)}")
+    going_on = _next_in_progress(last)
+    return Event(going_on.at, f"{going_on.what}; no other call follows, as it was taken out")
 
 
 def _next_dialing(record: Record, run: Run, last: Any, to_come: Outlook) -> Event:

@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from campaigns import outlook_view
 from campaigns.attempt import RecipientState
 from campaigns.explain import AttemptStory, Event, Story
 from campaigns.ledger.suppression_book import Entry
 from campaigns.side import told as told_side
+
+_TAKEN_OUT = {
+    "dropped": "taken out by an operator (dialer drop)",
+    "gone": "taken out: a list was loaded with --gone drop, and it was not on it",
+    "put_back": "put back",
+}
 
 
 def told(story: Story, now: datetime) -> list[str]:
@@ -17,7 +24,13 @@ def told(story: Story, now: datetime) -> list[str]:
     of_run = f", run {story.run}" if story.run > 1 else ""
     lines = [
         f"{who(story)}{of_run}: {person.state.replace('_', ' ')}{side}",
+        *(f"  {_former_row(each)}" for each in story.record.history if each.what == "replaced"),
         f"  {at(person.loaded_at)}  loaded from line {person.line} of {person.file_name}",
+        *(
+            f"  {at(each.at)}  {_TAKEN_OUT[each.what]}"
+            for each in story.record.history
+            if each.what in _TAKEN_OUT
+        ),
     ]
     lines += [f"  {suppression(entry)}" for entry in story.suppressions]
     for attempt in story.attempts:
@@ -58,6 +71,12 @@ def suppression(entry: Entry) -> str:
     only = f" of {entry.campaign}" if entry.campaign else ""
     did = "on" if entry.what == "added" else "taken off"
     return f"{at(entry.at)}  {did} the suppression list{only}: {entry.reason}"
+
+
+def _former_row(each: Any) -> str:
+    """A row that the recipient had before a list brought another one."""
+    row = f"line {each.line} of {each.file_name}, number {each.phone}"
+    return f"{at(each.loaded_at)}  loaded from {row}; replaced at {at(each.at)}"
 
 
 def _state(story: Story) -> str:

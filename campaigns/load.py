@@ -7,6 +7,7 @@ from pathlib import Path
 
 from campaigns.call_list import open_call_list
 from campaigns.campaign import Campaign
+from campaigns.campaign_source import CampaignSource
 from campaigns.conflicts import Conflict, conflicts
 from campaigns.ledger import Ledger
 from campaigns.ledger.lists import Loaded, put_list
@@ -44,14 +45,22 @@ def load(
     rejects_path: Path | None = None,
     raw: bool = False,
     progress: Callable[[Reading], None] = lambda _: None,
+    source: CampaignSource | None = None,
+    drop_gone: bool = False,
 ) -> LoadReport:
     """Enter everybody on the list who is not in the campaign yet. All of it, or, by an exception, nothing.
 
-    `progress` is called every thousand rows. `raw`: see RejectsFile. Raises Mistake for a file that cannot
+    `progress` is called every thousand rows. `raw`: see RejectsFile. `source`, `drop_gone`: see `put_list`.
+    Raises Mistake for a file that cannot
     be read as a list and for a campaign that cannot take it; a bad row is no Mistake but goes to the rejects
     file.
     """
     with open_call_list(list_path, campaign.list, _appointment(campaign)) as call_list:
+        if drop_gone and call_list.is_rejects_file:
+            raise Mistake(
+                f"{list_path}: is a rejects file, which has a part of a list only, and --gone drop would "
+                "take out all others; load it without --gone drop"
+            )
         with RejectsFile(rejects_path or default_rejects_path(list_path), call_list, raw=raw) as rejects:
             loaded = put_list(
                 ledger,
@@ -60,6 +69,8 @@ def load(
                 file_name=list_path.name,
                 columns=call_list.columns,
                 now=now,
+                source=source,
+                drop_gone=drop_gone,
             )
         # The rejects file takes its place after the ledger has the rest: killed in between, the same
         # command writes it again and adds nobody.

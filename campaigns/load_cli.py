@@ -5,12 +5,25 @@ Heavy imports stand inside the commands, as in command_line.py.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from campaigns.command_line import AsJson, CampaignFile, ListFile, Raw, Rejects, app, put, the_ledger
+import typer
+
+from campaigns.command_line import (
+    AsJson,
+    CampaignFile,
+    DropGone,
+    GoneOption,
+    Raw,
+    Rejects,
+    app,
+    put,
+    the_ledger,
+)
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
+    from campaigns.campaign_source import CampaignSource
     from campaigns.ledger import Ledger
     from campaigns.load import LoadReport
 
@@ -18,28 +31,44 @@ if TYPE_CHECKING:
 @app.command(epilog="Example: dialer load clinic-reminders.toml clinic-reminders.csv")
 def load(
     campaign_file: CampaignFile,
-    list_file: ListFile,
+    list_file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[LIST.csv]",
+            help="The people to call. Without it, only the changes in the campaign's file are taken over.",
+        ),
+    ] = None,
     rejects: Rejects = None,
+    gone: DropGone = GoneOption.KEEP,
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
     """Load a list into the ledger. Nobody is called before `dialer start`.
 
-    Loading a list again adds only who is new, and corrects the time zones of the others. Rejected rows go to
-    a file that can be corrected and loaded; a cell in it that a spreadsheet would take for a formula has an
-    apostrophe in front, which loading takes off again. With --raw it has none.
-    What has changed in the campaign's file holds from now on, also while the campaign runs.
+    Loading a list again adds who is new. Recipients who were never called take the row that the list has for
+    them now; those who were called keep theirs. Recipients who are not on it stay, unless --gone drop takes
+    them out. Rejected rows go to a file that can be corrected and loaded; a cell in it that a spreadsheet
+    would take for a formula has an apostrophe in front, which loading takes off again. With --raw it has
+    none. What has changed in the campaign's file holds from now on, also while the campaign runs.
     """
+    from campaigns.campaign_source import read_campaign_and_source
+
+    campaign, source = read_campaign_and_source(campaign_file)
+    if list_file is None:
+        _refuse_list_options(campaign_file, rejects, gone, raw=raw)
+        _take_choices_over(campaign, source, as_json=as_json)
+        return
+
     from campaigns.attempt import RunState
-    from campaigns.campaign import read_campaign
     from campaigns.load_view import as_json as load_as_json
     from campaigns.load_view import in_words
     from campaigns.report import status as status_of
     from campaigns.side import either_way, flag
 
-    campaign = read_campaign(campaign_file)
     with the_ledger(create=True, campaign_file=campaign_file, campaign=campaign.name) as ledger:
-        report = load_with_progress(ledger, campaign, list_file, rejects, raw=raw)
+        report = load_with_progress(
+            ledger, campaign, list_file, rejects, raw=raw, source=source, drop_gone=gone == GoneOption.DROP
+        )
         latest = status_of(ledger, campaign.name, ledger.now())
         startable = latest.run.state == RunState.LOADED and latest.waiting > 0
     if as_json:
@@ -55,8 +84,38 @@ def load(
         put(f"next: {either_way(start) if undecided else start + flag(latest.run.exchange)}")
 
 
+def _refuse_list_options(campaign_file: Path, rejects: Path | None, gone: GoneOption, *, raw: bool) -> None:
+    from campaigns.mistake import Mistake
+
+    if rejects is not None or raw or gone == GoneOption.DROP:
+        raise Mistake(
+            f"--rejects, --raw and --gone are for a list; name it: dialer load {campaign_file} LIST.csv"
+        )
+
+
+def _take_choices_over(campaign: "Campaign", source: "CampaignSource | None", *, as_json: bool) -> None:
+    """`dialer load` without a list."""
+    from campaigns.ledger.lists import put_choices
+    from campaigns.load_view import choices_as_json, choices_in_words
+
+    with the_ledger() as ledger:
+        entered = put_choices(ledger, campaign, ledger.now(), source)
+    if as_json:
+        put(json.dumps(choices_as_json(campaign.name, entered)))
+        return
+    for line in choices_in_words(campaign.name, entered):
+        put(line)
+
+
 def load_with_progress(
-    ledger: "Ledger", campaign: "Campaign", list_file: Path, rejects: Path | None, *, raw: bool = False
+    ledger: "Ledger",
+    campaign: "Campaign",
+    list_file: Path,
+    rejects: Path | None,
+    *,
+    raw: bool = False,
+    source: "CampaignSource | None" = None,
+    drop_gone: bool = False,
 ) -> "LoadReport":
     """Load a list, with a progress bar where somebody is looking."""
     from campaigns.load import load as load_list
@@ -71,6 +130,8 @@ def load_with_progress(
             rejects_path=rejects,
             raw=raw,
             progress=progress,
+            source=source,
+            drop_gone=drop_gone,
         )
 
 

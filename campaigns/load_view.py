@@ -8,6 +8,7 @@ from typing import Any
 from campaigns import conflicts_view
 from campaigns.changes import Change
 from campaigns.explain import span
+from campaigns.ledger.lists import Entered, Loaded
 from campaigns.ledger.rules import Judged
 from campaigns.load import LoadReport
 from campaigns.toml_values import duration
@@ -36,13 +37,67 @@ def in_words(report: LoadReport) -> list[str]:
     if report.rejects_file:
         words.append(f"rejected rows and their reasons: {report.rejects_file} (correct it, and load it too)")
     words += changes_in_words(loaded.changes)
+    words += _corrections(loaded)
     if loaded.moved:
         words.append(f"{loaded.moved:,} moved to another time: nobody is called for the old one any more")
     if loaded.other_zones:
         have = "has" if loaded.other_zones == 1 else "have"
         words.append(f"{loaded.other_zones:,} of the duplicates {have} another time zone now")
+    words += _gone(loaded)
     words += judged_in_words(loaded.campaign, loaded.judged)
     return words + conflicts_view.in_words(report.conflicts)
+
+
+def choices_in_words(name: str, entered: Entered) -> list[str]:
+    """What has changed in the file of a campaign that was loaded without a list."""
+    words = changes_in_words(entered.changes) + judged_in_words(name, entered.judged)
+    return words or [f"{name}: nothing has changed in the campaign's file"]
+
+
+def choices_as_json(name: str, entered: Entered) -> dict[str, Any]:
+    """The same for machines: as after a list without rows."""
+    none = Loaded(name, 0, 0, 0, 0, 0, changes=entered.changes, judged=entered.judged)
+    return as_json(LoadReport(none, None))
+
+
+def _corrections(loaded: Loaded) -> list[str]:
+    """Rows that say something else than when they were loaded."""
+    kept = loaded.changed_rows - loaded.updated
+    words = []
+    if loaded.updated:
+        take = "recipient takes" if loaded.updated == 1 else "recipients take"
+        words.append(f"{loaded.updated:,} of the duplicates changed: the {take} the new row")
+    if kept:
+        was = (
+            "recipient was called already and keeps"
+            if kept == 1
+            else "recipients were called already and keep"
+        )
+        words.append(f"{kept:,} of the duplicates changed too late: the {was} the old row")
+    return words
+
+
+def _gone(loaded: Loaded) -> list[str]:
+    """Recipients who are not on the list, or were taken out before."""
+    gone = loaded.gone
+    words = []
+    if gone.gone and gone.dropped:
+        was = "was" if gone.dropped == 1 else "were"
+        words.append(f"{gone.gone:,} loaded before not on this list: {gone.dropped:,} {was} taken out")
+    elif gone.gone:
+        words.append(
+            f"{gone.gone:,} loaded before not on this list: kept; "
+            "to take them out, load the list with --gone drop"
+        )
+    if gone.put_back:
+        words.append(f"{gone.put_back:,} on this list again: put back")
+    if gone.stay_dropped:
+        stay = "stays" if gone.stay_dropped == 1 else "stay"
+        words.append(
+            f"{gone.stay_dropped:,} of the duplicates {stay} taken out by dialer drop; "
+            f"to put one back: dialer drop {loaded.campaign} KEY --undo"
+        )
+    return words
 
 
 def changes_in_words(changes: Sequence[Change]) -> list[str]:
@@ -72,7 +127,12 @@ def as_json(report: LoadReport) -> dict[str, Any]:
         "moved": loaded.moved,
         "other_time_zones": loaded.other_zones,
         "rejects_file": str(report.rejects_file) if report.rejects_file else None,
-        "changed": list(loaded.changed),
+        "changed": loaded.changed_rows,
+        "updated": loaded.updated,
+        "gone": loaded.gone.gone,
+        "gone_dropped": loaded.gone.dropped,
+        "put_back": loaded.gone.put_back,
+        "stay_dropped": loaded.gone.stay_dropped,
         "changes": [
             {"key": each.key, "was": _as_written(each, each.was), "now": _as_written(each, each.now)}
             for each in loaded.changes

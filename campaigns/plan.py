@@ -14,7 +14,8 @@ from campaigns.campaign import Campaign
 from campaigns.conflicts import Conflict, conflicts
 from campaigns.forecast import Forecast, Group, forecast
 from campaigns.ledger import Ledger
-from campaigns.ledger.preflight import Candidate, Entered, Known, Seen, entered, look_up
+from campaigns.ledger.preflight import Candidate, Entered, Known, Seen, There, entered, loaded, look_up
+from campaigns.reading import key_of
 from campaigns.recipient import Recipient
 from campaigns.timing import Timing, Untimely
 from campaigns.waits import earliest, places
@@ -23,6 +24,7 @@ _BATCH = 500  # rows a look into the ledger
 _REASONS = 200  # different ones are kept apart; a list may be wrong in a million ways
 _LINES = 3  # are named for each reason
 _HEARD = 3  # recipients are shown with what the flow is given of them
+_CHANGED = 10  # changed rows are named
 _QUARTER = timedelta(minutes=15)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -62,6 +64,18 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """One row that says something else than when it was loaded."""
+
+    line: int
+    key: str
+    columns: tuple[str, ...]
+    """What differs: names of the list's columns, or of attributes."""
+    taken: bool
+    """Whether the new row would be taken; the recipient of another one was called already."""
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """People who are in the same places, and may be called at the same hours."""
 
@@ -88,6 +102,13 @@ class Plan:
     duplicates_in_list: int
     already_loaded: int
     suppressed: int
+    changed: int
+    """Of those loaded already: whose row says something else now."""
+    updated: int
+    """Those of them who were never called, and would take the new row."""
+    first_changed: tuple[Changed, ...]
+    gone: int
+    """Who is loaded, and not on this list."""
     rejections: tuple[Rejection, ...]
     """The most frequent first."""
     limited: int
@@ -155,6 +176,8 @@ class _Tally:
         self._timing = Timing(campaign, now)
         self._run: Entered | None = None if isinstance(ledger, str) else entered(ledger, campaign.name)
         self._accepted = self._twice = self._there = self._suppressed = self._limited = 0
+        self._changed = self._updated = self._listed = 0
+        self._first_changed: list[Changed] = []
         self._until: tuple[datetime, datetime] | None = None
         self._too_late = 0
         self._heard: list[Recipient] = []
@@ -165,7 +188,11 @@ class _Tally:
 
     def add(self, rows: Sequence[Recipient | RejectedRow]) -> None:
         found: list[tuple[Candidate, Sequence[Recipient]]] = []
+        keys: list[str] = []
         for row in rows:
+            key = key_of(row, self._campaign.list) if isinstance(row, RejectedRow) else row.key
+            if key and self._run is not None and self._seen.first_time(f"key {key}"):
+                keys.append(key)
             if isinstance(row, RejectedRow):
                 self._reject(row.line, row.column, row.reason)
                 continue
@@ -174,23 +201,37 @@ class _Tally:
                 self._reject(row.line, calls.column, calls.reason)
                 continue
             candidate = Candidate(row.key, row.phone, calls[0].appointment_at)
-            if self._seen.first_time(f"{row.key}\n{candidate.appointment_at}"):
+            if self._seen.first_time(f"row {row.key}\n{candidate.appointment_at}"):
                 found.append((candidate, calls))
             else:
                 self._twice += 1
-        known = self._known([candidate for candidate, _ in found])
+        known = self._known([candidate for candidate, _ in found], keys)
+        self._listed += known.listed
         for candidate, calls in found:
-            if (candidate.key, candidate.appointment_at) in known.there:
+            there = known.there.get((candidate.key, candidate.appointment_at))
+            if there is not None:
                 self._there += 1
+                self._compare(candidate.key, calls[0], there)
             elif candidate.phone in known.suppressed:
                 self._suppressed += 1
             else:
                 self._accept(calls, known.limited.get(candidate.phone))
 
-    def _known(self, people: Sequence[Candidate]) -> Known:
-        if isinstance(self._ledger, str) or not people:
+    def _known(self, people: Sequence[Candidate], keys: Sequence[str]) -> Known:
+        if isinstance(self._ledger, str) or not (people or keys):
             return Known()
-        return look_up(self._ledger, self._campaign, self._run, people, self._now)
+        return look_up(self._ledger, self._campaign, self._run, people, self._now, keys)
+
+    def _compare(self, key: str, row: Recipient, there: Sequence[There]) -> None:
+        """Count a row that says something else than the ledger does, as the loader would."""
+        differing = [(each, differ) for each in there if (differ := _differing(row, each))]
+        if not differing:
+            return
+        taken = any(each.open for each, _ in differing)
+        self._changed += 1
+        self._updated += taken
+        if len(self._first_changed) < _CHANGED:
+            self._first_changed.append(Changed(row.line, key, differing[0][1], taken))
 
     def _accept(self, calls: Sequence[Recipient], limited_until: datetime | None) -> None:
         self._accepted += 1
@@ -210,6 +251,11 @@ class _Tally:
                 at = earliest(self._campaign.timetable.rules, zones, due)
                 self._too_late += at is None or at >= person.expires_at
             self._places.setdefault(zones, Counter())[_quarter_after(due, self._now)] += 1
+
+    def _gone(self) -> int:
+        if isinstance(self._ledger, str):
+            return 0
+        return max(0, loaded(self._ledger, self._campaign, self._run) - self._listed)
 
     def _reject(self, line: int, column: str, reason: str) -> None:
         about = (column, reason)
@@ -241,6 +287,10 @@ class _Tally:
             duplicates_in_list=self._twice,
             already_loaded=self._there,
             suppressed=self._suppressed,
+            changed=self._changed,
+            updated=self._updated,
+            first_changed=tuple(self._first_changed),
+            gone=self._gone(),
             rejections=tuple(sorted(self._rejections.values(), key=lambda each: (-each.rows, each.lines))),
             limited=self._limited,
             limited_until=self._until,
@@ -252,6 +302,26 @@ class _Tally:
             pace=pace,
             forecast=forecast(flows, pace.calls_per_second, self._now),
         )
+
+
+def _differing(row: Recipient, there: There) -> tuple[str, ...]:
+    """In which columns and attributes a row differs. An empty cell is as good as none."""
+    if there.over:
+        return ()
+    differ = [
+        column
+        for column in row.row.keys() | there.row.keys()
+        if (row.row.get(column) or "") != (there.row.get(column) or "")
+    ]
+    differ += [
+        name
+        for name in row.attributes.keys() | there.attributes.keys()
+        if (row.attributes.get(name) or "") != (there.attributes.get(name) or "") and name not in differ
+    ]
+    if row.phone != there.phone and not differ:
+        differ = ["the number"]
+    order = list(row.row)
+    return tuple(sorted(differ, key=lambda name: order.index(name) if name in order else len(order)))
 
 
 def _quarter_after(due: datetime, now: datetime) -> datetime:

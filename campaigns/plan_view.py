@@ -28,6 +28,7 @@ def in_words(plan: Plan, call_seconds: float) -> list[str]:
     """What would become of the list, line by line."""
     return [
         *_rows(plan),
+        *_changed(plan),
         *_rejections(plan),
         *_from_the_ledger(plan),
         *_heard(plan),
@@ -54,6 +55,13 @@ def as_json(plan: Plan, call_seconds: float) -> dict[str, Any]:
         "duplicates_in_list": plan.duplicates_in_list,
         "already_loaded": plan.already_loaded,
         "suppressed": plan.suppressed,
+        "changed": plan.changed,
+        "updated": plan.updated,
+        "changed_rows": [
+            {"line": each.line, "key": each.key, "columns": list(each.columns), "taken": each.taken}
+            for each in plan.first_changed
+        ],
+        "gone": plan.gone,
         "rejected": plan.rejected,
         "rejected_by_reason": [
             {"column": each.column, "reason": each.reason, "rows": each.rows, "lines": each.lines}
@@ -116,6 +124,26 @@ def _rows(plan: Plan) -> list[str]:
     parts += [f"{plan.suppressed:,} suppressed"] if plan.suppressed else []
     parts += [f"{plan.rejected:,} rejected"] if plan.rejected else []
     return [f"{plan.campaign.name}: {plan.rows:,} row{_s(plan.rows)} in {plan.list_path}: {', '.join(parts)}"]
+
+
+def _changed(plan: Plan) -> list[str]:
+    """Those loaded already whose rows say something else now, and those who are not on the list."""
+    lines = []
+    if plan.changed:
+        kept = plan.changed - plan.updated
+        parts = [f"{plan.updated:,} would take the new row"] if plan.updated else []
+        parts += [f"{kept:,} called already, so the old row stays"] if kept else []
+        lines.append(f"changed since they were loaded: {', '.join(parts)}")
+        for each in plan.first_changed:
+            keeps = "" if each.taken else " (called already)"
+            lines.append(f"  line {each.line}, key {each.key}: {', '.join(each.columns)}{keeps}")
+        if plan.changed > len(plan.first_changed):
+            lines.append(f"  … and {plan.changed - len(plan.first_changed):,} more")
+    if plan.gone:
+        lines.append(
+            f"{plan.gone:,} loaded before not on this list: kept, unless it is loaded with --gone drop"
+        )
+    return lines
 
 
 def _rejections(plan: Plan) -> list[str]:

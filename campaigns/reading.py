@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
-from campaigns.call_list import CallList, RejectedRow
-from campaigns.campaign import Campaign
+from campaigns.call_list import MAX_KEY_LENGTH, CallList, RejectedRow
+from campaigns.campaign import Campaign, ListOptions
+from campaigns.csv_records import folded
 from campaigns.ledger.staging import Batch
+from campaigns.phone_number import e164
 from campaigns.recipient import Recipient
 from campaigns.timing import Timing, Untimely
 
@@ -36,7 +38,7 @@ def read_chunks(call_list: CallList, campaign: Campaign, now: datetime) -> Itera
         chunk = Chunk()
         begin = call_list.bytes_read
         for row in islice(rows, _ROWS):
-            _put(chunk, row, timing)
+            _put(chunk, row, timing, campaign.list)
             if call_list.bytes_read - begin > _BYTES:
                 break
         if not chunk.batch.accepted and not chunk.rejected:
@@ -45,7 +47,7 @@ def read_chunks(call_list: CallList, campaign: Campaign, now: datetime) -> Itera
         yield chunk
 
 
-def _put(chunk: Chunk, row: Recipient | RejectedRow, timing: Timing) -> None:
+def _put(chunk: Chunk, row: Recipient | RejectedRow, timing: Timing, options: ListOptions) -> None:
     if isinstance(row, Recipient):
         found = timing.of(row)
         if not isinstance(found, Untimely):
@@ -53,6 +55,21 @@ def _put(chunk: Chunk, row: Recipient | RejectedRow, timing: Timing) -> None:
             return
         if found.appointment_at is not None:
             chunk.batch.appointments.append((row.line, row.key, found.appointment_at))
+        chunk.batch.rejected_keys.append(row.key)
         row = RejectedRow(row.line, found.column, found.reason, row.row)
+    elif key := key_of(row, options):
+        chunk.batch.rejected_keys.append(key)
     chunk.batch.rejected += 1
     chunk.rejected.append(row)
+
+
+def key_of(row: RejectedRow, options: ListOptions) -> str | None:
+    """The key of a rejected row, where that can be read; None otherwise."""
+    name = folded(options.key or options.phone)
+    cell = next((cell for column, cell in row.row.items() if folded(column) == name), "").strip()
+    if options.key is not None:
+        return cell if len(cell) <= MAX_KEY_LENGTH else None
+    try:
+        return e164(cell, options.default_region)
+    except ValueError:
+        return None

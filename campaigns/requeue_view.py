@@ -71,6 +71,7 @@ def as_json(look: Look, people: Iterable[Ended], *, requeued: int, dry_run: bool
             "suppressed": look.found.suppressed,
             "were_suppressed": look.found.were_suppressed,
             "expired": look.found.expired,
+            "dropped": look.found.dropped,
         },
         "since": _iso(look.asked.since),
     }
@@ -124,6 +125,9 @@ def _left_alone(look: Look) -> Iterator[str]:
     if found.expired:
         whose = "its" if found.expired == 1 else "their"
         yield f"{found.expired:,} left alone: {whose} time to be called has passed"
+    if found.dropped:
+        was = "was" if found.dropped == 1 else "were"
+        yield f"{found.dropped:,} left alone: {was} taken out (dialer drop)"
 
 
 def _who(person: Ended) -> str:

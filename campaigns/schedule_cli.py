@@ -66,17 +66,22 @@ def add(campaign_file: CampaignFile, sandbox: Sandbox = False) -> None:
     Nothing is begun for times that have passed. With an edited file, what has changed holds from now on.
     Whether its calls are real or a trial is decided here, for ever.
     """
-    from campaigns.campaign import read_campaign
+    from campaigns.campaign_source import read_campaign_and_source
     from campaigns.ledger.lists import put_schedule
     from campaigns.load_view import changes_in_words, judged_in_words
 
-    campaign = read_campaign(campaign_file)
+    campaign, source = read_campaign_and_source(campaign_file)
     if campaign.schedule is None:
         raise Mistake(f"{campaign_file}: has no [schedule]; add one, with cron, time_zone and list")
     exchange = the_side(sandbox)
     with the_ledger(create=True, campaign_file=campaign_file, campaign=campaign.name) as ledger:
         entered = put_schedule(
-            ledger, campaign, campaign_file.resolve().parent, ledger.now(), exchange=exchange
+            ledger,
+            campaign,
+            campaign_file.resolve().parent,
+            ledger.now(),
+            exchange=exchange,
+            source=source,
         )
         (each,) = [one for one in _upcoming(ledger) if one.scheduled.campaign.name == campaign.name]
     for line in changes_in_words(entered.changes) + judged_in_words(campaign.name, entered.judged):

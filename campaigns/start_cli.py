@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from campaigns.command_line import Name, Sandbox, app, put, the_ledger, the_side
+from campaigns.command_line import Name, Sandbox, app, put, say, the_ledger, the_side
 from campaigns.mistake import Mistake
 
 if TYPE_CHECKING:
@@ -63,14 +63,38 @@ def resume(
         bool,
         typer.Option("--all", help="Every campaign that `pause --all` has paused, and a stopped ledger."),
     ] = False,
+    as_loaded: Annotated[
+        bool,
+        typer.Option("--as-loaded", help="By what the ledger has, whatever the campaign's file says now."),
+    ] = False,
 ) -> None:
-    """Go on dialing a paused campaign."""
+    """Go on dialing a paused campaign, by its file as it is now.
+
+    If the file was edited since it was loaded, its changes are taken over first, and are said; a file that
+    cannot be used stops the resuming. With --as-loaded the file is not looked at.
+    """
     if _one_of(name, everything, "resume") is None:
         with the_ledger() as ledger:
-            _resume_everything(ledger)
+            _resume_everything(ledger, as_loaded=as_loaded)
         return
     assert name is not None
+    if not as_loaded:
+        with the_ledger() as ledger:
+            _take_edited_file_over(ledger, name)
     _start(name, "resumed", None)
+
+
+def _take_edited_file_over(ledger: "Ledger", name: str) -> None:
+    """Enter what has changed in the campaign's file, and say it. Raises Mistake if that cannot be done."""
+    from campaigns.edited_file import take_over
+    from campaigns.load_view import changes_in_words, judged_in_words
+
+    taken = take_over(ledger, name, ledger.now())
+    if taken.note:
+        say(f"note: {taken.note}")
+    if taken.entered is not None:
+        for line in changes_in_words(taken.entered.changes) + judged_in_words(name, taken.entered.judged):
+            put(line)
 
 
 def _one_of(name: str | None, everything: bool, verb: str) -> str | None:
@@ -109,7 +133,7 @@ def _paused_with_all(ledger: "Ledger", run: "Run") -> bool:
         return runs.pause_all(db, run, runs.PAUSED_WITH_ALL, runs.OPERATOR_ALL)
 
 
-def _resume_everything(ledger: "Ledger") -> None:
+def _resume_everything(ledger: "Ledger", *, as_loaded: bool) -> None:
     from campaigns.attempt import RunState
     from campaigns.ledger import runs
     from campaigns.ledger.identity import let_go_on
@@ -121,6 +145,12 @@ def _resume_everything(ledger: "Ledger") -> None:
         put(f"this ledger may be dialed from again; it was stopped: {was.stopped_reason}")
     resumed = 0
     for run in every:
+        if run.reason_code == runs.OPERATOR_ALL and not as_loaded:
+            try:
+                _take_edited_file_over(ledger, run.name)
+            except Mistake as problem:
+                put(f"{run.name} stays paused: {problem}")
+                continue
         with ledger.write() as db:
             went_on = runs.resume_paused_with_all(db, run, ledger.now())
             now_is = runs.find_to_come(db, run.name)

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from campaigns.command_line import CampaignFile, ListFile, Rejects, Sandbox, app, put, say
+from campaigns.command_line import (
+    CampaignFile,
+    DropGone,
+    GoneOption,
+    ListFile,
+    Rejects,
+    Sandbox,
+    app,
+    put,
+    say,
+)
 from campaigns.export_cli import export_file
 from campaigns.load_cli import load_with_progress, schedule_note
 from campaigns.mistake import Mistake
@@ -51,6 +61,7 @@ def run(
         typer.Option("--again", help="In the sandbox: a trial from the start; the last one is kept apart."),
     ] = False,
     rejects: Rejects = None,
+    gone: DropGone = GoneOption.KEEP,
 ) -> None:
     """Load a list, start it, and dial it on this machine until nobody is waiting or in progress.
 
@@ -70,7 +81,16 @@ def run(
     )
     trial = Trial(speed, faults) if sandbox else None
     try:
-        code = run_to_the_end(settings, campaign_file, list_file, trial, workers, rejects, again=again)
+        code = run_to_the_end(
+            settings,
+            campaign_file,
+            list_file,
+            trial,
+            workers,
+            rejects,
+            again=again,
+            drop_gone=gone == GoneOption.DROP,
+        )
     except Stopped as stopped:
         say(f"dialer: stopped; {str(stopped) or 'the same command goes on where it stopped'}")
         code = INTERRUPTED
@@ -86,12 +106,13 @@ def run_to_the_end(
     rejects: Path | None,
     *,
     again: bool = False,
+    drop_gone: bool = False,
 ) -> int:
     """Load, start, dial, and write the results. Returns the exit code. Raises Stopped.
 
-    again: a trial of this campaign that is there is set apart first.
+    again: a trial of this campaign that is there is set apart first. drop_gone: as `load --gone drop`.
     """
-    from campaigns.campaign import read_campaign
+    from campaigns.campaign_source import read_campaign_and_source
     from campaigns.ledger import open_ledger, runs
     from campaigns.ledger.binding import check, decided
     from campaigns.ledger.trials import is_over
@@ -101,7 +122,7 @@ def run_to_the_end(
     from campaigns.status_view import in_words
     from worker.local import need_extras, side_of
 
-    campaign = read_campaign(campaign_file)
+    campaign, source = read_campaign_and_source(campaign_file)
     exchange = side_of(settings, trial)
     if again and exchange != "sandbox":
         raise Mistake(
@@ -122,7 +143,8 @@ def run_to_the_end(
         elsewhere = check_endpoint(settings, trial)
         if anew:
             _set_trial_aside(ledger, campaign, list_file, exchange)
-        for line in load_in_words(load_with_progress(ledger, campaign, list_file, rejects)):
+        report = load_with_progress(ledger, campaign, list_file, rejects, source=source, drop_gone=drop_gone)
+        for line in load_in_words(report):
             put(line)
         with ledger.write() as db:
             runs.start(db, runs.find(db, campaign.name), ledger.now(), exchange=exchange)

@@ -19,7 +19,10 @@
     suppression_book.py  what the list of them says, and has said
     schedules.py  which campaigns begin runs by themselves, and the fires that did not become one
     appointments.py  a list of appointments meets those that are there: the same, moved, new ones
-    corrections.py  a list says another time zone of people who are there
+    new_rows.py  a recipient who was never called takes the row of the latest list
+    corrections.py  a list says something else of recipients who are there
+    drops.py     recipients are taken out, by an operator or by a list without them, and put back
+    drop_keys.py  the same for single recipients, by their keys
     preparation.py  what is prepared in temporary tables before the ledger is locked
     staging.py   a list waits in a temporary table until all of it is read
     lists.py     a list goes in, whole or not at all

@@ -8,9 +8,11 @@ has moved: nobody is called for the old time any more. All of it is asked of the
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, TextClause, bindparam, text
 
+from campaigns.ledger.new_rows import KEEP_OLD, differs
 from campaigns.ledger.preparation import create_temporary
 from campaigns.ledger.tables import microseconds
 
@@ -183,6 +185,17 @@ _COUNT_MOVED = """
     )
 """
 
+# In whose place: recipients of this run for whom nobody was called, and whose time is over.
+_PLACES = """
+    r.run_id = :run_id AND r.state = 'expired' AND {never_dialed}
+    AND r.key IN (SELECT enter_as FROM staging WHERE enter_as IS NOT NULL)
+"""
+
+_COUNT_CHANGED = """
+    SELECT count(DISTINCT staging.line) FROM staging JOIN recipients AS r ON r.key = staging.enter_as
+    WHERE {places} AND (r.appointment_at <> staging.appointment_at OR {differs})
+"""
+
 # What `lists.py` could not enter, because its key is there.
 _TAKE_PLACES = """
     UPDATE recipients SET
@@ -192,17 +205,13 @@ _TAKE_PLACES = """
                    attributes, "row", {state}
             FROM staging WHERE staging.enter_as = recipients.key ORDER BY line LIMIT 1
         )
-    WHERE id IN (
-        SELECT r.id FROM recipients AS r
-        WHERE r.run_id = :run_id AND r.state = 'expired' AND {never_dialed}
-        AND r.key IN (SELECT enter_as FROM staging WHERE enter_as IS NOT NULL)
-    )
+    WHERE id IN (SELECT r.id FROM recipients AS r WHERE {places})
 """
 
 
 def hold_runs(db: Connection, campaign_id: int) -> None:
     """Nobody is claimed, or ends a call, in the runs that have appointments of the staged keys."""
-    db.execute(text("CREATE INDEX staging_key ON staging (key, appointment_at)"))
+    db.execute(text("CREATE INDEX staging_appointment ON staging (key, appointment_at)"))
     db.execute(text("CREATE INDEX staging_list_key ON staging (list_key, appointment_at)"))
     if _is_postgresql(db):
         db.execute(text("ANALYZE staging"))
@@ -229,19 +238,23 @@ def meet(db: Connection, campaign_id: int, run_id: int, names: Collection[str | 
     return int(db.execute(text(_COUNT_MOVED)).scalar_one())
 
 
-def take_places(db: Connection, this: Mapping[str, int], state: str) -> int:
+def take_places(db: Connection, this: Mapping[str, Any], state: str) -> tuple[int, int]:
     """Those for whom nobody was called in this run get the time that has taken the place of theirs.
 
-    To be done after the others are entered, whose keys are not there yet. `this`: `load_id`, `run_id` and
-    `campaign_id`. `state`: that of a new recipient, as SQL. Returns how many recipients.
+    To be done after the others are entered, whose keys are not there yet. `this`: `load_id`, `run_id`,
+    `campaign_id`, and `now` in microseconds. `state`: that of a new recipient, as SQL. Returns how many
+    recipients, and how many rows of the list have brought them something else than they had.
     """
-    return db.execute(_statement(db, _TAKE_PLACES, state=state), this).rowcount
+    changed = int(db.execute(_statement(db, _COUNT_CHANGED, differs=differs(db)), this).scalar_one())
+    if changed:
+        db.execute(_statement(db, KEEP_OLD, these=_PLACES), this)
+    return db.execute(_statement(db, _TAKE_PLACES, state=state), this).rowcount, changed
 
 
 def _statement(db: Connection, template: str, **others: str) -> TextClause:
     # SQLite has no locks on rows, nor needs them.
     for_update = "FOR NO KEY UPDATE" if _is_postgresql(db) else ""
-    parts = {**_PARTS, **others, "for_update": for_update}
+    parts = {**_PARTS, "places": _PLACES, **others, "for_update": for_update}
     while "{" in template:
         template = template.format_map(parts)
     return text(template)

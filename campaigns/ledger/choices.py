@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from campaigns.attempt import AttemptState, RunState
 from campaigns.campaign import Campaign, ListOptions, PacingOptions, RedialOptions
+from campaigns.campaign_source import CampaignSource
 from campaigns.changes import changes
 from campaigns.ledger import schedules
 from campaigns.ledger.limits import not_limited
@@ -25,18 +26,21 @@ _PARTS: dict[str, type[BaseModel]] = {
 }
 
 
-def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int, Campaign | None]:
+def put_campaign(
+    db: Connection, campaign: Campaign, now: datetime, source: CampaignSource | None = None
+) -> tuple[int, Campaign | None]:
     """Enter a campaign, or what has changed in its file since it was entered.
 
-    Returns its id, and its choices until now if it is not new. Raises Mistake for a change that would make
-    other recipients of the same people, and so ring them again.
+    `source`: the file that it was read from. Returns its id, and its choices until now if it is not new.
+    Raises Mistake for a change that would make other recipients of the same people, and so ring them again.
     """
     choices = campaign.model_dump(mode="json")
     stored = select(campaigns.c.id, campaigns.c.version, STORED_CHOICES)
     known = db.execute(stored.where(campaigns.c.name == campaign.name)).one_or_none()
+    read_from = _read_from(source) if source is not None else {}
     if known is None:
         row = insert(campaigns).values(
-            name=campaign.name, choices=choices, version=1, revision=_another(), created_at=now
+            name=campaign.name, choices=choices, version=1, revision=_another(), created_at=now, **read_from
         )
         return int(db.execute(row.returning(campaigns.c.id)).scalar_one()), None
     was, as_stored = _as_far_as_readable(db, known.id, known.stored, campaign)
@@ -60,6 +64,8 @@ def put_campaign(db: Connection, campaign: Campaign, now: datetime) -> tuple[int
             .where(campaigns.c.id == known.id)
             .values(choices=choices, version=known.version + 1, revision=_another())
         )
+    if read_from:
+        db.execute(update(campaigns).where(campaigns.c.id == known.id).values(read_from))
     if "connect.instance_id" in changed:
         # Of calls that were given up the new instance knows nothing; nobody looks for their word any more.
         of_campaign = attempts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == known.id))
@@ -109,6 +115,10 @@ def _same_reminder(stored: bytes, campaign: Campaign) -> bool:
     except Unreadable:
         return False
     return bool(was == campaign.model_dump(mode="json")["reminder"])
+
+
+def _read_from(source: CampaignSource) -> dict[str, Any]:
+    return {"file": source.path, "file_hash": source.sha256, "file_changed_at": source.changed_at}
 
 
 def _another() -> str:

@@ -31,7 +31,7 @@ from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engi
 from campaigns.ledger.together import Together
 from campaigns.mistake import Mistake
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest migration that this program knows; tests compare it with Alembic's own answer."""
 
 _READ_ONLY = "25006"

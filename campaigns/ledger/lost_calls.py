@@ -20,7 +20,14 @@ from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.identity import identity_of
 from campaigns.ledger.runs import OPERATOR_ALL, PAUSED_WITH_ALL
 from campaigns.ledger.stored_choices import campaign_of, connect_of
-from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
+from campaigns.ledger.tables import (
+    CHOICES_VERSION,
+    attempts,
+    campaigns,
+    recipient_history,
+    recipients,
+    runs,
+)
 from campaigns.mistake import Mistake
 from campaigns.stranger import Stranger
 
@@ -203,7 +210,8 @@ def _candidates(
             CHOICES_VERSION,
         )
         .select_from(recipients.join(runs, runs.c.id == recipients.c.run_id).join(campaigns))
-        .where(recipients.c.phone == phone, _of(exchange))
+        # A lost commit may have called the number that was corrected since.
+        .where(recipients.c.id.in_(_with_number(phone)), _of(exchange))
         .order_by(recipients.c.id)
     )
     if hold:
@@ -223,6 +231,11 @@ def _candidates(
         latest = latest.where(attempts.c.number == person.attempts)
         found.append(_Candidate(person, campaign, db.execute(latest).one_or_none(), tokens))
     return found
+
+
+def _with_number(phone: str) -> Any:
+    has = select(recipients.c.id).where(recipients.c.phone == phone)
+    return has.union(select(recipient_history.c.recipient_id).where(recipient_history.c.phone == phone))
 
 
 def _phone_by_token(db: Connection, call: Stranger) -> str | None:

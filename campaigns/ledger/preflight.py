@@ -5,15 +5,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, func, select
 
-from campaigns.attempt import RunState
+from campaigns.attempt import AttemptState, RecipientState, RunState
 from campaigns.campaign import Campaign
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.limits import allowed_again
-from campaigns.ledger.tables import EVERY_CAMPAIGN, campaigns, recipients, runs, suppressions
+from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, campaigns, recipients, runs, suppressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,26 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class There:
+    """One recipient who is in the campaign already."""
+
+    phone: str
+    attributes: Mapping[str, str]
+    row: Mapping[str, str]
+    open: bool
+    """Whether a changed row would be taken: the recipient was never called, and is not over."""
+    over: bool
+    """Expired or cancelled: no row leads to a call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the ledger knows of some candidates."""
 
-    there: Collection[tuple[str, datetime | None]] = ()
-    """Keys that are in the campaign already, each with its appointment."""
+    there: Mapping[tuple[str, datetime | None], Sequence["There"]] = field(default_factory=dict)
+    """Keys that are in the campaign already, each with its appointment, and the recipients who have them."""
+    listed: int = 0
+    """Keys of the run that are on the list, and were not taken out."""
     suppressed: Collection[str] = ()
     """Numbers that are not called."""
     limited: Mapping[str, datetime] = field(default_factory=dict)
@@ -62,35 +77,89 @@ def entered(ledger: Ledger, name: str) -> Entered | None:
     return None if row is None else Entered(row.campaign_id, row.id, RunState(row.state))
 
 
+def loaded(ledger: Ledger, campaign: Campaign, run: Entered | None) -> int:
+    """How many keys the run has that were not taken out, nor are over: those who may be gone."""
+    if run is None:
+        return 0
+    with ledger.read() as db:
+        return int(db.execute(_keys_of(campaign, run)).scalar_one())
+
+
 def look_up(
-    ledger: Ledger, campaign: Campaign, run: Entered | None, people: Sequence[Candidate], now: datetime
+    ledger: Ledger,
+    campaign: Campaign,
+    run: Entered | None,
+    people: Sequence[Candidate],
+    now: datetime,
+    keys: Sequence[str] = (),
 ) -> Known:
-    """What is known of these, a few hundred at most. `run`: what is known of the campaign itself."""
+    """What is known of these, a few hundred at most. `run`: what is known of the campaign itself.
+
+    `keys`: of these and of rejected rows, each once.
+    """
     phones = sorted({each.phone for each in people})
     campaigns_too = (EVERY_CAMPAIGN,) if run is None else (EVERY_CAMPAIGN, run.campaign_id)
     barred = select(suppressions.c.phone).where(suppressions.c.phone.in_(phones))
     barred = barred.where(suppressions.c.campaign_id.in_(campaigns_too))
     with ledger.read() as db:
         return Known(
-            _there(db, campaign, run, [each.key for each in people]) if run is not None else (),
+            _there(db, campaign, run, [each.key for each in people]) if run is not None else {},
+            _listed(db, campaign, run, keys) if run is not None and keys else 0,
             set(db.execute(barred).scalars()),
             allowed_again(db, campaign, phones, "connect", now),
         )
 
 
+_CALLED = exists().where(
+    attempts.c.recipient_id == recipients.c.id,
+    attempts.c.state.not_in((AttemptState.QUEUED, AttemptState.RETURNED)),
+)
+_OPEN = (
+    RecipientState.WAITING,
+    RecipientState.IN_PROGRESS,
+    RecipientState.SUPPRESSED,
+    RecipientState.DROPPED,
+)
+_OVER = (RecipientState.EXPIRED, RecipientState.CANCELLED)
+
+
 def _there(
     db: Connection, campaign: Campaign, run: Entered, keys: Sequence[str]
-) -> set[tuple[str, datetime | None]]:
+) -> dict[tuple[str, datetime | None], list[There]]:
+    key = recipients.c.key if campaign.reminder is None else recipients.c.list_key
+    mine = select(
+        key,
+        recipients.c.appointment_at,
+        recipients.c.phone,
+        recipients.c.attributes,
+        recipients.c.row,
+        recipients.c.state,
+        _CALLED.label("called"),
+    ).where(key.in_(keys))
     if campaign.reminder is None:
-        mine = select(recipients.c.key).where(recipients.c.run_id == run.run_id, recipients.c.key.in_(keys))
-        return {(key, None) for key in db.execute(mine).scalars()}
-    # The same appointment on another day's list is in another run.
-    appointments = (
-        select(recipients.c.list_key, recipients.c.appointment_at)
-        .join(runs)
-        .where(recipients.c.list_key.in_(keys), runs.c.campaign_id == run.campaign_id)
-    )
-    return {(key, at) for key, at in db.execute(appointments)}
+        mine = mine.where(recipients.c.run_id == run.run_id)
+    else:
+        # The same appointment on another day's list is in another run.
+        mine = mine.join(runs).where(runs.c.campaign_id == run.campaign_id)
+    found: dict[tuple[str, datetime | None], list[There]] = {}
+    for row in db.execute(mine):
+        is_open = row.state in _OPEN and not row.called
+        this = There(row.phone, row.attributes, row.row, is_open, row.state in _OVER)
+        found.setdefault((row[0], row.appointment_at), []).append(this)
+    return found
+
+
+def _keys_of(campaign: Campaign, run: Entered) -> Any:
+    mine = (recipients.c.run_id == run.run_id, recipients.c.dropped_by.is_(None))
+    if campaign.reminder is None:
+        return select(func.count()).where(*mine)
+    return select(func.count(recipients.c.list_key.distinct())).where(*mine, recipients.c.state.not_in(_OVER))
+
+
+def _listed(db: Connection, campaign: Campaign, run: Entered, keys: Sequence[str]) -> int:
+    key = recipients.c.key if campaign.reminder is None else recipients.c.list_key
+    query = _keys_of(campaign, run).where(key.in_(keys))
+    return int(db.execute(query).scalar_one())
 
 
 class Seen:

@@ -42,8 +42,9 @@ _TOLD_OF = (
     RecipientState.IN_PROGRESS,
     RecipientState.SUPPRESSED,
     RecipientState.EXPIRED,
+    RecipientState.DROPPED,
 )
-"""Where others are who are told of. Nobody who is cancelled or expired is ever asked for again."""
+"""Where others are who are told of. Nobody who is cancelled, expired or taken out is ever asked for again."""
 
 _OPEN = (AttemptState.QUEUED, AttemptState.RETURNED, AttemptState.DIALING, AttemptState.PLACED)
 
@@ -100,6 +101,8 @@ class Found:
     """… their numbers were not to be called; they are asked for by that name."""
     expired: int = 0
     """… their time to be called has passed."""
+    dropped: int = 0
+    """… they were taken out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ def look(ledger: Ledger, run_id: int, asked: Asked, now: datetime) -> Found:
     rows = (
         select(
             recipients.c.state.label("person"),
+            recipients.c.dropped_by,
             attempts.c.id,
             attempts.c.state,
             attempts.c.outcome,
@@ -234,7 +238,7 @@ def ask_for_another(
                 .select_from(attempts.join(recipients, recipients.c.id == attempts.c.recipient_id))
                 .where(attempts.c.id.in_(_listed(ledger, piece)), attempts.c.number == recipients.c.attempts)
                 .where(_as_asked(attempts.c, asked), recipients.c.state.in_(_OVER), ~_suppressed)
-                .where(in_time(now))
+                .where(in_time(now), recipients.c.dropped_by.is_(None))
                 .order_by(attempts.c.id)
                 .with_for_update(of=[attempts, recipients])
             ).all()
@@ -345,6 +349,8 @@ def _note(found: Found, row: Any) -> None:
             found.under_way += 1
         case RecipientState.EXPIRED:
             found.expired += 1
+        case _ if row.dropped_by is not None:
+            found.dropped += 1
         case _ if row.suppressed:
             found.suppressed += 1
         case _ if row.expired:

@@ -22,6 +22,8 @@ _STAGING = """
         list_key TEXT, dated_key TEXT, enter_as TEXT
     )
 """
+# Keys of rejected rows: their recipients are on the list, whatever is wrong with the rest of the row.
+_UNREADABLE = "CREATE TEMPORARY TABLE unreadable (key TEXT NOT NULL)"
 _PUT = "INSERT INTO staging VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 _MEMORY = {
@@ -52,6 +54,8 @@ class Batch:
     accepted: int = 0
     """How many rows of the list that are."""
     rejected: int = 0
+    rejected_keys: list[str] = field(default_factory=list)
+    """The keys of rejected rows, where they can be read."""
     appointments: list[tuple[int, str, datetime]] = field(default_factory=list)
     """(line, key, time) of rejected rows with an appointment: nobody is called for another time of theirs."""
 
@@ -61,11 +65,12 @@ class Batch:
         self.accepted += 1
 
 
-def stage(db: Connection, batches: Iterable[Batch]) -> tuple[int, int]:
+def stage(db: Connection, batches: Iterable[Batch], *, by_key: bool = False) -> tuple[int, int]:
     """Write a list to a table `staging`. Returns how many rows are accepted and rejected.
 
-    In a preparation, before anything else of it. Raises LedgerUnavailable, and Miscounted if the table does
-    not hold what was sent.
+    In a preparation, before anything else of it. The keys of rejected rows go to a table `unreadable`.
+    `by_key`: there are recipients in the run already, with whom the list will be compared. Raises
+    LedgerUnavailable, and Miscounted if the table does not hold what was sent.
     """
     with step(db):
         # Before the table: afterwards PostgreSQL does not change it any more. A pooler's session is not ours,
@@ -73,10 +78,12 @@ def stage(db: Connection, batches: Iterable[Batch]) -> tuple[int, int]:
         if not db.info.get(POOLER):
             db.exec_driver_sql(_MEMORY[db.dialect.name])
         create_temporary(db, _STAGING)
+        create_temporary(db, _UNREADABLE)
     accepted = rejected = sent = 0
     for batch in batches:
         _put(db, batch.rows)
         _put(db, [_row_of_nobody(*each) for each in batch.appointments])
+        _put_keys(db, batch.rejected_keys)
         sent += len(batch.rows) + len(batch.appointments)
         accepted += batch.accepted
         rejected += batch.rejected
@@ -89,7 +96,14 @@ def stage(db: Connection, batches: Iterable[Batch]) -> tuple[int, int]:
         if db.dialect.name == "sqlite":
             # Or a million rows would be sorted while everybody waits for the ledger's lock.
             db.execute(text("CREATE INDEX staging_line ON staging (line)"))
+            if by_key:
+                index_keys(db)
     return accepted, rejected
+
+
+def index_keys(db: Connection) -> None:
+    """Let the staged list be looked through by its keys."""
+    db.execute(text("CREATE INDEX IF NOT EXISTS staging_key ON staging (key, line)"))
 
 
 def as_json(cells: dict[str, str]) -> str:
@@ -129,6 +143,12 @@ def _row_of_nobody(line: int, key: str, at: datetime) -> Row:
     """The time of a rejected row: that the list has it is what counts."""
     # Without a key of a recipient, or it would keep out a good row further down.
     return (line, "", "", None, None, microseconds(at), None, 0, None, "{}", "{}", key, None, None)
+
+
+def _put_keys(db: Connection, keys: list[str]) -> None:
+    if keys:
+        with step(db):
+            db.execute(text("INSERT INTO unreadable VALUES (:key)"), [{"key": key} for key in keys])
 
 
 def _put(db: Connection, rows: list[Row]) -> None:

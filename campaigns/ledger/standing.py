@@ -10,7 +10,7 @@ from campaigns.attempt import AttemptState, Outcome, RecipientState, RunState
 from campaigns.campaign import RedialOptions
 from campaigns.ledger import identity
 from campaigns.ledger.brakes import braking, in_outage
-from campaigns.ledger.suppressions import suppressed
+from campaigns.ledger.suppressions import WAITS_UNLESS_DROPPED, suppressed
 from campaigns.ledger.tables import CHOICES_VERSION, VERSION_NUM, attempts, campaigns, recipients, runs
 
 ON_THIS_ATTEMPT = (RecipientState.IN_PROGRESS, RecipientState.HELD)
@@ -66,7 +66,7 @@ def put_back(
     becomes: RecipientState | None = None,
     waits_for: str | None = None,
 ) -> None:
-    """→ returned, and the recipient waits again, unless the run is cancelled."""
+    """→ returned, and the recipient waits again, unless the run is cancelled or the recipient taken out."""
     db.execute(
         update(attempts)
         .where(attempts.c.id == row.id)
@@ -80,14 +80,15 @@ def put_back(
             requeued_at=None,
         )
     )
+    stands: Any = becomes
     if becomes is None:
         cancelled = row.run_state == RunState.CANCELLED
-        becomes = RecipientState.CANCELLED if cancelled else RecipientState.WAITING
+        stands = RecipientState.CANCELLED if cancelled else WAITS_UNLESS_DROPPED
     db.execute(
         update(recipients)
         .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
         .where(recipients.c.state.in_(ON_THIS_ATTEMPT))
-        .values(state=becomes, due_at=due_at, waits_for=waits_for)
+        .values(state=stands, due_at=due_at, waits_for=waits_for)
     )
 
 

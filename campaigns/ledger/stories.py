@@ -14,6 +14,7 @@ from campaigns.ledger.tables import (
     attempts,
     campaigns,
     loads,
+    recipient_history,
     recipients,
     runs,
     suppressions,
@@ -29,10 +30,12 @@ class Record:
     `suppressed_at` and `suppressed_because` if its number is on the suppression list."""
     attempts: Sequence[Any]
     """Its rows of `attempts`, by number; `in_outage`: in doubt while Connect answered with errors."""
+    history: Sequence[Any] = ()
+    """Its rows of `recipient_history` in order; `file_name` and `loaded_at` of replaced rows."""
 
 
 def records(db: Connection, run_id: int, *, key: str, phone: str | None) -> list[Record]:
-    """The recipients of a run who have this key, or this number (E.164).
+    """The recipients of a run who have this key, or this number (E.164), or had it before it was corrected.
 
     Whoever has several reminders has the list's key in all of them.
     """
@@ -42,7 +45,7 @@ def records(db: Connection, run_id: int, *, key: str, phone: str | None) -> list
     these = [
         (recipients.c.run_id == run_id) & (recipients.c.key == key),
         of_run & (recipients.c.list_key == key),
-        *([of_run & _has(phone)] if phone is not None else []),
+        *([of_run & _has(phone), of_run & _had(phone)] if phone is not None else []),
     ]
     return _records(db, recipients.c.id.in_(union(*(select(recipients.c.id).where(each) for each in these))))
 
@@ -76,6 +79,12 @@ def _has(phone: str) -> Any:
     return recipients.c.phone == phone
 
 
+def _had(phone: str) -> Any:
+    return recipients.c.id.in_(
+        select(recipient_history.c.recipient_id).where(recipient_history.c.phone == phone)
+    )
+
+
 def _records(db: Connection, *these: Any) -> list[Record]:
     barred = select(suppressions.c.added_at, suppressions.c.reason)
     barred = barred.where(suppressions.c.phone == recipients.c.phone)
@@ -98,6 +107,7 @@ def _records(db: Connection, *these: Any) -> list[Record]:
             recipients.c.waits_for,
             recipients.c.due_at,
             recipients.c.attempts,
+            recipients.c.dropped_by,
             loads.c.file_name,
             loads.c.loaded_at,
             barred.with_only_columns(suppressions.c.added_at).scalar_subquery().label("suppressed_at"),
@@ -116,4 +126,21 @@ def _records(db: Connection, *these: Any) -> list[Record]:
         .order_by(attempts.c.recipient_id, attempts.c.number)
     ):
         tries.setdefault(row.recipient_id, []).append(row)
-    return [Record(person, tries.get(person.id, [])) for person in people]
+    past: dict[int, list[Any]] = {}
+    for row in db.execute(
+        select(
+            recipient_history.c.recipient_id,
+            recipient_history.c.what,
+            recipient_history.c.at,
+            recipient_history.c.line,
+            recipient_history.c.phone,
+            recipient_history.c.time_zone,
+            loads.c.file_name,
+            loads.c.loaded_at,
+        )
+        .select_from(recipient_history.outerjoin(loads, loads.c.id == recipient_history.c.load_id))
+        .where(recipient_history.c.recipient_id.in_(select(recipients.c.id).where(*these)))
+        .order_by(recipient_history.c.id)
+    ):
+        past.setdefault(row.recipient_id, []).append(row)
+    return [Record(person, tries.get(person.id, []), past.get(person.id, [])) for person in people]

@@ -126,11 +126,18 @@ def suppressed(phone: Any, campaign_id: Any) -> Any:
     return exists().where(suppressions.c.phone == phone, for_it)
 
 
+WAITS_UNLESS_DROPPED = case(
+    (recipients.c.dropped_by.is_not(None), literal_column("'dropped'")), else_=literal_column("'waiting'")
+)
+"""The state of a recipient whose attempt came back: `dropped`, if they were taken out meanwhile."""
+
 WAITS_IF_ALLOWED = case(
+    (recipients.c.dropped_by.is_not(None), literal_column("'dropped'")),
     (suppressed(recipients.c.phone, campaign_of_recipient), literal_column("'suppressed'")),
     else_=literal_column("'waiting'"),
 )
-"""The state of a recipient who would wait (again): `suppressed`, if the number is on the list by now."""
+"""The state of a recipient who would wait (again): `suppressed`, if the number is on the list by now; or
+`dropped`, if they were taken out meanwhile."""
 
 
 NOT_FOR_THE_LIMIT = func.nullif(recipients.c.waits_for, literal_column("'limit'"))

@@ -97,6 +97,10 @@ campaigns = Table(
     Column("exchange", String(20)),
     # Another random value with each change of `choices`: `version` may count the same again after a restore.
     Column("revision", String(32), nullable=False, server_default=text("''")),
+    # The file that its choices were last read from: campaign_source.py.
+    Column("file", Text),
+    Column("file_hash", String(64)),
+    Column("file_changed_at", Instant),
 )
 
 CHOICES_VERSION = (cast(campaigns.c.version, String) + ":" + campaigns.c.revision).label("version")
@@ -207,6 +211,9 @@ recipients = Table(
     # of a reminder that has moved. NULL: anything else.
     Column("waits_for", String(20)),
     Column("attempts", Integer, nullable=False, server_default="0"),  # the number of the latest attempt
+    # Who has taken the recipient out, `operator` or `list` (drops.py): no other call begins. NULL: not taken
+    # out. With a call under way the state becomes `dropped` only if another call would follow.
+    Column("dropped_by", String(20)),
     UniqueConstraint("run_id", "key"),
     Index(
         "ix_recipients_due",
@@ -251,6 +258,39 @@ recipients = Table(
         "appointment_at",
         sqlite_where=text("list_key IS NOT NULL"),
         postgresql_where=text("list_key IS NOT NULL"),
+    ),
+    Index(
+        "ix_recipients_dropped",
+        "run_id",
+        sqlite_where=text("dropped_by IS NOT NULL"),
+        postgresql_where=text("dropped_by IS NOT NULL"),
+    ),
+)
+
+# What became of recipients' rows besides their calls. Nothing is ever changed in it.
+recipient_history = Table(
+    "recipient_history",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("recipient_id", ForeignKey("recipients.id"), nullable=False, index=True),
+    # `replaced`: the row below was the recipient's until a list brought another one. `dropped`: an operator
+    # took the recipient out; `gone`: a list without the recipient did. `put_back`: waits again.
+    Column("what", String(20), nullable=False),
+    Column("at", Instant, nullable=False),
+    # The row that was replaced; NULL for everything else.
+    Column("load_id", ForeignKey("loads.id")),
+    Column("line", Integer),
+    Column("phone", String(16)),
+    Column("time_zone", String(64)),
+    Column("appointment_at", Instant),
+    Column("attributes", JSON),
+    Column("row", JSON),
+    # A call to a number that was corrected since is still told whose it was.
+    Index(
+        "ix_recipient_history_phone",
+        "phone",
+        sqlite_where=text("phone IS NOT NULL"),
+        postgresql_where=text("phone IS NOT NULL"),
     ),
 )
 

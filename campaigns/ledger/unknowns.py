@@ -33,6 +33,7 @@ from campaigns.ledger.stored_choices import (
     readable,
     redial_of,
 )
+from campaigns.ledger.suppressions import WAITS_UNLESS_DROPPED
 from campaigns.ledger.tables import CHOICES_VERSION, attempts, campaigns, recipients, runs
 from campaigns.stranger import Stranger, candidates
 
@@ -233,9 +234,7 @@ def mark_not_found(
             update(recipients)
             .where(recipients.c.id == row.recipient_id, recipients.c.attempts == row.number)
             .where(recipients.c.state.in_(ON_THIS_ATTEMPT))
-            .values(
-                state=RecipientState.CANCELLED if cancelled else RecipientState.WAITING, due_at=now + wait
-            )
+            .values(state=RecipientState.CANCELLED if cancelled else WAITS_UNLESS_DROPPED, due_at=now + wait)
         )
         if still_on(db, row):
             go_on(db, row)

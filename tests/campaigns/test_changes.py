@@ -122,12 +122,12 @@ def test_what_becomes_of_those_who_wait_is_told(said: Callable[..., list[str]]) 
 
 
 def test_machines_read_the_same(campaign: Callable[..., Campaign]) -> None:
-    """`changed` has the keys; `changes` what they were and are, with null for nothing."""
+    """`changes` has the keys, what they were and are, with null for nothing; `changed` counts rows."""
     now = campaign(
         redial={"max_attempts": 2, "busy": {"wait": "5m", "max_redials": 1}, "when_unknown": "hold"}
     )
     found = as_json(report(changes(campaign(), now), Judged(moved=3, done=2)))
-    assert found["changed"] == [each["key"] for each in found["changes"]]
+    assert found["changed"] == 0
     assert found["changes"] == [
         {"key": "redial.busy", "was": "10m", "now": {"wait": "5m", "max_redials": 1}},
         {"key": "redial.no_answer", "was": "2h", "now": None},

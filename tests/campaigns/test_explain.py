@@ -561,6 +561,8 @@ def test_a_story_for_machines(desk: "Desk") -> None:
         "line": 2,
         "loaded_at": "2026-03-02T12:00:00.000+00:00",
         "state": "in_progress",
+        "dropped_by": None,
+        "history": [],
         "suppressed_at": None,
         "suppressed_because": None,
         "suppressions": [],

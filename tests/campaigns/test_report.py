@@ -40,7 +40,8 @@ def test_status_as_json_keeps_its_contract(desk: "Desk") -> None:
     found: dict[str, Any] = json.loads(json.dumps(now(desk).as_json()))
     assert found.keys() >= {"name", "state", "reason", "recipients", "attempts", "outcomes"}
     assert found["recipients"] == dict.fromkeys(
-        ("total", "waiting", "in_progress", "done", "held", "suppressed", "expired", "cancelled"), 0
+        ("total", "waiting", "in_progress", "done", "held", "suppressed", "expired", "cancelled", "dropped"),
+        0,
     )
     assert found["attempts"] == dict.fromkeys(AttemptState, 0)
     assert (found["name"], found["state"], found["outcomes"]) == ("reminders", "loaded", {})
@@ -65,6 +66,7 @@ def test_the_numbers_add_up(desk: "Desk") -> None:
         "suppressed": 1,
         "expired": 0,
         "cancelled": 0,
+        "dropped": 0,
     }
     assert found["attempts"] == dict.fromkeys(AttemptState, 1)
     assert (found["outcomes"], found["exchange"], found["run"]) == ({"answered": 1}, "connect", 1)

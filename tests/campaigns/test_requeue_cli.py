@@ -189,6 +189,7 @@ def test_a_requeue_for_machines(dialer: Dialer, ended: "Desk", dry_run: bool) ->
             "suppressed": 1,
             "were_suppressed": 0,
             "expired": 0,
+            "dropped": 0,
         },
         "since": "2026-03-01T00:00:00.000+00:00",
         "recipients": [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from campaigns.ledger import open_ledger, runs
 from campaigns.ledger.claims import Claim
@@ -16,7 +16,7 @@ from campaigns.ledger.identity import let_go_on, read_identity
 from campaigns.ledger.in_progress import CallLimit
 from campaigns.ledger.lost_calls import Entered
 from campaigns.ledger.runs import OPERATOR_ALL, PAUSED_WITH_ALL
-from campaigns.ledger.tables import attempts, recipients
+from campaigns.ledger.tables import attempts, recipient_history, recipients
 from campaigns.mistake import Mistake
 from campaigns.report import status
 from tests.gone_back import saved, set_back
@@ -271,6 +271,21 @@ def test_lost_calls_are_given_back_to_their_recipients(town: Town, exchange: Any
     town.follow()
     assert town.people() == ["done"] * 4
     assert rings(exchange, list(placed)) == Counter(dict.fromkeys(placed, 1))
+
+
+def test_a_lost_call_to_a_number_that_was_corrected_since_is_given_back(town: Town) -> None:
+    """The list was sent again before the lost calls were entered: nobody is dialed by the new number too."""
+    name, placed = lose(town, ANSWERED[0], claimed=False)
+    with town.book.ledger.write() as db:
+        (person,) = db.execute(select(recipients)).all()
+        old = {"load_id": person.load_id, "line": person.line, "phone": person.phone}
+        replaced = {"recipient_id": person.id, "what": "replaced", "at": town.book.clock.utc(), **old}
+        db.execute(insert(recipient_history).values(**replaced, attributes={}, row={}))
+        db.execute(update(recipients).values(phone="+14155559999"))
+    assert town.reconcile().entered == {Entered.PLACED: 1}
+    assert {row.client_token: row.contact_id for row in town.book.attempts()} == placed
+    town.resume_all(name)
+    assert town.feed() == 0
 
 
 def test_twice_changes_nothing(town: Town) -> None:

@@ -79,13 +79,23 @@ def corrected_in(desk: "Desk", state: str) -> tuple[int, list[tuple[str | None, 
 
 
 def test_a_list_that_says_nothing_corrects_nothing(desk: "Desk") -> None:
-    """Neither one without time zones, nor a row with another number, whose zones are not theirs."""
+    """Not of the time zone, if it has none."""
     desk.load(desk.campaign(), people(desk, BERLIN))
     (nothing,) = people(desk, None)
     assert desk.load(desk.campaign(), [nothing]).other_zones == 0
     assert desk.load(desk.campaign(), [replace(nothing, zones=DENVER)]).other_zones == 0
+    assert zones(desk) == [(BERLIN, BERLIN)]
+
+
+def test_the_zones_of_another_number_are_not_those_of_a_recipient_who_was_called(desk: "Desk") -> None:
+    """The call was made by the old number's clock, and its redial will be."""
+    desk.load(desk.campaign(), people(desk, BERLIN))
+    desk.start()
+    (claimed,) = desk.claim()
+    desk.bring(claimed, AttemptState.PLACED)
     (other,) = people(desk, DENVER)
-    assert desk.load(desk.campaign(), [replace(other, phone="+14155550100")]).other_zones == 0
+    again = desk.load(desk.campaign(), [replace(other, phone="+14155550100")])
+    assert (again.changed_rows, again.updated, again.other_zones) == (1, 0, 0)
     assert zones(desk) == [(BERLIN, BERLIN)]
 
 
