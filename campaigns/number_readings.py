@@ -1,0 +1,135 @@
+"""Digits → every valid number that they may stand for, and how each one has been read.
+
+Unlike phonenumbers.parse, which picks one reading, drops what it takes for a prefix and says nothing of the others.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, NamedTuple
+
+from phonenumbers import (
+    COUNTRY_CODE_TO_REGION_CODE,
+    PhoneMetadata,
+    PhoneNumber,
+    PhoneNumberFormat,
+    format_number,
+    is_valid_number,
+)
+
+from campaigns.numbering_plan import line
+
+
+class How(Enum):
+    """By which rule digits were read as a number."""
+
+    INTERNATIONAL = "international"
+    """With + or with what is dialed before a country code."""
+    NATIONAL = "national"
+    """As they stand, within the region."""
+    PREFIXED = "prefixed"
+    """With the region's trunk prefix in front."""
+    COMPLETED = "completed"
+    """Within a region that has one area code, without it."""
+    CARRIER = "carrier"
+    """With digits in front that choose a carrier or a service, and are no part of a number."""
+    PLUS_LOST = "plus lost"
+    """Their first digits are a country code."""
+    ZERO_LOST = "zero lost"
+    """With a 0 put in front of them."""
+
+
+class Reading(NamedTuple):
+    """One number that digits may stand for."""
+
+    phone: str
+    """E.164."""
+    how: How
+
+
+def international(digits: str) -> Iterator[Reading]:
+    """What digits behind a + may stand for: with nothing dropped but a trunk prefix that begins with 0."""
+    code = country_code(digits)
+    if code is None:
+        return
+    national = digits[len(code) :]
+    if found := exact(code, national):
+        yield Reading(found, How.INTERNATIONAL)
+    # Argentina's mobile numbers are put in another order: +54 11 15 … at home, +54 9 11 … from abroad.
+    if national.startswith("0") or code == "54":
+        for found, how in _without_prefix(code, national):
+            if how != How.COMPLETED:
+                yield Reading(found, How.INTERNATIONAL)
+
+
+def dialed(digits: str, region: str) -> Iterator[Reading]:
+    """What digits without + may stand for where people dial as in this region."""
+    plan: Any = PhoneMetadata.metadata_for_region(region)
+    code = str(plan.country_code)
+    if digits.startswith("00"):
+        yield from international(digits[2:])
+    # "0011…" is how Australia dials abroad, so the region has its say about zeros too.
+    if plan.international_prefix and (abroad := re.match(plan.international_prefix, digits)):
+        yield from international(digits[abroad.end() :])
+    if own := exact(code, digits):
+        yield Reading(own, How.NATIONAL)
+    for found, how in _without_prefix(code, digits, region):
+        yield Reading(found, how)
+    if not digits.startswith("0"):
+        abroad = country_code(digits)
+        if abroad == code:
+            for found, _ in international(digits):
+                yield Reading(found, How.PLUS_LOST)
+        elif abroad and (found := exact(abroad, digits[len(abroad) :])):
+            yield Reading(found, How.PLUS_LOST)
+        # Nothing else is put back: a carrier's digits behind the 0 would be one guess on another.
+        prefix = plan.national_prefix or ""
+        without = [f"0{digits}"] + ([digits[len(prefix) - 1 :]] if f"0{digits}".startswith(prefix or "-") else [])
+        for restored in filter(None, (exact(code, each) for each in without)):
+            yield Reading(restored, How.ZERO_LOST)
+
+
+def country_code(digits: str) -> str | None:
+    """The country code that these digits begin with; None if there is no such."""
+    codes = (digits[:length] for length in (1, 2, 3))
+    return next((code for code in codes if code and int(code) in COUNTRY_CODE_TO_REGION_CODE), None)
+
+
+def exact(code: str, national: str) -> str | None:
+    """E.164 if this is a valid number as it stands, with no digit dropped."""
+    if not national.strip("0") or len(national) > 17:
+        return None
+    if line(code + national):
+        return f"+{code}{national}"
+    zeros = len(national) - len(national.lstrip("0"))
+    number = PhoneNumber(
+        country_code=int(code),
+        national_number=int(national),
+        italian_leading_zero=zeros > 0 or None,
+        number_of_leading_zeros=zeros or None,
+    )
+    return format_number(number, PhoneNumberFormat.E164) if is_valid_number(number) else None
+
+
+def _without_prefix(code: str, digits: str, region: str | None = None) -> Iterator[tuple[str, How]]:
+    """The numbers that are left when what is dialed in front of them is taken away."""
+    region = region or COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
+    plan: Any = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+    prefix = plan.national_prefix or ""
+    if prefix and digits.startswith(prefix) and (found := exact(code, digits[len(prefix) :])):
+        yield found, How.PREFIXED
+    match = plan.national_prefix_for_parsing and re.match(plan.national_prefix_for_parsing, digits)
+    if not match or not match.end():
+        return
+    rule = plan.national_prefix_transform_rule
+    put = rule and match.groups() and match.groups()[-1] is not None
+    national = re.sub(plan.national_prefix_for_parsing, rule, digits, count=1) if put else digits[match.end() :]
+    if not (found := exact(code, national)):
+        return
+    if len(national) > len(digits):
+        yield found, How.COMPLETED
+    elif code == "54" or (prefix and digits.startswith(prefix)) or digits[0] in "08":
+        # "08": where a trunk prefix was another one until lately (Lithuania, Belarus).
+        yield found, How.PREFIXED
+    else:
+        yield found, How.CARRIER
