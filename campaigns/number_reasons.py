@@ -9,7 +9,7 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 from campaigns.number_readings import How, Reading, country_code, exact
 from campaigns.written_number import TWO_NUMBERS
 
-UNREADABLE_ZERO = "has a (0) where no 0 is dialed; remove (0), and write + and the country code"
+ODD_ZERO = "has a (0) where no 0 is dialed; remove (0), and write + and the country code"
 _TOO_MANY = "has too many digits for one number"
 _TOO_FEW = "has too few digits"
 

@@ -77,6 +77,13 @@ def as_dialed(digits: str, region: str, *, zeros_lost: bool = False) -> str | No
     return f"+{rules.code}{national}" if line(rules.code + national) else None
 
 
+def trunk_prefix(region: str) -> str:
+    """What is dialed in a region before a number of the same country, such as 0; "" without one."""
+    rules = _dialing(region)
+    return rules.trunk if rules else ""
+
+
+@lru_cache(maxsize=512)
 def longest_local(region: str) -> int:
     """Digits that a number of a region may have without its area code. With more of them, it has one.
 

@@ -5,13 +5,14 @@ A cell is read as a number only if every reading of it that a person could mean 
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import phonenumbers
-from phonenumbers import SUPPORTED_REGIONS, PhoneNumberFormat
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneNumberFormat
 
 from campaigns.number_readings import How, Reading, country_code, dialed, exact, international
-from campaigns.number_reasons import UNREADABLE_ZERO, why_ambiguous, why_invalid
-from campaigns.numbering_plan import LONGEST_LOCAL, as_dialed, line, longest_local
+from campaigns.number_reasons import ODD_ZERO, why_ambiguous, why_invalid
+from campaigns.numbering_plan import LONGEST_LOCAL, as_dialed, line, longest_local, trunk_prefix
 from campaigns.written_number import (
     EXTENSION,
     LONGEST,
@@ -24,9 +25,16 @@ from campaigns.written_number import (
 
 _MOST_DIGITS = 15
 """E.164 has no longer number, though some plans do (Germany's), nor does Connect or the ledger take one."""
+_LONGEST_CERTAIN = 14
+"""Characters of E.164 up to which no country has room for two numbers in one."""
 _BARE = re.compile(rf"\+?[0-9]{{1,{LONGEST - 1}}}")
 _MARKED_ZERO = re.compile(r"\(\s*0\s*\)")
-_FIRST_GROUP = re.compile(r"(?:\+|^\W*00(?=[^\w+]))[^\w+]*(\d{1,2})(?!\d)")
+_SHORT_CODES = "|".join(str(code) for code in COUNTRY_CODE_TO_REGION_CODE if code < 100)
+# "+8 (495) …": the group behind the + is too short for a country code of three digits, and is none of two.
+_NO_CODE = re.compile(rf"(?:\+|^\W*00(?=[^\w+]))[^\w+]*(?!0|(?:{_SHORT_CODES})(?!\d))(\d{{1,2}})(?!\d)")
+_LONG_GROUPS = r"\d[^\d]+\d{5,}[^\d]+\d{5,}\s*$"
+_ODD = re.compile(rf"{_MARKED_ZERO.pattern}|{_NO_CODE.pattern}|{_LONG_GROUPS}")
+"""What the fast way, which sees digits alone, would read over."""
 
 
 def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> str:
@@ -39,23 +47,22 @@ def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> 
     """
     if len(text) > MOST_READ:
         raise ValueError(NO_NUMBER)
+    certain = None
     if _BARE.fullmatch(text):
         number = text
     else:
         number = digits_of(text)
-        if "+" in text or "00" in text or not text.isascii():
-            _refuse_broken_country_code(text)
-        if "0" in text and "(" in text and _MARKED_ZERO.search(plain(text)):
-            return _with_marked_zero(plain(text), default_region)
-    certain = None
+        if _ODD.search(text if text.isascii() else plain(text)):
+            return _closely(text, number, default_region, zeros_lost)
     if len(number) > LONGEST:
         pass  # nothing that long is to be remembered
     elif number[0] == "+":
-        if number[1:2] != "8" and len(number) <= 13 and line(number[1:]):
+        eight = number[1:2] == "8" and default_region and trunk_prefix(default_region) == "8"
+        if len(number) <= _LONGEST_CERTAIN and not eight and line(number[1:]):
             certain = number
     elif default_region:
         certain = as_dialed(number, default_region, zeros_lost=zeros_lost)
-    return certain or _slowly(text, number, default_region, zeros_lost)
+    return certain or _closely(text, number, default_region, zeros_lost)
 
 
 def readings(text: str, default_region: str | None) -> frozenset[str]:
@@ -127,37 +134,45 @@ def _twins(phone: str) -> Iterator[str]:
         yield f"+521{phone[3:]}"
 
 
-def _slowly(text: str, number: str, region: str | None, zeros_lost: bool = False) -> str:
+def _closely(text: str, number: str, region: str | None, zeros_lost: bool = False) -> str:
     """Of what is not certain at once: the number that all readings give. Raises ValueError as e164 does."""
-    if region is not None and region not in SUPPORTED_REGIONS:
+    if region not in SUPPORTED_REGIONS:
         region = None
-    found = _decided(text, number, region, zeros_lost)
+    written = plain(text)
+    if broken := _NO_CODE.search(written):
+        code = broken[1]
+        raise ValueError(f"has no country code: there is no +{code}; write + and one, such as +7 or +49")
+    if _MARKED_ZERO.search(written):
+        found = _with_marked_zero(written, region)
+    else:
+        found = _decided(written, number, region, zeros_lost)
     if len(found) > _MOST_DIGITS + 1:
         raise ValueError("has too many digits for one number; check the digits")
-    if _is_pair(text, number, found, region):
+    if _is_pair(written, number, found, region):
         raise ValueError(TWO_NUMBERS)
     return found
 
 
-def _decided(text: str, number: str, region: str | None, zeros_lost: bool) -> str:
+def _decided(written: str, number: str, region: str | None, zeros_lost: bool) -> str:
     if number.startswith("+"):
         digits = number[1:]
         found = list(international(digits))
         # "+8 (495) …" without its marks: Russia's trunk prefix behind a + that a program put there.
-        if digits.startswith("8") and region and not _begins_with_country_code(text, digits):
+        eight = digits.startswith("8") and region and trunk_prefix(region) == "8"
+        if eight and region and not _begins_with_country_code(written, digits):
             found += [each for each in dialed(digits, region) if each.how == How.PREFIXED]
     elif region is None:
         if not number.startswith("00"):
             raise ValueError("has no country code; write +… or set default_region in the campaign's [list]")
         found = list(international(number[2:]))
     else:
-        found = _as_written(text, list(dialed(number, region)), region)
+        found = _as_written(written, list(dialed(number, region)), region)
     phones = {each.phone for each in found}
     if len(phones) > 1:
         raise ValueError(why_ambiguous(number, found, region))
     usable = region is None or any(_is_certain(each, number, region, zeros_lost) for each in found)
     if not phones or not usable:
-        raise ValueError(why_invalid(text, number, found, region))
+        raise ValueError(why_invalid(written, number, found, region))
     return phones.pop()
 
 
@@ -176,9 +191,8 @@ def _is_certain(reading: Reading, number: str, region: str, zeros_lost: bool) ->
     return False
 
 
-def _as_written(text: str, found: list[Reading], region: str) -> list[Reading]:
+def _as_written(written: str, found: list[Reading], region: str) -> list[Reading]:
     """Without the readings that the marks between the digits speak against."""
-    written = plain(text)
     groups = re.findall(r"\d+", written)
     if len(groups) < 2 or len({each.phone for each in found}) < 2:
         return found
@@ -205,85 +219,66 @@ def _as_written(text: str, found: list[Reading], region: str) -> list[Reading]:
 def _with_marked_zero(written: str, region: str | None) -> str:
     """`+49 (0)89 …`, `49 (0)89 …`, `(0)89 …`: what is in front of (0) is a country code, or nothing."""
     head, tail = _MARKED_ZERO.split(written, maxsplit=1)
-    before = "".join(c for c in head if c.isdecimal())
-    after = "".join(c for c in tail if c.isdecimal())
-    if not before:
+    code = "".join(c for c in head if c.isdecimal())
+    rest = "".join(c for c in tail if c.isdecimal())
+    if not code:
         if region is None:
-            return _slowly(written, f"0{after}", region)
-        found = {each for each in dialed(f"0{after}", region) if each.how in (How.PREFIXED, How.NATIONAL)}
-        if not found:
-            raise ValueError(UNREADABLE_ZERO)
+            raise ValueError("has no country code; write +… or set default_region in the campaign's [list]")
+        kept = [each for each in dialed(f"0{rest}", region) if each.how in (How.PREFIXED, How.NATIONAL)]
+        dropped = [each for each in dialed(rest, region) if each.how == How.NATIONAL]
+        code = str(phonenumbers.country_code_for_region(region))
     else:
-        code = before
-        if "+" not in head:
-            plan = phonenumbers.PhoneMetadata.metadata_for_region(region) if region else None
-            abroad = re.match(f"00|{(plan and plan.international_prefix) or '00'}", before)
-            code = before[abroad.end() :] if abroad else before
+        if "+" not in head and (abroad := re.match(_abroad(region), code)):
+            code = code[abroad.end() :]
         if country_code(code) != code:
-            raise ValueError(UNREADABLE_ZERO)
-        found = set(international(f"{code}0{after}"))
-        if found:
-            # Italy's 0 belongs to the number, and its mobile numbers have none.
-            found |= set(international(code + after))
-    phones = {each.phone for each in found}
+            raise ValueError(ODD_ZERO)
+        kept, dropped = list(international(f"{code}0{rest}")), list(international(code + rest))
+    if not kept:
+        raise ValueError(ODD_ZERO if dropped else why_invalid("", f"+{code}{rest}", [], None))
+    # Italy's 0 belongs to the number, and its mobile numbers have none.
+    phones = {each.phone for each in (*kept, *dropped)}
     if len(phones) > 1:
-        raise ValueError(why_ambiguous(before + after, list(found), region))
-    if not phones:
-        raise ValueError(why_zero(code, after))
-    phone = phones.pop()
-    if len(phone) > _MOST_DIGITS + 1 or _is_pair(written, f"0{after}", phone, region):
-        raise ValueError(TWO_NUMBERS)
-    return phone
+        raise ValueError(why_ambiguous("", [], region))
+    return phones.pop()
 
 
-def why_zero(code: str, after: str) -> str:
-    """Why a number with (0) is none."""
-    if exact(code, after):
-        return UNREADABLE_ZERO
-    return why_invalid("", f"+{code}{after}", [], None)
+def _abroad(region: str | None) -> str:
+    plan: Any = phonenumbers.PhoneMetadata.metadata_for_region(region) if region else None
+    return f"00|{plan.international_prefix}" if plan and plan.international_prefix else "00"
 
 
-def _refuse_broken_country_code(text: str) -> None:
-    """`+8 (495) …` has a group where a country code is to be, and that is none."""
-    first = _FIRST_GROUP.search(plain(text))
-    if first and country_code(first[1]) is None and not first[1].startswith("0"):
-        raise ValueError(
-            f"has no country code: there is no +{first[1]}; write + and the country code, such as +7 or +49"
-        )
-
-
-def _begins_with_country_code(text: str, digits: str) -> bool:
-    groups = re.findall(r"\d+", plain(text))
+def _begins_with_country_code(written: str, digits: str) -> bool:
+    groups = re.findall(r"\d+", written)
     return len(groups) > 1 and country_code(digits) == groups[0]
 
 
-def _is_pair(text: str, number: str, phone: str, region: str | None) -> bool:
+def _is_pair(written: str, number: str, phone: str, region: str | None) -> bool:
     """Whether it may be two numbers, one behind the other, in a country that has numbers of that length."""
     digits = phone[1:]
     code = country_code(digits) or ""
     if len(digits) - len(code) < 10:
         return False
-    groups = re.findall(r"\d+", plain(text))
-    written = number.removeprefix("+")
+    groups = re.findall(r"\d+", written)
+    whole = number.removeprefix("+")
     in_front = "+" if number.startswith("+") else ""
 
     def stands(part: str) -> bool:
         return bool(part) and any(True for _ in _some(in_front + part, region))
 
     if len(groups) > 1 and len(groups[-1]) >= 5 and abs(len(groups[-1]) - len(groups[-2])) <= 1:
-        before = written[: -len(groups[-1])]
+        before = whole[: -len(groups[-1])]
         if len(groups) > 2 and stands(before):
             return True
     if len(digits) - len(code) <= 11:
         return False
-    for place in range(5, len(written) - 4):
-        left, right = written[:place], written[place:]
+    for place in range(5, len(whole) - 4):
+        left, right = whole[:place], whole[place:]
         if abs(len(left) - len(right)) <= 1 and left[:2] == right[:2] and stands(left) and stands(right):
             return True
     # One area code, and two numbers in it that are nearly the same: 030 231251 231252.
-    for local in range(5, len(written) // 2):
-        first, second = written[-2 * local : -local], written[-local:]
-        if first[: local - 2] == second[: local - 2] and stands(written[:-local]):
+    for local in range(5, len(whole) // 2):
+        first, second = whole[-2 * local : -local], whole[-local:]
+        if first[: local - 2] == second[: local - 2] and stands(whole[:-local]):
             return True
     return False
 

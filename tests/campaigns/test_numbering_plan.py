@@ -64,7 +64,7 @@ def answer(ask: Callable[..., str], *given: str | None) -> str:
 
 def slowly(cell: str, region: str | None) -> str:
     """Without anything that is there to be fast."""
-    return phone_number._slowly(cell, written_number.read_slowly(cell), region)
+    return phone_number._closely(cell, written_number.read_slowly(cell), region)
 
 
 def test_each_cell_is_read_as_phonenumbers_reads_it() -> None:
