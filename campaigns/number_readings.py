@@ -17,7 +17,7 @@ from phonenumbers import (
     is_valid_number,
 )
 
-from campaigns.numbering_plan import line
+from campaigns.numbering_plan import line, shows_zero
 
 
 class How(Enum):
@@ -75,6 +75,8 @@ def dialed(digits: str, region: str) -> Iterator[Reading]:
         yield Reading(own, How.NATIONAL)
     for found, how in _without_prefix(code, digits, region):
         yield Reading(found, how)
+    if digits.startswith("0") and shows_zero(region) and (found := exact(code, digits[1:])):
+        yield Reading(found, How.PREFIXED)
     if not digits.startswith("0"):
         abroad = country_code(digits)
         if abroad == code:
@@ -84,9 +86,27 @@ def dialed(digits: str, region: str) -> Iterator[Reading]:
             yield Reading(found, How.PLUS_LOST)
         # Nothing else is put back: a carrier's digits behind the 0 would be one guess on another.
         prefix = plan.national_prefix or ""
-        without = [f"0{digits}"] + ([digits[len(prefix) - 1 :]] if f"0{digits}".startswith(prefix or "-") else [])
+        without = [f"0{digits}"] + (
+            [digits[len(prefix) - 1 :]] if f"0{digits}".startswith(prefix or "-") else []
+        )
         for restored in filter(None, (exact(code, each) for each in without)):
             yield Reading(restored, How.ZERO_LOST)
+
+
+def is_dialed_alike(phone: str) -> bool:
+    """Whether a valid number (E.164) is dialed in all of its country without a trunk prefix, as some service's are."""
+    code = country_code(phone[1:]) or ""
+    national = phone[1 + len(code) :]
+    plan: Any = PhoneMetadata.metadata_for_region_or_calling_code(
+        int(code), COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
+    )
+    for style in plan.number_format:
+        begins = style.leading_digits_pattern
+        if (not begins or re.match(begins[-1], national)) and re.fullmatch(style.pattern, national):
+            # Such a style without an international one is for a part of a number.
+            abroad = [each.pattern for each in plan.intl_number_format]
+            return not style.national_prefix_formatting_rule and (not abroad or style.pattern in abroad)
+    return False
 
 
 def country_code(digits: str) -> str | None:
@@ -123,7 +143,9 @@ def _without_prefix(code: str, digits: str, region: str | None = None) -> Iterat
         return
     rule = plan.national_prefix_transform_rule
     put = rule and match.groups() and match.groups()[-1] is not None
-    national = re.sub(plan.national_prefix_for_parsing, rule, digits, count=1) if put else digits[match.end() :]
+    national = (
+        re.sub(plan.national_prefix_for_parsing, rule, digits, count=1) if put else digits[match.end() :]
+    )
     if not (found := exact(code, national)):
         return
     if len(national) > len(digits):

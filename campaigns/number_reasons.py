@@ -46,7 +46,13 @@ def why_invalid(text: str, number: str, found: list[Reading], region: str | None
     if own is None:
         first = f"; there is no +{digits[0]}" if digits[:1] in ("8", "0") else ""
         too_few = len(digits) < 5
-        what = _TOO_MANY if len(digits) > 15 else _TOO_FEW if too_few else "has a country code that does not exist"
+        what = (
+            _TOO_MANY
+            if len(digits) > 15
+            else _TOO_FEW
+            if too_few
+            else "has a country code that does not exist"
+        )
         return f"{what}{first if not too_few else ''}; check the digits"
     national = digits[len(own) :] if abroad else digits
     if own == "52" and len(national) == 11 and national[0] == "1" and exact("52", national[1:]):
@@ -90,10 +96,15 @@ def _size(code: str, national: str, region: str | None) -> int:
     prefix = plan.national_prefix if region or plan.national_prefix == "0" else None
     count = len(national.removeprefix(prefix) if prefix else national)
     lengths = plan.general_desc.possible_length
-    return (count > max(lengths)) - (count < min(lengths) or count in plan.general_desc.possible_length_local_only)
+    return (count > max(lengths)) - (
+        count < min(lengths) or count in plan.general_desc.possible_length_local_only
+    )
 
 
 def _is_unknown_area(area: str) -> bool:
     """Whether no number in North America begins with these three digits."""
-    return len(area) == 3 and area[0] > "1" and not any(exact("1", f"{area}{exchange}1234") for exchange in ("234", "555", "666"))
-
+    return (
+        len(area) == 3
+        and area[0] > "1"
+        and not any(exact("1", f"{area}{exchange}1234") for exchange in ("234", "555", "666"))
+    )

@@ -83,6 +83,13 @@ def trunk_prefix(region: str) -> str:
     return rules.trunk if rules else ""
 
 
+def shows_zero(region: str) -> bool:
+    """Whether a region has no trunk prefix, and some of its numbers are written with a 0 nevertheless (Gabon)."""
+    plan: Any = PhoneMetadata.metadata_for_region(region)
+    rules = (style.national_prefix_formatting_rule or "" for style in plan.number_format)
+    return not plan.national_prefix and any(rule.startswith("0") for rule in rules)
+
+
 @lru_cache(maxsize=512)
 def longest_local(region: str) -> int:
     """Digits that a number of a region may have without its area code. With more of them, it has one.
@@ -109,7 +116,7 @@ LONGEST_LOCAL = 10
 def _is_plain(rules: "_Dialing", digits: str, zeros_lost: bool) -> bool:
     """Whether they are a number as they stand, if they are any, and cannot be meant otherwise."""
     if digits.startswith("0"):
-        return True
+        return not rules.shows_zero
     return (
         (zeros_lost or len(digits) > rules.longest_local)
         and not is_line(digits)  # then the + of another country's number may be lost
@@ -178,6 +185,8 @@ class _Dialing(NamedTuple):
     """What is left of it when a leading 0 is lost: 6 of Hungary's 06."""
     longest_local: int
     """See longest_local."""
+    shows_zero: bool
+    """See shows_zero."""
 
 
 @lru_cache(maxsize=2048)
@@ -241,6 +250,7 @@ def _dialing(region: str) -> _Dialing | None:
         plan.national_prefix or "",
         (plan.national_prefix or "")[1:],
         longest_local(region),
+        shows_zero(region),
     )
 
 

@@ -10,7 +10,15 @@ from typing import Any
 import phonenumbers
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneNumberFormat
 
-from campaigns.number_readings import How, Reading, country_code, dialed, exact, international
+from campaigns.number_readings import (
+    How,
+    Reading,
+    country_code,
+    dialed,
+    exact,
+    international,
+    is_dialed_alike,
+)
 from campaigns.number_reasons import ODD_ZERO, why_ambiguous, why_invalid
 from campaigns.numbering_plan import LONGEST_LOCAL, as_dialed, line, longest_local, trunk_prefix
 from campaigns.written_number import (
@@ -31,9 +39,13 @@ _BARE = re.compile(rf"\+?[0-9]{{1,{LONGEST - 1}}}")
 _MARKED_ZERO = re.compile(r"\(\s*0\s*\)")
 _SHORT_CODES = "|".join(str(code) for code in COUNTRY_CODE_TO_REGION_CODE if code < 100)
 # "+8 (495) …": the group behind the + is too short for a country code of three digits, and is none of two.
-_NO_CODE = re.compile(rf"(?:\+|^\W*00(?=[^\w+]))[^\w+]*(?!0|(?:{_SHORT_CODES})(?!\d))(\d{{1,2}})(?!\d)")
+_NO_CODE = re.compile(
+    rf"(?:(?:\+|^\W*00(?=[^\w+]))[^\w+]*|^\W*00(?=\d(?!\d)))(?!0|(?:{_SHORT_CODES})(?!\d))(\d{{1,2}})(?!\d)"
+)
 _LONG_GROUPS = r"\d[^\d]+\d{5,}[^\d]+\d{5,}\s*$"
-_ODD = re.compile(rf"{_MARKED_ZERO.pattern}|{_NO_CODE.pattern}|{_LONG_GROUPS}")
+# "23125-10-19": all numbers from -10 to -19. Where lengths are open, it would be read as one longer number.
+_RANGE = re.compile(r"\d{3}\s*-\s*(?:\d\s*-\s*\d|\d\d\s*-\s*\d\d|\d{3}\s*-\s*\d{3})\s*$")
+_ODD = re.compile(rf"{_MARKED_ZERO.pattern}|{_NO_CODE.pattern}|{_LONG_GROUPS}|\d{_RANGE.pattern}")
 """What the fast way, which sees digits alone, would read over."""
 
 
@@ -146,10 +158,10 @@ def _closely(text: str, number: str, region: str | None, zeros_lost: bool = Fals
         found = _with_marked_zero(written, region)
     else:
         found = _decided(written, number, region, zeros_lost)
-    if len(found) > _MOST_DIGITS + 1:
-        raise ValueError("has too many digits for one number; check the digits")
     if _is_pair(written, number, found, region):
         raise ValueError(TWO_NUMBERS)
+    if len(found) > _MOST_DIGITS + 1:
+        raise ValueError("has too many digits for one number; check the digits")
     return found
 
 
@@ -182,7 +194,9 @@ def _is_certain(reading: Reading, number: str, region: str, zeros_lost: bool) ->
         case How.INTERNATIONAL | How.PREFIXED | How.COMPLETED:
             return True
         case How.NATIONAL:
-            return number.startswith("0") or len(number) > longest_local(region)
+            whole = number.startswith("0") or len(number) > longest_local(region)
+            # Dialed everywhere as it stands, so no other line has these digits in any town.
+            return whole or is_dialed_alike(reading.phone)
         case How.PLUS_LOST:
             own = str(phonenumbers.country_code_for_region(region))
             return number.startswith(own) and len(number) > min(longest_local(region), LONGEST_LOCAL)
@@ -206,11 +220,7 @@ def _as_written(written: str, found: list[Reading], region: str) -> list[Reading
         is_usual = groups == usual or (bracket is not None and bracket[1] == first)
         if is_usual and country_code(groups[0]) != groups[0]:
             return [other for other in found if other.how != How.PLUS_LOST or other.phone == each.phone]
-        if (
-            each.how == How.NATIONAL
-            and written.startswith(f"({own})")
-            and shown.lstrip("(").startswith("0")
-        ):
+        if each.how == How.NATIONAL and written.startswith(f"({own})") and shown.lstrip("(").startswith("0"):
             # "(49) 171 …": an area code would have its 0 there.
             return [other for other in found if other.how == How.PLUS_LOST]
     return found
@@ -256,6 +266,9 @@ def _is_pair(written: str, number: str, phone: str, region: str | None) -> bool:
     """Whether it may be two numbers, one behind the other, in a country that has numbers of that length."""
     digits = phone[1:]
     code = country_code(digits) or ""
+    home = COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
+    if home in SUPPORTED_REGIONS and longest_local(home) > LONGEST_LOCAL and _RANGE.search(written):
+        return True
     if len(digits) - len(code) < 10:
         return False
     groups = re.findall(r"\d+", written)
@@ -287,4 +300,3 @@ def _some(number: str, region: str | None) -> Iterable[Reading]:
     if number.startswith("+"):
         return international(number[1:])
     return dialed(number, region) if region else international(number.removeprefix("00"))
-
