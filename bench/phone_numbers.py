@@ -74,9 +74,8 @@ def _national(number: PhoneNumber) -> str:
 
 def _marked_zero(number: PhoneNumber) -> str:
     written = format_number(number, PhoneNumberFormat.INTERNATIONAL)
-    prefix = phonenumbers.ndd_prefix_for_region(
-        phonenumbers.region_code_for_country_code(number.country_code), True
-    )
+    region = phonenumbers.region_code_for_country_code(number.country_code or 0)
+    prefix = phonenumbers.ndd_prefix_for_region(region, True)
     if prefix != "0":
         return written
     code, _, rest = written.partition(" ")
@@ -143,12 +142,13 @@ def main() -> None:
     print(f"{count:,} numbers of {len(regions)} regions, phonenumbers {phonenumbers.__version__}\n")
     print(markdown("written", "accepted as itself", "rejected", "accepted as another"))
     print(markdown("---", "---:", "---:", "---:"))
-    for way, became in ways.items():
-        share = {key: f"{became[key] / max(1, became.total()):.1%}" for key in ("itself", "rejected")}
-        print(markdown(way, share["itself"], share["rejected"], f"{became['another']:,}"))
+    for way, tally in ways.items():
+        share = {key: f"{tally[key] / max(1, tally.total()):.1%}" for key in ("itself", "rejected")}
+        print(markdown(way, share["itself"], share["rejected"], f"{tally['another']:,}"))
     if given.regions:
-        for way, where in rejected.items():
-            print(f"\n{way}: rejected", ", ".join(f"{region} {n}" for region, n in where.most_common(20)))
+        for way, by_region in rejected.items():
+            most = ", ".join(f"{region} {n}" for region, n in by_region.most_common(20))
+            print(f"\n{way}: rejected {most}")
     for cell, where, phone in others[:20]:
         print(f"as another: {cell} in {where} instead of {phone}", file=sys.stderr)
     sys.exit(1 if others else 0)

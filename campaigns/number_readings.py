@@ -1,6 +1,6 @@
 """Digits → every valid number that they may stand for, and how each one has been read.
 
-Unlike phonenumbers.parse, which picks one reading, drops what it takes for a prefix and says nothing of the others.
+phonenumbers.parse picks one reading, drops what it takes for a prefix, and says nothing of the others.
 """
 
 import re
@@ -8,16 +8,9 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
-from phonenumbers import (
-    COUNTRY_CODE_TO_REGION_CODE,
-    PhoneMetadata,
-    PhoneNumber,
-    PhoneNumberFormat,
-    format_number,
-    is_valid_number,
-)
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
-from campaigns.numbering_plan import line, shows_zero
+from campaigns.numbering_plan import is_line, shows_zero
 
 
 class How(Enum):
@@ -65,48 +58,68 @@ def international(digits: str) -> Iterator[Reading]:
 def dialed(digits: str, region: str) -> Iterator[Reading]:
     """What digits without + may stand for where people dial as in this region."""
     plan: Any = PhoneMetadata.metadata_for_region(region)
-    code = str(plan.country_code)
+    code, prefix = str(plan.country_code), plan.national_prefix or ""
     if digits.startswith("00"):
         yield from international(digits[2:])
     # "0011…" is how Australia dials abroad, so the region has its say about zeros too.
-    if plan.international_prefix and (abroad := re.match(plan.international_prefix, digits)):
-        yield from international(digits[abroad.end() :])
+    if plan.international_prefix and (idd := re.match(plan.international_prefix, digits)):
+        yield from international(digits[idd.end() :])
     if own := exact(code, digits):
         yield Reading(own, How.NATIONAL)
-    for found, how in _without_prefix(code, digits, region):
-        yield Reading(found, how)
-    if digits.startswith("0") and shows_zero(region) and (found := exact(code, digits[1:])):
-        yield Reading(found, How.PREFIXED)
-    if not digits.startswith("0"):
-        abroad = country_code(digits)
-        if abroad == code:
-            for found, _ in international(digits):
-                yield Reading(found, How.PLUS_LOST)
-        elif abroad and (found := exact(abroad, digits[len(abroad) :])):
-            yield Reading(found, How.PLUS_LOST)
-        # Nothing else is put back: a carrier's digits behind the 0 would be one guess on another.
-        prefix = plan.national_prefix or ""
-        without = [f"0{digits}"] + (
-            [digits[len(prefix) - 1 :]] if f"0{digits}".startswith(prefix or "-") else []
-        )
-        for restored in filter(None, (exact(code, each) for each in without)):
-            yield Reading(restored, How.ZERO_LOST)
+    for phone, how in _without_prefix(code, digits, region):
+        yield Reading(phone, how)
+    if digits.startswith("0"):
+        if shows_zero(region) and (shown := exact(code, digits[1:])):
+            yield Reading(shown, How.PREFIXED)
+        return
+    yield from (Reading(phone, How.PLUS_LOST) for phone in _with_plus(digits, code))
+    # Nothing else is put back: a carrier's digits behind the 0 would be one guess on another.
+    zeroed = f"0{digits}"
+    without = [zeroed, *([zeroed.removeprefix(prefix)] if prefix and zeroed.startswith(prefix) else [])]
+    for restored in filter(None, (exact(code, each) for each in without)):
+        yield Reading(restored, How.ZERO_LOST)
+
+
+def _with_plus(digits: str, own: str) -> Iterator[str]:
+    """With a + in front of them. A trunk 0 behind it is looked for at home alone: it would be two mistakes."""
+    code = country_code(digits)
+    if code == own:
+        yield from (reading.phone for reading in international(digits))
+    elif code and (found := exact(code, digits[len(code) :])):
+        yield found
 
 
 def is_dialed_alike(phone: str) -> bool:
-    """Whether a valid number (E.164) is dialed in all of its country without a trunk prefix, as some service's are."""
+    """Whether a valid number (E.164) is dialed without a trunk prefix in all of its country."""
+    plan, _, style = _style(phone)
+    if style is None:
+        return False
+    # A style without an international one is for a part of a number.
+    abroad = [each.pattern for each in plan.intl_number_format]
+    return not style.national_prefix_formatting_rule and (not abroad or style.pattern in abroad)
+
+
+def usual_groups(phone: str) -> tuple[list[str], str]:
+    """The groups in which people of its country write a valid number (E.164), and "0" if a 0 goes in front."""
+    _, national, style = _style(phone)
+    if style is None:
+        return [national], ""
+    match = re.fullmatch(style.pattern, national)
+    rule = style.national_prefix_formatting_rule or ""
+    return [group for group in (match.groups() if match else ()) if group], "0" if "0" in rule else ""
+
+
+def _style(phone: str) -> tuple[Any, str, Any]:
+    """(metadata of its country, the number without country code, how phonenumbers formats it or None)."""
     code = country_code(phone[1:]) or ""
     national = phone[1 + len(code) :]
-    plan: Any = PhoneMetadata.metadata_for_region_or_calling_code(
-        int(code), COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
-    )
+    region = COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
+    plan: Any = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
     for style in plan.number_format:
         begins = style.leading_digits_pattern
         if (not begins or re.match(begins[-1], national)) and re.fullmatch(style.pattern, national):
-            # Such a style without an international one is for a part of a number.
-            abroad = [each.pattern for each in plan.intl_number_format]
-            return not style.national_prefix_formatting_rule and (not abroad or style.pattern in abroad)
-    return False
+            return plan, national, style
+    return plan, national, None
 
 
 def country_code(digits: str) -> str | None:
@@ -117,18 +130,7 @@ def country_code(digits: str) -> str | None:
 
 def exact(code: str, national: str) -> str | None:
     """E.164 if this is a valid number as it stands, with no digit dropped."""
-    if not national.strip("0") or len(national) > 17:
-        return None
-    if line(code + national):
-        return f"+{code}{national}"
-    zeros = len(national) - len(national.lstrip("0"))
-    number = PhoneNumber(
-        country_code=int(code),
-        national_number=int(national),
-        italian_leading_zero=zeros > 0 or None,
-        number_of_leading_zeros=zeros or None,
-    )
-    return format_number(number, PhoneNumberFormat.E164) if is_valid_number(number) else None
+    return f"+{code}{national}" if is_line(code + national) else None
 
 
 def _without_prefix(code: str, digits: str, region: str | None = None) -> Iterator[tuple[str, How]]:

@@ -96,9 +96,9 @@ def _size(code: str, national: str, region: str | None) -> int:
     prefix = plan.national_prefix if region or plan.national_prefix == "0" else None
     count = len(national.removeprefix(prefix) if prefix else national)
     lengths = plan.general_desc.possible_length
-    return (count > max(lengths)) - (
-        count < min(lengths) or count in plan.general_desc.possible_length_local_only
-    )
+    if count > max(lengths):
+        return 1
+    return -1 if count < min(lengths) or count in plan.general_desc.possible_length_local_only else 0
 
 
 def _is_unknown_area(area: str) -> bool:

@@ -107,7 +107,7 @@ def longest_local(region: str) -> int:
 
 
 _LONGEST_CERTAIN = 11
-"""Digits, without country code. Longer ones are rare, and may be two numbers; so they are looked at closely."""
+"""Digits, without country code. Longer numbers are rare, and may be two: they are looked at closely."""
 _ANY_LENGTH = 99
 LONGEST_LOCAL = 10
 """Digits that a number without its area code has anywhere."""

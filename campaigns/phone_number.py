@@ -18,6 +18,7 @@ from campaigns.number_readings import (
     exact,
     international,
     is_dialed_alike,
+    usual_groups,
 )
 from campaigns.number_reasons import ODD_ZERO, why_ambiguous, why_invalid
 from campaigns.numbering_plan import LONGEST_LOCAL, as_dialed, line, longest_local, trunk_prefix
@@ -42,10 +43,10 @@ _SHORT_CODES = "|".join(str(code) for code in COUNTRY_CODE_TO_REGION_CODE if cod
 _NO_CODE = re.compile(
     rf"(?:(?:\+|^\W*00(?=[^\w+]))[^\w+]*|^\W*00(?=\d(?!\d)))(?!0|(?:{_SHORT_CODES})(?!\d))(\d{{1,2}})(?!\d)"
 )
-_LONG_GROUPS = r"\d[^\d]+\d{5,}[^\d]+\d{5,}\s*$"
 # "23125-10-19": all numbers from -10 to -19. Where lengths are open, it would be read as one longer number.
+_BRACKET = re.compile(r"(?:[18]\s*)?\((\d+)\)")
 _RANGE = re.compile(r"\d{3}\s*-\s*(?:\d\s*-\s*\d|\d\d\s*-\s*\d\d|\d{3}\s*-\s*\d{3})\s*$")
-_ODD = re.compile(rf"{_MARKED_ZERO.pattern}|{_NO_CODE.pattern}|{_LONG_GROUPS}|\d{_RANGE.pattern}")
+_ODD = re.compile(rf"{_MARKED_ZERO.pattern}|{_NO_CODE.pattern}|\d{_RANGE.pattern}")
 """What the fast way, which sees digits alone, would read over."""
 
 
@@ -80,9 +81,9 @@ def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> 
 def readings(text: str, default_region: str | None) -> frozenset[str]:
     """Every valid number (E.164) that the text may stand for, however loosely it is written; maybe none.
 
-    For do-not-call lists, which rather hold a number too many. It reads lost + and zeros, `(0)`, both numbers of
-    a pair, the number in front of an extension, numbers with labels, `.0` at the end, and Mexico's and
-    Argentina's mobile numbers with and without the digit that only calls from abroad have, or had.
+    For do-not-call lists, where a number too many does less harm than one too few. It reads lost + and zeros,
+    `(0)`, both numbers of a pair, the number in front of an extension, numbers with labels, `.0` at the end,
+    and mobile numbers of Mexico and Argentina with and without the digit of calls from abroad.
     """
     written = plain(text[:MOST_READ])
     found: set[str] = set()
@@ -213,14 +214,12 @@ def _as_written(written: str, found: list[Reading], region: str) -> list[Reading
     home = [each for each in found if each.how in (How.NATIONAL, How.PREFIXED)]
     own = str(phonenumbers.country_code_for_region(region))
     for each in home:
-        shown = phonenumbers.format_number(phonenumbers.parse(each.phone), PhoneNumberFormat.NATIONAL)
-        usual = re.findall(r"\d+", shown)
-        first = next((group for group in usual if group not in ("0", "8", "06")), "")
-        bracket = re.match(r"(?:\d{1,2}\s*)?\((\d+)\)", written)
-        is_usual = groups == usual or (bracket is not None and bracket[1] == first)
+        usual, prefix_shown = usual_groups(each.phone)
+        bracket = _BRACKET.match(written)
+        is_usual = groups[-len(usual) :] == usual or (bracket is not None and bracket[1] == usual[0])
         if is_usual and country_code(groups[0]) != groups[0]:
             return [other for other in found if other.how != How.PLUS_LOST or other.phone == each.phone]
-        if each.how == How.NATIONAL and written.startswith(f"({own})") and shown.lstrip("(").startswith("0"):
+        if each.how == How.NATIONAL and prefix_shown == "0" and written.startswith(f"({own})"):
             # "(49) 171 …": an area code would have its 0 there.
             return [other for other in found if other.how == How.PLUS_LOST]
     return found
@@ -269,7 +268,7 @@ def _is_pair(written: str, number: str, phone: str, region: str | None) -> bool:
     home = COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
     if home in SUPPORTED_REGIONS and longest_local(home) > LONGEST_LOCAL and _RANGE.search(written):
         return True
-    if len(digits) - len(code) < 10:
+    if len(digits) - len(code) <= 11:
         return False
     groups = re.findall(r"\d+", written)
     whole = number.removeprefix("+")
@@ -282,8 +281,6 @@ def _is_pair(written: str, number: str, phone: str, region: str | None) -> bool:
         before = whole[: -len(groups[-1])]
         if len(groups) > 2 and stands(before):
             return True
-    if len(digits) - len(code) <= 11:
-        return False
     for place in range(5, len(whole) - 4):
         left, right = whole[:place], whole[place:]
         if abs(len(left) - len(right)) <= 1 and left[:2] == right[:2] and stands(left) and stands(right):

@@ -1,4 +1,4 @@
-"""The text of a cell → the digits of one number. What is not one number is refused with what to do about it."""
+"""The text of a cell → the digits of one number. Anything else is refused, with what to do about it."""
 
 import re
 import unicodedata
