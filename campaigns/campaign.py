@@ -153,7 +153,7 @@ class ListOptions(Table):
     phone: str = Field(default="phone", min_length=1)
     default_region: str | None = None
     leading_zeros: Literal["kept", "lost"] = "kept"
-    """`lost`: the list was in a spreadsheet that took its numbers for amounts, and dropped their first zeros."""
+    """`lost`: a spreadsheet took the numbers for amounts, and dropped their first zeros."""
     key: str | None = Field(default=None, min_length=1)
     time_zone: str | None = Field(default=None, min_length=1)
     attributes: dict[str, str] = Field(default_factory=dict)

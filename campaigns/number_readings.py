@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
+from campaigns.number_groups import country_code
 from campaigns.numbering_plan import is_line, shows_zero
 
 
@@ -81,51 +82,12 @@ def dialed(digits: str, region: str) -> Iterator[Reading]:
 
 
 def _with_plus(digits: str, own: str) -> Iterator[str]:
-    """With a + in front of them. A trunk 0 behind it is looked for at home alone: it would be two mistakes."""
+    """With a + in front of them. Only at home a trunk 0 may stand behind it: else that is two mistakes."""
     code = country_code(digits)
     if code == own:
         yield from (reading.phone for reading in international(digits))
     elif code and (found := exact(code, digits[len(code) :])):
         yield found
-
-
-def is_dialed_alike(phone: str) -> bool:
-    """Whether a valid number (E.164) is dialed without a trunk prefix in all of its country."""
-    plan, _, style = _style(phone)
-    if style is None:
-        return False
-    # A style without an international one is for a part of a number.
-    abroad = [each.pattern for each in plan.intl_number_format]
-    return not style.national_prefix_formatting_rule and (not abroad or style.pattern in abroad)
-
-
-def usual_groups(phone: str) -> tuple[list[str], str]:
-    """The groups in which people of its country write a valid number (E.164), and "0" if a 0 goes in front."""
-    _, national, style = _style(phone)
-    if style is None:
-        return [national], ""
-    match = re.fullmatch(style.pattern, national)
-    rule = style.national_prefix_formatting_rule or ""
-    return [group for group in (match.groups() if match else ()) if group], "0" if "0" in rule else ""
-
-
-def _style(phone: str) -> tuple[Any, str, Any]:
-    """(metadata of its country, the number without country code, how phonenumbers formats it or None)."""
-    code = country_code(phone[1:]) or ""
-    national = phone[1 + len(code) :]
-    region = COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
-    plan: Any = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
-    for style in plan.number_format:
-        begins = style.leading_digits_pattern
-        if (not begins or re.match(begins[-1], national)) and re.fullmatch(style.pattern, national):
-            return plan, national, style
-    return plan, national, None
-
-
-def country_code(digits: str) -> str | None:
-    """The country code that these digits begin with; None if there is no such."""
-    codes = (digits[:length] for length in (1, 2, 3))
-    return next((code for code in codes if code and int(code) in COUNTRY_CODE_TO_REGION_CODE), None)
 
 
 def exact(code: str, national: str) -> str | None:

@@ -6,7 +6,8 @@ from typing import Any
 import phonenumbers
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
-from campaigns.number_readings import How, Reading, country_code, exact
+from campaigns.number_groups import country_code
+from campaigns.number_readings import How, Reading, exact
 from campaigns.written_number import TWO_NUMBERS
 
 ODD_ZERO = "has a (0) where no 0 is dialed; remove (0), and write + and the country code"
@@ -14,7 +15,7 @@ _TOO_MANY = "has too many digits for one number"
 _TOO_FEW = "has too few digits"
 
 
-def why_ambiguous(number: str, found: list[Reading], region: str | None) -> str:
+def why_ambiguous(number: str, found: list[Reading]) -> str:
     """Why digits with several readings are refused."""
     how = {each.how for each in found}
     home = {each.phone for each in found if each.how in (How.NATIONAL, How.PREFIXED)}

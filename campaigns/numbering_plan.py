@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneMetadata, PhoneNumberType
 
+from campaigns.number_groups import country_code, usual_groups
+from campaigns.written_number import BARE, Marks
+
 _NONE = "(?!)"  # matches nothing
 _GROUP = re.compile(r"\((?!\?)")
 
@@ -45,7 +48,7 @@ def line(digits: str) -> Line | None:
 
 
 def is_line(digits: str) -> bool:
-    """Whether these digits are a valid number, E.164 without its +, whatever phonenumbers would drop of them."""
+    """Whether digits (E.164 without its +) are a valid number with none of them dropped."""
     country = _country(digits[:3])
     if country is None:
         return False
@@ -59,19 +62,19 @@ def is_line(digits: str) -> bool:
     return False
 
 
-def as_dialed(digits: str, region: str, *, zeros_lost: bool = False) -> str | None:
+def as_dialed(digits: str, region: str, marks: Marks = BARE, *, zeros_lost: bool = False) -> str | None:
     """What is dialed in a region → E.164: `4155550100` in the US → `+14155550100`.
 
-    `zeros_lost`: its leading zeros may have been lost. None: it is no valid number, or may be meant as another
-    one, or phonenumbers has to be asked.
+    `marks`: how the digits were grouped. `zeros_lost`: leading zeros may have been lost. None: it is no valid
+    number, or may be meant as another one, or has to be read closely.
     """
     rules = _dialing(region)
     if rules is None:
         return None
     if rules.special.match(digits):
-        national = _without_prefix(rules, digits, zeros_lost)
+        national = _without_prefix(rules, digits, marks, zeros_lost)
     else:
-        national = digits if _is_plain(rules, digits, zeros_lost) else None
+        national = digits if _is_plain(rules, digits, marks, zeros_lost) else None
     if not national or len(national) > _LONGEST_CERTAIN:
         return None
     return f"+{rules.code}{national}" if line(rules.code + national) else None
@@ -84,7 +87,7 @@ def trunk_prefix(region: str) -> str:
 
 
 def shows_zero(region: str) -> bool:
-    """Whether a region has no trunk prefix, and some of its numbers are written with a 0 nevertheless (Gabon)."""
+    """Whether numbers are written with a 0 in a region without a trunk prefix, as in Gabon."""
     plan: Any = PhoneMetadata.metadata_for_region(region)
     rules = (style.national_prefix_formatting_rule or "" for style in plan.number_format)
     return not plan.national_prefix and any(rule.startswith("0") for rule in rules)
@@ -113,19 +116,28 @@ LONGEST_LOCAL = 10
 """Digits that a number without its area code has anywhere."""
 
 
-def _is_plain(rules: "_Dialing", digits: str, zeros_lost: bool) -> bool:
+def _is_plain(rules: "_Dialing", digits: str, marks: Marks, zeros_lost: bool) -> bool:
     """Whether they are a number as they stand, if they are any, and cannot be meant otherwise."""
     if digits.startswith("0"):
         return not rules.shows_zero
     return (
         (zeros_lost or len(digits) > rules.longest_local)
-        and not is_line(digits)  # then the + of another country's number may be lost
+        # Otherwise the + of another country's number may be lost.
+        and (not is_line(digits) or _speak_for_home(marks, f"+{rules.code}{digits}", digits))
         and not rules.general.fullmatch("0" + digits)  # then a 0 may be lost (Italy)
         and not (rules.second and digits.startswith(rules.second))
     )
 
 
-def _without_prefix(rules: "_Dialing", digits: str, zeros_lost: bool) -> str | None:
+def _speak_for_home(marks: Marks, phone: str, digits: str) -> bool:
+    """Whether the digits are grouped as at home, and not behind what may be a country code."""
+    if len(marks.groups) < 2 or country_code(digits) == digits[: marks.groups[0]] or not is_line(phone[1:]):
+        return False
+    usual = [len(group) for group in usual_groups(phone)[0]]
+    return [*marks.groups] == usual or (marks.bracketed and marks.groups[0] == usual[0])
+
+
+def _without_prefix(rules: "_Dialing", digits: str, marks: Marks, zeros_lost: bool) -> str | None:
     """The number within its country; None if it has to be looked at closely."""
     if rules.abroad.match(digits):
         return None
@@ -143,7 +155,7 @@ def _without_prefix(rules: "_Dialing", digits: str, zeros_lost: bool) -> str | N
             )
             return rest if certain else None
         if found is None and not digits.startswith(f"{rules.code}0"):
-            return digits if _is_plain(rules, digits, zeros_lost) else None
+            return digits if _is_plain(rules, digits, marks, zeros_lost) else None
     if found is None or found.lastindex or found[0] != rules.trunk or rules.general.fullmatch(digits):
         return None
     # A trunk prefix that is no 0 may be the beginning of a country code whose + is lost.

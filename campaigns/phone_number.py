@@ -10,23 +10,23 @@ from typing import Any
 import phonenumbers
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneNumberFormat
 
+from campaigns.number_groups import country_code, is_dialed_alike, usual_groups
 from campaigns.number_readings import (
     How,
     Reading,
-    country_code,
     dialed,
     exact,
     international,
-    is_dialed_alike,
-    usual_groups,
 )
 from campaigns.number_reasons import ODD_ZERO, why_ambiguous, why_invalid
 from campaigns.numbering_plan import LONGEST_LOCAL, as_dialed, line, longest_local, trunk_prefix
 from campaigns.written_number import (
+    BARE,
     EXTENSION,
     LONGEST,
     MOST_READ,
     NO_NUMBER,
+    RANGE,
     TWO_NUMBERS,
     digits_of,
     plain,
@@ -37,17 +37,13 @@ _MOST_DIGITS = 15
 _LONGEST_CERTAIN = 14
 """Characters of E.164 up to which no country has room for two numbers in one."""
 _BARE = re.compile(rf"\+?[0-9]{{1,{LONGEST - 1}}}")
+_BRACKET = re.compile(r"(?:[18]\s*)?\((\d+)\)")
 _MARKED_ZERO = re.compile(r"\(\s*0\s*\)")
-_SHORT_CODES = "|".join(str(code) for code in COUNTRY_CODE_TO_REGION_CODE if code < 100)
+_SHORT_CODES = frozenset(str(code) for code in COUNTRY_CODE_TO_REGION_CODE if code < 100)
 # "+8 (495) …": the group behind the + is too short for a country code of three digits, and is none of two.
 _NO_CODE = re.compile(
-    rf"(?:(?:\+|^\W*00(?=[^\w+]))[^\w+]*|^\W*00(?=\d(?!\d)))(?!0|(?:{_SHORT_CODES})(?!\d))(\d{{1,2}})(?!\d)"
+    rf"(?:(?:\+|^\W*00(?=[^\w+]))[^\w+]*|^\W*00(?=\d(?!\d)))(?!0|(?:{'|'.join(_SHORT_CODES)})(?!\d))(\d{{1,2}})(?!\d)"
 )
-# "23125-10-19": all numbers from -10 to -19. Where lengths are open, it would be read as one longer number.
-_BRACKET = re.compile(r"(?:[18]\s*)?\((\d+)\)")
-_RANGE = re.compile(r"\d{3}\s*-\s*(?:\d\s*-\s*\d|\d\d\s*-\s*\d\d|\d{3}\s*-\s*\d{3})\s*$")
-_ODD = re.compile(rf"{_MARKED_ZERO.pattern}|{_NO_CODE.pattern}|\d{_RANGE.pattern}")
-"""What the fast way, which sees digits alone, would read over."""
 
 
 def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> str:
@@ -60,21 +56,18 @@ def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> 
     """
     if len(text) > MOST_READ:
         raise ValueError(NO_NUMBER)
+    number, marks = (text, BARE) if _BARE.fullmatch(text) else digits_of(text)
     certain = None
-    if _BARE.fullmatch(text):
-        number = text
-    else:
-        number = digits_of(text)
-        if _ODD.search(text if text.isascii() else plain(text)):
-            return _closely(text, number, default_region, zeros_lost)
-    if len(number) > LONGEST:
+    if len(number) > LONGEST or marks.odd:
         pass  # nothing that long is to be remembered
     elif number[0] == "+":
+        code = marks.after_plus
         eight = number[1:2] == "8" and default_region and trunk_prefix(default_region) == "8"
-        if len(number) <= _LONGEST_CERTAIN and not eight and line(number[1:]):
+        known = not eight and (code == 0 or number[1 : 1 + code] in _SHORT_CODES)
+        if len(number) <= _LONGEST_CERTAIN and known and line(number[1:]):
             certain = number
     elif default_region:
-        certain = as_dialed(number, default_region, zeros_lost=zeros_lost)
+        certain = as_dialed(number, default_region, marks, zeros_lost=zeros_lost)
     return certain or _closely(text, number, default_region, zeros_lost)
 
 
@@ -182,7 +175,7 @@ def _decided(written: str, number: str, region: str | None, zeros_lost: bool) ->
         found = _as_written(written, list(dialed(number, region)), region)
     phones = {each.phone for each in found}
     if len(phones) > 1:
-        raise ValueError(why_ambiguous(number, found, region))
+        raise ValueError(why_ambiguous(number, found))
     usable = region is None or any(_is_certain(each, number, region, zeros_lost) for each in found)
     if not phones or not usable:
         raise ValueError(why_invalid(written, number, found, region))
@@ -247,7 +240,7 @@ def _with_marked_zero(written: str, region: str | None) -> str:
     # Italy's 0 belongs to the number, and its mobile numbers have none.
     phones = {each.phone for each in (*kept, *dropped)}
     if len(phones) > 1:
-        raise ValueError(why_ambiguous("", [], region))
+        raise ValueError(why_ambiguous("", []))
     return phones.pop()
 
 
@@ -266,7 +259,7 @@ def _is_pair(written: str, number: str, phone: str, region: str | None) -> bool:
     digits = phone[1:]
     code = country_code(digits) or ""
     home = COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
-    if home in SUPPORTED_REGIONS and longest_local(home) > LONGEST_LOCAL and _RANGE.search(written):
+    if home in SUPPORTED_REGIONS and longest_local(home) > LONGEST_LOCAL and RANGE.search(written):
         return True
     if len(digits) - len(code) <= 11:
         return False
