@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import phonenumbers
-from _office import markdown
 from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, format_number
 
 from campaigns.phone_number import e164
@@ -108,6 +107,11 @@ def outcome(cell: str, region: str, number: PhoneNumber, *, zeros_lost: bool = F
     except ValueError:
         return "rejected"
     return "itself" if found == _e164(number) else "another"
+
+
+def markdown(*cells: str) -> str:
+    """One row of a table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
