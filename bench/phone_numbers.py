@@ -3,13 +3,13 @@
     python bench/phone_numbers.py [--each 30] [--regions] [--seed 1]
 
 For each region and each type of number that phonenumbers knows: its example, and `--each` random ones that
-are valid by its metadata. Each number is written in eight ways, and read with its own region as default region,
-as a campaign's list is; digits with a lost + are read in 12 other regions' lists, too. A cell may be accepted as
-the number that was written, be rejected, or be accepted as another number, which must not happen. Numbers of
-more than 15 digits, the most that E.164 has, are left out.
+are valid by its metadata. Each number is written in eight ways, and read with its own region as default
+region, as a campaign's list is; digits with a lost + are read in 12 other regions' lists, too. A cell may be
+accepted as the number that was written, be rejected, or be accepted as another number, which must not happen.
+Numbers of more than 15 digits, the most that E.164 has, are left out.
 
-Prints a table in Markdown. `--regions` adds the regions where most numbers are rejected, for each way. `--lost`
-reads all of it with leading_zeros = "lost".
+Prints a table in Markdown. `--regions` adds the regions where most numbers are rejected, for each way.
+`--lost` reads all of it with leading_zeros = "lost".
 """
 
 import argparse

@@ -23,7 +23,7 @@ def is_dialed_alike(phone: str) -> bool:
 
 
 def usual_groups(phone: str) -> tuple[list[str], str]:
-    """The groups in which people of its country write a valid number (E.164), and "0" if a 0 goes in front."""
+    """The groups in which a valid number (E.164) is written at home, and "0" if a 0 goes in front."""
     _, national, style = _style(phone)
     if style is None:
         return [national], ""
