@@ -76,6 +76,7 @@ class CallList:
         self.columns: tuple[str, ...] = unique_names(names)
         self._least_cells = max((i + 1 for i, name in enumerate(names) if folded(name)), default=0)
         self._options = options
+        self._zeros_lost = options.zeros_lost
         self._text = text
         self._plan = planned_columns(path, options, names, self.columns, appointment)
         self._attribute_bytes = sum(len(name.encode()) for name in options.attributes)
@@ -86,6 +87,11 @@ class CallList:
     def is_rejects_file(self) -> bool:
         """Whether it is a rejects file that was corrected: a part of another list."""
         return self._notes > 0
+
+    @property
+    def phone_column(self) -> str:
+        """The header's name of the column with the numbers."""
+        return self.columns[self._plan.phone]
 
     @property
     def bytes_read(self) -> int:
@@ -163,7 +169,7 @@ class CallList:
         if self._text.damaged:
             _refuse_damage(cells, plan.used())
         try:
-            phone = e164(cells[plan.phone], self._options.default_region)
+            phone = e164(cells[plan.phone], self._options.default_region, zeros_lost=self._zeros_lost)
         except ValueError as error:
             raise _BadCell(plan.phone, str(error)) from None
         key = phone if plan.key is None else _key(cells, plan.key)

@@ -145,7 +145,7 @@ def explain(ledger: Ledger, name: str, text: str, now: datetime, *, number: int 
         campaign = campaign_of_run(db, run.id)
         phone, problem = None, ""
         try:
-            phone = e164(text, campaign.list.default_region)
+            phone = e164(text, campaign.list.default_region, zeros_lost=campaign.list.zeros_lost)
         except ValueError as error:
             problem = str(error)
         found = records(db, run.id, key=text.strip(), phone=phone)

@@ -1,7 +1,7 @@
 """Are these digits a telephone number as they stand? By phonenumbers' own patterns, each compiled once.
 
 phonenumbers takes a number for text that may be anything, and looks at all of it again for each question.
-What is certain is said here at once; of anything else nothing is said, and phonenumbers is asked.
+What is certain is said here at once; of anything else nothing is said, and number_readings.py is asked.
 """
 
 import re
@@ -9,6 +9,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneMetadata, PhoneNumberType
+
+from campaigns.number_groups import country_code, usual_groups
+from campaigns.written_number import BARE, Marks
 
 _NONE = "(?!)"  # matches nothing
 _GROUP = re.compile(r"\((?!\?)")
@@ -44,38 +47,119 @@ def line(digits: str) -> Line | None:
     return None
 
 
-def as_dialed(digits: str, region: str) -> str | None:
+def is_line(digits: str) -> bool:
+    """Whether digits (E.164 without its +) are a valid number with none of them dropped."""
+    country = _country(digits[:3])
+    if country is None:
+        return False
+    national = digits[len(country.code) :]
+    for region, leading_digits in country.regions:
+        if leading_digits is None or leading_digits.match(national):
+            if _kinds(country.code, region, len(national)).whole.match(national):
+                return True
+            if leading_digits is not None:
+                return False
+    return False
+
+
+def as_dialed(digits: str, region: str, marks: Marks = BARE, *, zeros_lost: bool = False) -> str | None:
     """What is dialed in a region → E.164: `4155550100` in the US → `+14155550100`.
 
-    None: it is no valid number, or phonenumbers has to be asked.
+    `marks`: how the digits were grouped. `zeros_lost`: leading zeros may have been lost. None: it is no valid
+    number, or may be meant as another one, or has to be read closely.
     """
     rules = _dialing(region)
     if rules is None:
         return None
-    national = _without_prefix(rules, digits) if rules.special.match(digits) else digits
-    return f"+{rules.code}{national}" if national and line(rules.code + national) else None
+    if rules.special.match(digits):
+        national = _without_prefix(rules, digits, marks, zeros_lost)
+    else:
+        national = digits if _is_plain(rules, digits, marks, zeros_lost) else None
+    if not national or len(national) > _LONGEST_CERTAIN:
+        return None
+    return f"+{rules.code}{national}" if line(rules.code + national) else None
 
 
-def _without_prefix(rules: "_Dialing", digits: str) -> str | None:
-    """The number within its country; None if phonenumbers has to be asked."""
+def trunk_prefix(region: str) -> str:
+    """What is dialed in a region before a number of the same country, such as 0; "" without one."""
+    rules = _dialing(region)
+    return rules.trunk if rules else ""
+
+
+def shows_zero(region: str) -> bool:
+    """Whether numbers are written with a 0 in a region without a trunk prefix, as in Gabon."""
+    plan: Any = PhoneMetadata.metadata_for_region(region)
+    rules = (style.national_prefix_formatting_rule or "" for style in plan.number_format)
+    return not plan.national_prefix and any(rule.startswith("0") for rule in rules)
+
+
+@lru_cache(maxsize=512)
+def longest_local(region: str) -> int:
+    """Digits that a number of a region may have without its area code. With more of them, it has one.
+
+    Where all numbers have an equal length, that is one digit less. Where lengths are open (Germany, Austria,
+    Indonesia) it may be any: there a number needs its trunk prefix. 0 where there is no trunk prefix: there
+    no part of a number is left out.
+    """
+    plan: Any = PhoneMetadata.metadata_for_region(region)
+    if not plan.national_prefix:
+        return 0
+    lengths = (plan.fixed_line and plan.fixed_line.possible_length) or plan.general_desc.possible_length
+    longest = max(lengths)
+    return _ANY_LENGTH if longest > _LONGEST_CERTAIN else longest - 1
+
+
+_LONGEST_CERTAIN = 11
+"""Digits, without country code. Longer numbers are rare, and may be two: they are looked at closely."""
+_ANY_LENGTH = 99
+LONGEST_LOCAL = 10
+"""Digits that a number without its area code has anywhere."""
+
+
+def _is_plain(rules: "_Dialing", digits: str, marks: Marks, zeros_lost: bool) -> bool:
+    """Whether they are a number as they stand, if they are any, and cannot be meant otherwise."""
+    if digits.startswith("0"):
+        return not rules.shows_zero
+    return (
+        (zeros_lost or len(digits) > rules.longest_local)
+        # Otherwise the + of another country's number may be lost.
+        and (not is_line(digits) or _speak_for_home(marks, f"+{rules.code}{digits}", digits))
+        and not rules.general.fullmatch("0" + digits)  # then a 0 may be lost (Italy)
+        and not (rules.second and digits.startswith(rules.second))
+    )
+
+
+def _speak_for_home(marks: Marks, phone: str, digits: str) -> bool:
+    """Whether the digits are grouped as at home, and not behind what may be a country code."""
+    if len(marks.groups) < 2 or country_code(digits) == digits[: marks.groups[0]] or not is_line(phone[1:]):
+        return False
+    usual = [len(group) for group in usual_groups(phone)[0]]
+    return [*marks.groups] == usual or (marks.bracketed and marks.groups[0] == usual[0])
+
+
+def _without_prefix(rules: "_Dialing", digits: str, marks: Marks, zeros_lost: bool) -> str | None:
+    """The number within its country; None if it has to be looked at closely."""
     if rules.abroad.match(digits):
         return None
+    found = rules.prefix.match(digits)
     if digits.startswith(rules.code):
         if not rules.general.fullmatch(digits):
             # Only the + is missing, or it is no number.
             rest = digits[len(rules.code) :]
-            return rest if rules.general.fullmatch(rest) and not rules.prefix.match(rest) else None
-        if len(digits) > max(rules.lengths):
-            return None
-    found = rules.prefix.match(digits)
-    if found is None:
-        return digits
-    national = digits[found.end() :]
-    if found.lastindex or len(national) not in rules.lengths:
+            certain = (
+                len(digits) > min(rules.longest_local, LONGEST_LOCAL)
+                and not rules.prefix.match(rest)
+                and not rules.general.fullmatch("0" + digits)
+                and not (rules.second and digits.startswith(rules.second))
+                and (found is None or digits[found.end() :] == rest)
+            )
+            return rest if certain else None
+        if found is None and not digits.startswith(f"{rules.code}0"):
+            return digits if _is_plain(rules, digits, marks, zeros_lost) else None
+    if found is None or found.lastindex or found[0] != rules.trunk or rules.general.fullmatch(digits):
         return None
-    # Digits that may be a number of their own lose them only if what is left may be one, too.
-    own = rules.general.fullmatch(digits) and not rules.general.fullmatch(national)
-    return digits if own else national
+    # A trunk prefix that is no 0 may be the beginning of a country code whose + is lost.
+    return None if not rules.trunk.startswith("0") and is_line(digits) else digits[found.end() :]
 
 
 class _Country(NamedTuple):
@@ -91,6 +175,8 @@ class _Kinds(NamedTuple):
 
     pattern: re.Pattern[str]
     lines: tuple[Line, ...]
+    whole: re.Pattern[str]
+    """The same, also where phonenumbers would drop a prefix."""
 
 
 class _Dialing(NamedTuple):
@@ -105,8 +191,14 @@ class _Dialing(NamedTuple):
     """Digits that begin otherwise are a number as they stand."""
     general: re.Pattern[str]
     """What all numbers of the region look like."""
-    lengths: tuple[int, ...]
-    """How many digits they have, in order."""
+    trunk: str
+    """The trunk prefix, such as 0; "" without one."""
+    second: str
+    """What is left of it when a leading 0 is lost: 6 of Hungary's 06."""
+    longest_local: int
+    """See longest_local."""
+    shows_zero: bool
+    """See shows_zero."""
 
 
 @lru_cache(maxsize=2048)
@@ -151,6 +243,7 @@ def _kinds(code: str, region: str, length: int) -> _Kinds:
     return _Kinds(
         re.compile(rf"(?!{_GROUP.sub('(?:', prefix)})(?={whole}\Z)(?:{either})"),
         tuple(Line(int(code), region, kind) for _, kind in asked),
+        re.compile(rf"(?={whole}\Z)(?:{either})"),
     )
 
 
@@ -166,7 +259,10 @@ def _dialing(region: str) -> _Dialing | None:
         re.compile(_prefix(plan)),
         re.compile(f"{abroad}|{plan.country_code}|{_prefix(plan)}"),
         re.compile(plan.general_desc.national_number_pattern),
-        plan.general_desc.possible_length,
+        plan.national_prefix or "",
+        (plan.national_prefix or "")[1:],
+        longest_local(region),
+        shows_zero(region),
     )
 
 

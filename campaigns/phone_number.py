@@ -1,206 +1,292 @@
-"""A telephone number as people write it → E.164. Digits are never guessed, dropped or made up."""
+"""A telephone number as people write it → E.164. Digits are never guessed, dropped or made up.
+
+A cell is read as a number only if every reading of it that a person could mean is that number.
+"""
 
 import re
-import unicodedata
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import phonenumbers
-from phonenumbers import PhoneNumber, PhoneNumberFormat, ValidationResult
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneNumberFormat
 
-from campaigns.numbering_plan import as_dialed, line
-
-_SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?e[+-]?\d+", re.IGNORECASE)
-_DECIMAL_TAIL = re.compile(r"\+?\d{5,}[.,]0+")
-# "x12", "ext. 12", ";ext=12", "#12" and what other languages write; then pauses: "…,,12", "…;12", "…p12".
-_EXTENSION = re.compile(
-    r"\d[\s).,;-]*(?:(?:ext(?:ension|n)?|x|#|доб|poste|durchwahl|dw|anexo|ramal|int)[\s.:=]*\d+[\s#]*"
-    r"|[,;pw]+\s*\d{1,6})",
-    re.IGNORECASE,
+from campaigns.number_groups import country_code, is_dialed_alike, usual_groups
+from campaigns.number_readings import (
+    How,
+    Reading,
+    dialed,
+    exact,
+    international,
 )
-_BETWEEN_TWO = re.compile(r"\d[^\d]*(?:[,;|&\r\n]|\b(?:or|and|oder|und|ou|et|y|o)\b)[^\d]*\d", re.IGNORECASE)
-_PARAMETER = re.compile(r";(?!ext)[a-z-]+=", re.IGNORECASE)
-_WRITTEN = re.compile(r"\(?\+?[ \t(]*\d[\d \t().\-/]*")
-_LONGEST = 40  # characters; no number is longer, however it is written
-_MOST_READ = 1_000  # characters of a cell that is looked at, so that a page of text takes no time
+from campaigns.number_reasons import ODD_ZERO, why_ambiguous, why_invalid
+from campaigns.numbering_plan import LONGEST_LOCAL, as_dialed, line, longest_local, trunk_prefix
+from campaigns.written_number import (
+    BARE,
+    EXTENSION,
+    LONGEST,
+    MOST_READ,
+    NO_NUMBER,
+    RANGE,
+    TWO_NUMBERS,
+    digits_of,
+    plain,
+)
+
 _MOST_DIGITS = 15
 """E.164 has no longer number, though some plans do (Germany's), nor does Connect or the ledger take one."""
-_BARE = re.compile(rf"\+?[0-9]{{1,{_LONGEST - 1}}}")
-_SHAPE = bytes.maketrans(b"023456789", b"111111111")
-_MARKS = b"() \t-./"
-_TWO_NUMBERS = "holds more than one number; keep one, and give the other a row of its own"
-_NO_NUMBER = "is not a telephone number; write its digits, with + and the country code in front"
+_LONGEST_CERTAIN = 14
+"""Characters of E.164 up to which no country has room for two numbers in one."""
+_BARE = re.compile(rf"\+?[0-9]{{1,{LONGEST - 1}}}")
+_BRACKET = re.compile(r"(?:[18]\s*)?\((\d+)\)")
+_MARKED_ZERO = re.compile(r"\(\s*0\s*\)")
+_SHORT_CODES = frozenset(str(code) for code in COUNTRY_CODE_TO_REGION_CODE if code < 100)
+# "+8 (495) …": the group behind the + is too short for a country code of three digits, and is none of two.
+_NO_CODE = re.compile(
+    rf"(?:(?:\+|^\W*00(?=[^\w+]))[^\w+]*|^\W*00(?=\d(?!\d)))(?!0|(?:{'|'.join(_SHORT_CODES)})(?!\d))(\d{{1,2}})(?!\d)"
+)
 
 
-def e164(text: str, default_region: str | None) -> str:
+def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> str:
     """`(415) 555-0100` in the US → `+14155550100`.
 
     `default_region` (two letters) is where a number without a country code is taken to be; with None such
-    a number is refused. `00` in front means `+` everywhere, also where people dial 011 for it.
+    a number is refused. `00` in front means `+` everywhere, also where people dial 011 for it. `zeros_lost`:
+    leading zeros were lost, and are put back where only one number can be meant.
     Raises ValueError, whose text completes a sentence that begins with the cell and says what to do.
     """
-    if len(text) > _MOST_READ:
-        raise ValueError(_NO_NUMBER)
-    number = text if _BARE.fullmatch(text) else _one_number(text)
+    if len(text) > MOST_READ:
+        raise ValueError(NO_NUMBER)
+    number, marks = (text, BARE) if _BARE.fullmatch(text) else digits_of(text)
     certain = None
-    if len(number) > _LONGEST:
+    if len(number) > LONGEST or marks.odd:
         pass  # nothing that long is to be remembered
-    elif number.startswith("+"):
-        certain = number if line(number[1:]) else None
+    elif number[0] == "+":
+        code = marks.after_plus
+        eight = number[1:2] == "8" and default_region and trunk_prefix(default_region) == "8"
+        known = not eight and (code == 0 or number[1 : 1 + code] in _SHORT_CODES)
+        if len(number) <= _LONGEST_CERTAIN and known and line(number[1:]):
+            certain = number
     elif default_region:
-        certain = as_dialed(number, default_region)
-    found = certain or _by_phonenumbers(number, default_region)
+        certain = as_dialed(number, default_region, marks, zeros_lost=zeros_lost)
+    return certain or _closely(text, number, default_region, zeros_lost)
+
+
+def readings(text: str, default_region: str | None) -> frozenset[str]:
+    """Every valid number (E.164) that the text may stand for, however loosely it is written; maybe none.
+
+    For do-not-call lists, where a number too many does less harm than one too few. It reads lost + and zeros,
+    `(0)`, both numbers of a pair, the number in front of an extension, numbers with labels, `.0` at the end,
+    and mobile numbers of Mexico and Argentina with and without the digit of calls from abroad.
+    """
+    written = plain(text[:MOST_READ])
+    found: set[str] = set()
+    for piece in _pieces(written):
+        found.update(_all_of(piece, default_region))
+    return frozenset(found | {twin for phone in found for twin in _twins(phone)})
+
+
+def _pieces(written: str) -> Iterator[str]:
+    """The text, and its parts, each of which may be a number: digits, or + and digits."""
+    texts = {written, _MARKED_ZERO.sub("", written), re.sub(r"(\d)[.,]0+\s*$", r"\1", written)}
+    for extension in EXTENSION.finditer(written):
+        texts.add(written[: extension.start() + 1])
+    for part in re.split(r"[^\d+().\-/\s]+|\n|\+(?=.*\+)|\.\.|\s-\s", written):
+        texts |= {part, _MARKED_ZERO.sub("", part), *part.split("/")}
+        # Of "1234567 2345678" each group, and each half, may be one.
+        groups = re.findall(r"\+?\d+", part)
+        texts.update(group for group in groups if len(group) >= 5)
+        texts.update("".join(groups[:i]) for i in range(1, len(groups)))
+        texts.update("".join(groups[i:]) for i in range(1, len(groups)))
+        digits = "".join(groups)
+        if 14 <= len(digits) <= LONGEST and len(digits) % 2 == 0:
+            half = len(digits) // 2
+            if len(digits) >= 14 and len(digits) % 2 == 0:
+                texts |= {digits[:half], digits[half:]}
+    if "+" in written:
+        texts |= {f"+{text}" for text in set(texts) if "+" not in text}
+    for text in texts:
+        digits = "".join(c for c in text if c.isdecimal())
+        if 2 < len(digits) <= LONGEST:
+            yield f"+{digits}" if "+" in text else digits
+            # A label's digits, or an extension's, may stand in front of a + as well.
+            yield digits
+
+
+def _all_of(number: str, region: str | None) -> Iterator[str]:
+    digits = number.removeprefix("+")
+    if not number.startswith("+") and region in SUPPORTED_REGIONS:
+        yield from (reading.phone for reading in dialed(digits, region or ""))
+    for each in (digits, digits.removeprefix("00")):
+        yield from (reading.phone for reading in international(each))
+    try:
+        parsed = phonenumbers.parse(number, region)
+    except phonenumbers.NumberParseException:
+        return
+    if phonenumbers.is_valid_number(parsed):
+        yield phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
+    # Mexico had a 1 behind +52 until 2019.
+    for prefix in ("521", "00521", "52044", "52045"):
+        if digits.startswith(prefix) and (found := exact("52", digits[len(prefix) :])):
+            yield found
+
+
+def _twins(phone: str) -> Iterator[str]:
+    """The same line as it is, or was, dialed otherwise: valid ones, and Mexico's with the 1 of old lists."""
+    if phone.startswith("+549"):
+        yield f"+54{phone[4:]}"
+    elif phone.startswith("+54"):
+        yield f"+549{phone[3:]}"
+    elif phone.startswith("+52") and len(phone) == 13:
+        yield f"+521{phone[3:]}"
+
+
+def _closely(text: str, number: str, region: str | None, zeros_lost: bool = False) -> str:
+    """Of what is not certain at once: the number that all readings give. Raises ValueError as e164 does."""
+    if region not in SUPPORTED_REGIONS:
+        region = None
+    written = plain(text)
+    if broken := _NO_CODE.search(written):
+        code = broken[1]
+        raise ValueError(f"has no country code: there is no +{code}; write + and one, such as +7 or +49")
+    if _MARKED_ZERO.search(written):
+        found = _with_marked_zero(written, region)
+    else:
+        found = _decided(written, number, region, zeros_lost)
+    if _is_pair(written, number, found, region):
+        raise ValueError(TWO_NUMBERS)
     if len(found) > _MOST_DIGITS + 1:
         raise ValueError("has too many digits for one number; check the digits")
     return found
 
 
-def _by_phonenumbers(number: str, region: str | None) -> str:
-    """The same of digits alone, or with a + in front. Of what is not certain it has the last word."""
-    readings = _readings(number, region)
-    valid = {
-        phonenumbers.format_number(reading, PhoneNumberFormat.E164)
-        for reading in readings
-        if reading is not None and phonenumbers.is_valid_number(reading)
-    }
-    if len(valid) > 1:
-        raise ValueError("can be read as two different numbers; write it with + and the country code")
-    if not valid:
-        raise ValueError(_why_invalid(number, readings[0], region))
-    return valid.pop()
-
-
-def _readings(number: str, region: str | None) -> list[PhoneNumber | None]:
-    """Every number that these digits may stand for; None for one that cannot be read at all."""
+def _decided(written: str, number: str, region: str | None, zeros_lost: bool) -> str:
     if number.startswith("+"):
-        return [_parsed(number, None)]
-    readings = []
-    if number.startswith("00"):
-        readings.append(_parsed("+" + number[2:], None))
-    # "0011…" is how Australia dials abroad, so the region has its say about zeros too.
-    if region is not None:
-        readings.append(_parsed(number, region))
-    if not readings:
-        raise ValueError("has no country code; write +… or set default_region in the campaign's [list]")
-    return readings
-
-
-def _parsed(digits: str, region: str | None) -> PhoneNumber | None:
-    try:
-        return phonenumbers.parse(digits, region)
-    except phonenumbers.NumberParseException:
-        return None
-
-
-def _one_number(text: str) -> str:
-    """Its digits, with a + in front if it has one. Raises ValueError as e164 does."""
-    # As bytes, in which marks are replaced ten times as fast.
-    if len(text) <= _LONGEST and text.isascii() and _is_one_number((cell := text.encode()).translate(_SHAPE)):
-        return cell.translate(None, _MARKS).decode()
-    return _read(text)
-
-
-def _read(text: str) -> str:
-    """The same of any text."""
-    written = _unwrapped(_in_ascii(text).strip())
-    # However many digits there are: then there is something better to say.
-    if not (written.startswith("+") and written[1:].isdecimal()):
-        _refuse_what_is_not_one_number(written)
-    digits = "".join(c for c in written if c.isdecimal())
-    return f"+{digits}" if "+" in written else digits
-
-
-def _in_ascii(text: str) -> str:
-    """The same digits and marks in ASCII.
-
-    Not NFKC, which would turn a footnote's ² into one more digit.
-    """
-    return text if text.isascii() else "".join(_ascii_mark(c) for c in text)
-
-
-def _ascii_mark(mark: str) -> str:
-    category = unicodedata.category(mark)
-    if category == "Nd":
-        return str(unicodedata.decimal(mark))
-    if "\uff01" <= mark <= "\uff5e":  # the full-width twins of ASCII
-        return chr(ord(mark) - 0xFEE0)
-    if category == "Cf" or "\ufe00" <= mark <= "\ufe0f":  # bidi, zero-width, variation selectors
-        return ""
-    if category == "Zs":
-        return " "
-    if category == "Pd" or mark in "\u2212\u30fc":  # minus, and the long-vowel mark that Japan types for it
-        return "-"
-    return "'" if mark in "\u2018\u2019\u02bc" else mark
-
-
-def _unwrapped(written: str) -> str:
-    """Without what spreadsheets and links put around a number: `'+1…`, `="+1…"`, `tel:+1…`."""
-    if written.startswith('="') and written.endswith('"'):
-        written = written[2:-1].strip()
-    written = written.removeprefix("'").lstrip()
-    return written[4:].lstrip() if written[:4].lower() == "tel:" else written
-
-
-@lru_cache(maxsize=4096)
-def _is_one_number(shape: bytes) -> bool:
-    """Whether it is one number and nothing else, whatever digits stand in place of the ones."""
-    written = shape.decode().strip(" \t")
-    try:
-        # Two rules ask which digits: beside a slash ones are the worst, behind a point zeros are.
-        _refuse_what_is_not_one_number(written)
-        _refuse_what_is_not_one_number(written.replace("1", "0"))
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse_what_is_not_one_number(written: str) -> None:
-    if not written:
-        raise ValueError("is empty; fill in the number or remove the row")
-    if len(written) > 200:  # also because the patterns below take quadratic time
-        raise ValueError(_NO_NUMBER)
-    if _SCIENTIFIC.fullmatch(written):
-        # Echoed because a spreadsheet may show the column quite differently.
-        raise ValueError(f"'{written}' has lost its digits; format the column as text and export again")
-    if _DECIMAL_TAIL.fullmatch(written):
-        raise ValueError("was exported as a decimal number; format the column as text and export again")
-    if _PARAMETER.search(written):
-        raise ValueError("is a link with parameters; write the number alone, with + and the country code")
-    if match := _EXTENSION.search(written):
-        if match.end() == len(written):
-            raise ValueError("has an extension, which Connect cannot dial; move it to a column of its own")
-        raise ValueError(_TWO_NUMBERS)
-    if _BETWEEN_TWO.search(written) or written.count("+") > 1 or _is_slashed_pair(written):
-        raise ValueError(_TWO_NUMBERS)
-    if any(c.isalpha() for c in written):
-        kept = "has letters in it; write the number in digits only"
-        raise ValueError(kept if any(c.isdecimal() for c in written) else _NO_NUMBER)
-    if not _WRITTEN.fullmatch(written):
-        raise ValueError(_NO_NUMBER)
-
-
-def _is_slashed_pair(written: str) -> bool:
-    """`030/2312512` sets off an area code; `2312512/13` and `2312512/2312513` are two numbers."""
-    if "/" not in written:
-        return False
-    before, _, after = written.partition("/")
-    left, right = (sum(c.isdecimal() for c in part) for part in (before, after))
-    longest_area = 9 if before.lstrip(" (").startswith(("+", "0")) else 5
-    return left > 0 and right > 0 and ("/" in after or left > longest_area or right < 5)
-
-
-def _why_invalid(number: str, reading: PhoneNumber | None, region: str | None) -> str:
-    digits, guessed_region = number.removeprefix("+"), None if number.startswith("+") else region
-    possible = None if reading is None else phonenumbers.is_possible_number_with_reason(reading)
-    too_short = (ValidationResult.TOO_SHORT, ValidationResult.IS_POSSIBLE_LOCAL_ONLY)
-    if len(digits) > 15 or possible == ValidationResult.TOO_LONG:
-        problem = "has too many digits for one number"
-    elif len(digits) < 5 or possible in too_short:
-        problem = "has too few digits"
-    elif reading is None:
-        problem = "has a country code that does not exist"
+        digits = number[1:]
+        found = list(international(digits))
+        # "+8 (495) …" without its marks: Russia's trunk prefix behind a + that a program put there.
+        eight = digits.startswith("8") and region and trunk_prefix(region) == "8"
+        if eight and region and not _begins_with_country_code(written, digits):
+            found += [each for each in dialed(digits, region) if each.how == How.PREFIXED]
+    elif region is None:
+        if not number.startswith("00"):
+            raise ValueError("has no country code; write +… or set default_region in the campaign's [list]")
+        found = list(international(number[2:]))
     else:
-        problem = f"is no number that country code +{reading.country_code} can have"
-    otherwise = (
-        f", or write + and the country code if it is not in {guessed_region}" if guessed_region else ""
-    )
-    return f"{problem}; check the digits{otherwise}"
+        found = _as_written(written, list(dialed(number, region)), region)
+    phones = {each.phone for each in found}
+    if len(phones) > 1:
+        raise ValueError(why_ambiguous(number, found))
+    usable = region is None or any(_is_certain(each, number, region, zeros_lost) for each in found)
+    if not phones or not usable:
+        raise ValueError(why_invalid(written, number, found, region))
+    return phones.pop()
+
+
+def _is_certain(reading: Reading, number: str, region: str, zeros_lost: bool) -> bool:
+    """Whether a reading is what the region's people mean, if there is no other one."""
+    match reading.how:
+        case How.INTERNATIONAL | How.PREFIXED | How.COMPLETED:
+            return True
+        case How.NATIONAL:
+            whole = number.startswith("0") or len(number) > longest_local(region)
+            # Dialed everywhere as it stands, so no other line has these digits in any town.
+            return whole or is_dialed_alike(reading.phone)
+        case How.PLUS_LOST:
+            own = str(phonenumbers.country_code_for_region(region))
+            return number.startswith(own) and len(number) > min(longest_local(region), LONGEST_LOCAL)
+        case How.ZERO_LOST:
+            return zeros_lost
+    return False
+
+
+def _as_written(written: str, found: list[Reading], region: str) -> list[Reading]:
+    """Without the readings that the marks between the digits speak against."""
+    groups = re.findall(r"\d+", written)
+    if len(groups) < 2 or len({each.phone for each in found}) < 2:
+        return found
+    home = [each for each in found if each.how in (How.NATIONAL, How.PREFIXED)]
+    own = str(phonenumbers.country_code_for_region(region))
+    for each in home:
+        usual, prefix_shown = usual_groups(each.phone)
+        bracket = _BRACKET.match(written)
+        is_usual = groups[-len(usual) :] == usual or (bracket is not None and bracket[1] == usual[0])
+        if is_usual and country_code(groups[0]) != groups[0]:
+            return [other for other in found if other.how != How.PLUS_LOST or other.phone == each.phone]
+        if each.how == How.NATIONAL and prefix_shown == "0" and written.startswith(f"({own})"):
+            # "(49) 171 …": an area code would have its 0 there.
+            return [other for other in found if other.how == How.PLUS_LOST]
+    return found
+
+
+def _with_marked_zero(written: str, region: str | None) -> str:
+    """`+49 (0)89 …`, `49 (0)89 …`, `(0)89 …`: what is in front of (0) is a country code, or nothing."""
+    head, tail = _MARKED_ZERO.split(written, maxsplit=1)
+    code = "".join(c for c in head if c.isdecimal())
+    rest = "".join(c for c in tail if c.isdecimal())
+    if not code:
+        if region is None:
+            raise ValueError("has no country code; write +… or set default_region in the campaign's [list]")
+        kept = [each for each in dialed(f"0{rest}", region) if each.how in (How.PREFIXED, How.NATIONAL)]
+        dropped = [each for each in dialed(rest, region) if each.how == How.NATIONAL]
+        code = str(phonenumbers.country_code_for_region(region))
+    else:
+        if "+" not in head and (abroad := re.match(_abroad(region), code)):
+            code = code[abroad.end() :]
+        if country_code(code) != code:
+            raise ValueError(ODD_ZERO)
+        kept, dropped = list(international(f"{code}0{rest}")), list(international(code + rest))
+    if not kept:
+        raise ValueError(ODD_ZERO if dropped else why_invalid("", f"+{code}{rest}", [], None))
+    # Italy's 0 belongs to the number, and its mobile numbers have none.
+    phones = {each.phone for each in (*kept, *dropped)}
+    if len(phones) > 1:
+        raise ValueError(why_ambiguous("", []))
+    return phones.pop()
+
+
+def _abroad(region: str | None) -> str:
+    plan: Any = phonenumbers.PhoneMetadata.metadata_for_region(region) if region else None
+    return f"00|{plan.international_prefix}" if plan and plan.international_prefix else "00"
+
+
+def _begins_with_country_code(written: str, digits: str) -> bool:
+    groups = re.findall(r"\d+", written)
+    return len(groups) > 1 and country_code(digits) == groups[0]
+
+
+def _is_pair(written: str, number: str, phone: str, region: str | None) -> bool:
+    """Whether it may be two numbers, one behind the other, in a country that has numbers of that length."""
+    digits = phone[1:]
+    code = country_code(digits) or ""
+    home = COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
+    if home in SUPPORTED_REGIONS and longest_local(home) > LONGEST_LOCAL and RANGE.search(written):
+        return True
+    if len(digits) - len(code) <= 11:
+        return False
+    groups = re.findall(r"\d+", written)
+    whole = number.removeprefix("+")
+    in_front = "+" if number.startswith("+") else ""
+
+    def stands(part: str) -> bool:
+        return bool(part) and any(True for _ in _some(in_front + part, region))
+
+    if len(groups) > 1 and len(groups[-1]) >= 5 and abs(len(groups[-1]) - len(groups[-2])) <= 1:
+        before = whole[: -len(groups[-1])]
+        if len(groups) > 2 and stands(before):
+            return True
+    for place in range(5, len(whole) - 4):
+        left, right = whole[:place], whole[place:]
+        if abs(len(left) - len(right)) <= 1 and left[:2] == right[:2] and stands(left) and stands(right):
+            return True
+    # One area code, and two numbers in it that are nearly the same: 030 231251 231252.
+    for local in range(5, len(whole) // 2):
+        first, second = whole[-2 * local : -local], whole[-local:]
+        if first[: local - 2] == second[: local - 2] and stands(whole[:-local]):
+            return True
+    return False
+
+
+def _some(number: str, region: str | None) -> Iterable[Reading]:
+    if number.startswith("+"):
+        return international(number[1:])
+    return dialed(number, region) if region else international(number.removeprefix("00"))

@@ -15,6 +15,7 @@ from campaigns.conflicts import Conflict, conflicts
 from campaigns.forecast import Forecast, Group, forecast
 from campaigns.ledger import Ledger
 from campaigns.ledger.preflight import Candidate, Entered, Known, Seen, There, entered, loaded, look_up
+from campaigns.lost_zeros import LostZeros
 from campaigns.reading import key_of
 from campaigns.recipient import Recipient
 from campaigns.timing import Timing, Untimely
@@ -127,6 +128,10 @@ class Plan:
     """Reminders that are still to fall due: how many in the hour that begins then."""
     pace: Pace
     forecast: Forecast
+    zeros_lost: int = 0
+    """Rejected rows that `leading_zeros = "lost"` would accept."""
+    suggest_zeros_lost: bool = False
+    """Whether the whole column looks as if a spreadsheet had dropped its leading zeros."""
 
     @property
     def rejected(self) -> int:
@@ -159,7 +164,7 @@ def plan(
     """
     column = campaign.reminder.at if campaign.reminder else None
     with open_call_list(list_path, campaign.list, column) as call_list, Seen() as seen:
-        tally = _Tally(campaign, ledger, seen, now)
+        tally = _Tally(campaign, ledger, seen, now, call_list.phone_column)
         rows: Iterator[Recipient | RejectedRow] = iter(call_list)
         while batch := list(islice(rows, _BATCH)):
             tally.add(batch)
@@ -171,7 +176,10 @@ def plan(
 class _Tally:
     """Counts rows as they come; its size is that of the places and hours, not of the list."""
 
-    def __init__(self, campaign: Campaign, ledger: Ledger | str, seen: Seen, now: datetime) -> None:
+    def __init__(
+        self, campaign: Campaign, ledger: Ledger | str, seen: Seen, now: datetime, phone_column: str
+    ) -> None:
+        self._zeros = LostZeros(campaign.list, phone_column)
         self._campaign, self._ledger, self._seen, self._now = campaign, ledger, seen, now
         self._timing = Timing(campaign, now)
         self._run: Entered | None = None if isinstance(ledger, str) else entered(ledger, campaign.name)
@@ -190,6 +198,7 @@ class _Tally:
         found: list[tuple[Candidate, Sequence[Recipient]]] = []
         keys: list[str] = []
         for row in rows:
+            self._zeros.see(row)
             key = key_of(row, self._campaign.list) if isinstance(row, RejectedRow) else row.key
             if key and self._run is not None and self._seen.first_time(f"key {key}"):
                 keys.append(key)
@@ -301,6 +310,8 @@ class _Tally:
             due_per_hour=dict(sorted(self._due.items())),
             pace=pace,
             forecast=forecast(flows, pace.calls_per_second, self._now),
+            zeros_lost=self._zeros.rows,
+            suggest_zeros_lost=self._zeros.suggested,
         )
 
 

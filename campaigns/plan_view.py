@@ -30,6 +30,7 @@ def in_words(plan: Plan, call_seconds: float) -> list[str]:
         *_rows(plan),
         *_changed(plan),
         *_rejections(plan),
+        *_lost_zeros(plan),
         *_from_the_ledger(plan),
         *_heard(plan),
         *conflicts_view.in_words(plan.conflicts),
@@ -67,6 +68,7 @@ def as_json(plan: Plan, call_seconds: float) -> dict[str, Any]:
             {"column": each.column, "reason": each.reason, "rows": each.rows, "lines": each.lines}
             for each in plan.rejections
         ],
+        "leading_zeros": {"rows": plan.zeros_lost, "suggested": plan.suggest_zeros_lost},
         "limited": {
             "recipients": plan.limited,
             "first_until": _iso(plan.limited_until[0]) if plan.limited_until else None,
@@ -161,6 +163,16 @@ def _rejections(plan: Plan) -> list[str]:
         rows = sum(each.rows for each in others)
         lines.append(f"  {rows:>{width},}  for {len(others):,} other reason{_s(len(others))}")
     return lines
+
+
+def _lost_zeros(plan: Plan) -> list[str]:
+    if not plan.suggest_zeros_lost:
+        return []
+    rows = f"{plan.zeros_lost:,} row{_s(plan.zeros_lost)}"
+    return [
+        "the numbers seem to have lost their leading zeros in a spreadsheet: "
+        f'with leading_zeros = "lost" in [list], {rows} more would be accepted'
+    ]
 
 
 def _from_the_ledger(plan: Plan) -> list[str]:

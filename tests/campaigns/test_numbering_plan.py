@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
-from campaigns import number_zones, phone_number
+from campaigns import number_zones, phone_number, written_number
 from campaigns.numbering_plan import as_dialed, line
 from campaigns.phone_number import e164
 
@@ -64,7 +64,7 @@ def answer(ask: Callable[..., str], *given: str | None) -> str:
 
 def slowly(cell: str, region: str | None) -> str:
     """Without anything that is there to be fast."""
-    return phone_number._by_phonenumbers(phone_number._read(cell), region)
+    return phone_number._closely(cell, written_number.read_slowly(cell), region)
 
 
 def test_each_cell_is_read_as_phonenumbers_reads_it() -> None:

@@ -62,6 +62,7 @@ NEWER_COLUMNS = (
     ("heartbeats", "failures"),
     ("heartbeats", "clock_skew"),
     ("recipients", "dropped_by"),
+    ("suppressions", "source"),
     ("campaigns", "file"),
     ("campaigns", "file_hash"),
     ("campaigns", "file_changed_at"),
