@@ -42,7 +42,7 @@ _MARKED_ZERO = re.compile(r"\(\s*0\s*\)")
 _SHORT_CODES = frozenset(str(code) for code in COUNTRY_CODE_TO_REGION_CODE if code < 100)
 # "+8 (495) …": the group behind the + is too short for a country code of three digits, and is none of two.
 _NO_CODE = re.compile(
-    rf"(?:(?:\+|^\W*00(?=[^\w+]))[^\w+]*|^\W*00(?=\d(?!\d)))(?!0|(?:{'|'.join(_SHORT_CODES)})(?!\d))(\d{{1,2}})(?!\d)"
+    rf"(?:(?:\+|^\W*00(?=[^\w+]))[^\w+]*|^\W*00(?=\d(?!\d)))(?!0|(?:{'|'.join(_SHORT_CODES)}))(\d{{1,2}})(?!\d)"
 )
 
 
@@ -63,7 +63,7 @@ def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> 
     elif number[0] == "+":
         code = marks.after_plus
         eight = number[1:2] == "8" and default_region and trunk_prefix(default_region) == "8"
-        known = not eight and (code == 0 or number[1 : 1 + code] in _SHORT_CODES)
+        known = not eight and (code == 0 or number[1] in "17" or number[1 : 1 + code] in _SHORT_CODES)
         if len(number) <= _LONGEST_CERTAIN and known and line(number[1:]):
             certain = number
     elif default_region:
