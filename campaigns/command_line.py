@@ -28,7 +28,9 @@ app = typer.Typer(
 )
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.toml", help="The campaign's choices.")]
-ListFile = Annotated[Path, typer.Argument(metavar="LIST.csv", help="The people to call.")]
+ListFile = Annotated[
+    Path, typer.Argument(metavar="LIST.csv", help="The people to call; - is standard input.")
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")]
 RunNumber = Annotated[
     int | None,
@@ -43,7 +45,12 @@ Rejects = Annotated[
     Path | None,
     typer.Option("--rejects", metavar="FILE", help="Where rejected rows go. Default: LIST.rejects.csv."),
 ]
-
+MaxRejects = Annotated[
+    str | None,
+    typer.Option(
+        "--max-rejects", metavar="N|N%", help="Load nothing if more rows than this are rejected: 20, or 2%."
+    ),
+]
 
 Sandbox = Annotated[
     bool, typer.Option("--sandbox", help="A trial: its calls go to a stand-in, and nobody is rung.")

@@ -7,12 +7,27 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from campaigns.command_line import AsJson, CampaignFile, ListFile, Raw, Rejects, app, put, the_ledger
+import typer
+
+from campaigns.command_line import (
+    AsJson,
+    CampaignFile,
+    ListFile,
+    MaxRejects,
+    Raw,
+    Rejects,
+    app,
+    put,
+    say,
+    the_ledger,
+)
+from campaigns.list_input import campaign_beside, is_standard, readable, rejects_folder
+from campaigns.mistake import Mistake
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
     from campaigns.ledger import Ledger
-    from campaigns.load import LoadReport
+    from campaigns.load import LoadReport, MostRejects
 
 
 @app.command(epilog="Example: dialer load clinic-reminders.toml clinic-reminders.csv")
@@ -20,6 +35,7 @@ def load(
     campaign_file: CampaignFile,
     list_file: ListFile,
     rejects: Rejects = None,
+    max_rejects: MaxRejects = None,
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
@@ -29,24 +45,39 @@ def load(
     a file that can be corrected and loaded; a cell in it that a spreadsheet would take for a formula has an
     apostrophe in front, which loading takes off again. With --raw it has none.
     What has changed in the campaign's file holds from now on, also while the campaign runs.
+    Exit code 1 if no row of the list can be called, or more are rejected than --max-rejects.
     """
     from campaigns.attempt import RunState
-    from campaigns.campaign import read_campaign
+    from campaigns.load import MostRejects, TooManyRejects
     from campaigns.load_view import as_json as load_as_json
-    from campaigns.load_view import in_words
+    from campaigns.load_view import in_words, too_many_as_json
     from campaigns.report import status as status_of
     from campaigns.side import either_way, flag
 
-    campaign = read_campaign(campaign_file)
-    with the_ledger(create=True) as ledger:
-        report = load_with_progress(ledger, campaign, list_file, rejects, raw=raw)
+    most = None if max_rejects is None else MostRejects.of(max_rejects)
+    campaign = campaign_beside(campaign_file, list_file, "load")
+    with readable(list_file) as path, the_ledger(create=True) as ledger:
+        if is_standard(list_file) and rejects is None:
+            rejects = rejects_of_input(campaign.name)
+        try:
+            report = load_with_progress(ledger, campaign, path, rejects, raw=raw, most_rejects=most)
+        except TooManyRejects as problem:
+            if as_json:
+                put(json.dumps(too_many_as_json(campaign.name, problem)))
+            say(f"dialer: {problem}")
+            raise typer.Exit(1) from None
         latest = status_of(ledger, campaign.name, ledger.now())
         startable = latest.run.state == RunState.LOADED and latest.waiting > 0
     if as_json:
         put(json.dumps(load_as_json(report)))
+    else:
+        for line in in_words(report):
+            put(line)
+    if report.unusable:
+        say(f"dialer: {'standard input' if is_standard(list_file) else list_file}: {report.unusable}")
+        raise typer.Exit(1)
+    if as_json:
         return
-    for line in in_words(report):
-        put(line)
     if note := schedule_note(campaign, campaign_file, entered=latest.schedule is not None):
         put(note)
     if startable:
@@ -55,10 +86,26 @@ def load(
         put(f"next: {either_way(start) if undecided else start + flag(latest.run.exchange)}")
 
 
+def rejects_of_input(name: str) -> Path:
+    """Where the rejected rows of standard input go; the folder is made."""
+    folder = rejects_folder() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Mistake(f"{folder}: cannot be created: {error.strerror}; name a file with --rejects") from None
+    return folder / "stdin.rejects.csv"
+
+
 def load_with_progress(
-    ledger: "Ledger", campaign: "Campaign", list_file: Path, rejects: Path | None, *, raw: bool = False
+    ledger: "Ledger",
+    campaign: "Campaign",
+    list_file: Path,
+    rejects: Path | None,
+    *,
+    raw: bool = False,
+    most_rejects: "MostRejects | None" = None,
 ) -> "LoadReport":
-    """Load a list, with a progress bar where somebody is looking."""
+    """Load a list, with a progress bar on a terminal. Raises Mistake, and TooManyRejects."""
     from campaigns.load import load as load_list
     from campaigns.progress_bar import progress_bar
 
@@ -69,6 +116,8 @@ def load_with_progress(
             list_file,
             now=ledger.now(),
             rejects_path=rejects,
+            rejects_folder=rejects_folder(),
+            most_rejects=most_rejects,
             raw=raw,
             progress=progress,
         )

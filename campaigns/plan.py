@@ -14,6 +14,8 @@ from campaigns.campaign import Campaign
 from campaigns.forecast import Forecast, Group, forecast
 from campaigns.ledger import Ledger
 from campaigns.ledger.preflight import Candidate, Entered, Known, Seen, entered, look_up
+from campaigns.list_read import ListRead
+from campaigns.load import as_it_stands, refuse_changed
 from campaigns.recipient import Recipient
 from campaigns.timing import Timing, Untimely
 from campaigns.waits import places
@@ -77,6 +79,7 @@ class Plan:
     at: datetime
     campaign: Campaign
     list_path: Path
+    read: ListRead
     ledger_unread: str | None
     """Why nobody looked into the ledger; None if somebody did."""
     state: RunState | None
@@ -126,8 +129,10 @@ def plan(
 ) -> Plan:
     """Read a list, and reckon what would become of it.
 
-    `ledger`: open to be read, or why there is none. Raises Mistake for a file that cannot be read as a list.
+    `ledger`: open to be read, or why there is none. Raises Mistake for a file that cannot be read as a list,
+    or that changes meanwhile.
     """
+    before = as_it_stands(list_path)
     column = campaign.reminder.at if campaign.reminder else None
     with open_call_list(list_path, campaign.list, column) as call_list, Seen() as seen:
         tally = _Tally(campaign, ledger, seen, now)
@@ -136,7 +141,8 @@ def plan(
             tally.add(batch)
             progress(call_list)
         progress(call_list)
-    return tally.plan(list_path, call_list.rows_read, pace)
+        refuse_changed(list_path, before)
+    return tally.plan(list_path, ListRead.of(call_list), call_list.rows_read, pace)
 
 
 class _Tally:
@@ -205,7 +211,7 @@ class _Tally:
         if len(found.lines) < _LINES:
             found.lines.append(line)
 
-    def plan(self, list_path: Path, rows: int, pace: Pace) -> Plan:
+    def plan(self, list_path: Path, read: ListRead, rows: int, pace: Pace) -> Plan:
         rules = self._campaign.timetable.rules
         flows = [
             Group(list(due.items()), windows(rules, zones, self._now) if rules else None)
@@ -219,6 +225,7 @@ class _Tally:
             at=self._now,
             campaign=self._campaign,
             list_path=list_path,
+            read=read,
             ledger_unread=self._ledger if isinstance(self._ledger, str) else None,
             state=self._run.state if self._run else None,
             rows=rows,

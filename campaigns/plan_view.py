@@ -6,6 +6,8 @@ from typing import Any
 
 from campaigns.attempt import RunState
 from campaigns.calling_hours import Window
+from campaigns.list_read import as_json as read_as_json
+from campaigns.list_read import in_words as read_in_words
 from campaigns.plan import Pace, Place, Plan
 from campaigns.time_words import clock, in_time, local
 from campaigns.waits import opens_by
@@ -22,6 +24,7 @@ def in_words(plan: Plan, call_seconds: float) -> list[str]:
     """What would become of the list, line by line."""
     return [
         *_rows(plan),
+        *read_in_words(plan.read),
         *_rejections(plan),
         *_from_the_ledger(plan),
         *(_calling_hours(plan) if plan.calls else []),
@@ -37,6 +40,7 @@ def as_json(plan: Plan, call_seconds: float) -> dict[str, Any]:
     return {
         "campaign": plan.campaign.name,
         "list": str(plan.list_path),
+        **read_as_json(plan.read),
         "at": _iso(plan.at),
         "ledger_read": plan.ledger_unread is None,
         "state": plan.state,

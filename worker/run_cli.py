@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from campaigns.command_line import CampaignFile, ListFile, Rejects, Sandbox, app, put, say
+from campaigns.command_line import CampaignFile, ListFile, MaxRejects, Rejects, Sandbox, app, put, say
 from campaigns.export_cli import export_file
-from campaigns.load_cli import load_with_progress, schedule_note
+from campaigns.list_input import campaign_beside, is_standard, readable
+from campaigns.load_cli import load_with_progress, rejects_of_input, schedule_note
 from worker.until_stopped import (
     INTERRUPTED,
     Speed,
@@ -26,6 +27,7 @@ from worker.until_stopped import (
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
+    from campaigns.load import MostRejects
     from campaigns.report import Status
     from worker.local import Stack, Trial
     from worker.settings import DialerSettings
@@ -42,19 +44,22 @@ def run(
     workers: Workers = 1,
     speed: Speed = 10.0,
     rejects: Rejects = None,
+    max_rejects: MaxRejects = None,
 ) -> None:
     """Load a list, start it, and dial it on this machine until nobody is waiting or in progress.
 
     Ctrl-C stops cleanly: calls under way are recorded, and the same command goes on where it stopped.
     """
+    from campaigns.load import MostRejects
     from campaigns.settings import load_settings
     from worker.local import Trial
     from worker.settings import DialerSettings
 
+    most = None if max_rejects is None else MostRejects.of(max_rejects)
     settings = load_settings(DialerSettings)
     trial = Trial(speed) if sandbox else None
     try:
-        code = run_to_the_end(settings, campaign_file, list_file, trial, workers, rejects)
+        code = run_to_the_end(settings, campaign_file, list_file, trial, workers, rejects, most)
     except Stopped as stopped:
         say(f"dialer: stopped; {str(stopped) or 'the same command goes on where it stopped'}")
         code = INTERRUPTED
@@ -68,18 +73,24 @@ def run_to_the_end(
     trial: "Trial | None",
     workers: int,
     rejects: Path | None,
+    most_rejects: "MostRejects | None" = None,
 ) -> int:
-    """Load, start, dial, and write the results. Returns the exit code. Raises Stopped."""
-    from campaigns.campaign import read_campaign
+    """Load, start, dial, and write the results. Returns the exit code. Raises Stopped.
+
+    Nothing is started where no row of the list can be called, or too many are rejected: exit code 1.
+    """
     from campaigns.ledger import open_ledger, runs
     from campaigns.ledger.binding import check, decided
+    from campaigns.load import TooManyRejects
     from campaigns.load_view import in_words as load_in_words
     from campaigns.reasons import start_workers
     from campaigns.report import status
     from campaigns.status_view import in_words
     from worker.local import side_of
 
-    campaign = read_campaign(campaign_file)
+    campaign = campaign_beside(campaign_file, list_file, "run")
+    if is_standard(list_file) and rejects is None:
+        rejects = rejects_of_input(campaign.name)
     exchange = side_of(settings, trial)
     ledger = open_ledger(settings.ledger_url)
     try:
@@ -87,8 +98,17 @@ def run_to_the_end(
             # Before a million rows are read; starting asks again, and decides.
             check(campaign.name, decided(db, campaign.name), exchange)
         elsewhere = check_endpoint(settings, trial)
-        for line in load_in_words(load_with_progress(ledger, campaign, list_file, rejects)):
+        try:
+            with readable(list_file) as path:
+                report = load_with_progress(ledger, campaign, path, rejects, most_rejects=most_rejects)
+        except TooManyRejects as problem:
+            say(f"dialer: {problem}")
+            return 1
+        for line in load_in_words(report):
             put(line)
+        if report.unusable:
+            say(f"dialer: {'standard input' if is_standard(list_file) else list_file}: {report.unusable}")
+            return 1
         with ledger.write() as db:
             runs.start(db, runs.find(db, campaign.name), ledger.now(), exchange=exchange)
         say_where(elsewhere)
