@@ -81,3 +81,13 @@ def rejects_folder() -> Path:
     from campaigns.settings import LedgerSettings, load_settings
 
     return load_settings(LedgerSettings).data_dir / "rejects"
+
+
+def rejects_of_input(name: str) -> Path:
+    """Where the rejected rows of standard input go; the folder is made."""
+    folder = rejects_folder() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Mistake(f"{folder}: cannot be created: {error.strerror}; name a file with --rejects") from None
+    return folder / "stdin.rejects.csv"

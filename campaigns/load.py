@@ -92,8 +92,8 @@ def load(
     cannot take it; TooManyRejects. A bad row is no Mistake but goes to the rejects file.
     """
     before = as_it_stands(list_path)
-    rejects_path = rejects_path or default_rejects_path(list_path, campaign.name, rejects_folder)
     with open_call_list(list_path, campaign.list, _appointment(campaign)) as call_list:
+        rejects_path = rejects_path or default_rejects_path(list_path, campaign.name, rejects_folder)
         with RejectsFile(rejects_path, call_list, raw=raw) as rejects:
 
             def batches() -> Iterator[Batch]:

@@ -21,8 +21,13 @@ from campaigns.command_line import (
     say,
     the_ledger,
 )
-from campaigns.list_input import campaign_beside, is_standard, readable, rejects_folder
-from campaigns.mistake import Mistake
+from campaigns.list_input import (
+    campaign_beside,
+    is_standard,
+    readable,
+    rejects_folder,
+    rejects_of_input,
+)
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
@@ -84,16 +89,6 @@ def load(
         start = f"dialer start {campaign.name}"
         undecided = latest.run.exchange is None
         put(f"next: {either_way(start) if undecided else start + flag(latest.run.exchange)}")
-
-
-def rejects_of_input(name: str) -> Path:
-    """Where the rejected rows of standard input go; the folder is made."""
-    folder = rejects_folder() / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise Mistake(f"{folder}: cannot be created: {error.strerror}; name a file with --rejects") from None
-    return folder / "stdin.rejects.csv"
 
 
 def load_with_progress(

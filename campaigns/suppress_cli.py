@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from campaigns.command_line import AsJson, Raw, app, put, the_ledger
+from campaigns.list_input import is_standard, readable, rejects_of_input
 from campaigns.mistake import Mistake
 from campaigns.plain_text import Rows
 
@@ -149,7 +150,10 @@ def show(
 )
 def import_list(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.csv", help="A column of numbers, with a header or without.")
+        Path,
+        typer.Argument(
+            metavar="FILE.csv", help="A column of numbers, with a header or without; - is standard input."
+        ),
     ],
     campaign: Campaign = None,
     reason: Reason = None,
@@ -176,10 +180,16 @@ def import_list(
     from campaigns.suppress import import_file, region_of
 
     options = Options(column, region_of(default_region))
-    with the_ledger(create=True) as ledger, progress_bar("importing", file) as progress:
+    if is_standard(file) and rejects is None:
+        rejects = rejects_of_input("suppressions")
+    with (
+        readable(file) as path,
+        the_ledger(create=True) as ledger,
+        progress_bar("importing", path) as progress,
+    ):
         imported = import_file(
             ledger,
-            file,
+            path,
             options,
             campaign=campaign,
             reason=_plain(reason),

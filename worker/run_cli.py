@@ -11,8 +11,8 @@ import typer
 
 from campaigns.command_line import CampaignFile, ListFile, MaxRejects, Rejects, Sandbox, app, put, say
 from campaigns.export_cli import export_file
-from campaigns.list_input import campaign_beside, is_standard, readable
-from campaigns.load_cli import load_with_progress, rejects_of_input, schedule_note
+from campaigns.list_input import campaign_beside, is_standard, readable, rejects_of_input
+from campaigns.load_cli import load_with_progress, schedule_note
 from worker.until_stopped import (
     INTERRUPTED,
     Speed,
