@@ -131,9 +131,13 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
         try:
             # A new reader after each broken record: the old one may still be inside of the quotes.
             for cells in csv.reader(lines(), delimiter=delimiter, strict=True):
-                text = "".join(taken)
-                blank = ' "' in text and _has_blank_before_quote(text, cells, delimiter)
-                if "'" in text or '="' in text:
+                text = taken[0] if len(taken) == 1 else "".join(taken)
+                blank = False
+                if '"' in text:
+                    blank = ' "' in text and _has_blank_before_quote(text, cells, delimiter)
+                    if "'" in text or '="' in text:
+                        cells = [restored(cell) for cell in cells]
+                elif "'" in text:
                     cells = [restored(cell) for cell in cells]
                 if cells:
                     yield Record(first, cells, "", blank)
