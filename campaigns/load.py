@@ -22,6 +22,9 @@ AT_REST = timedelta(seconds=3)
 """A file that was written to within so long is taken for one that is still being written."""
 
 
+LOAD_AGAIN = "; try again when it is complete"
+
+
 class StillWritten(Mistake):
     """The list is being written just now. Read like that, recipients at its end would be missing."""
 
@@ -98,7 +101,7 @@ def load(
 
             def batches() -> Iterator[Batch]:
                 yield from _batches(read_chunks(call_list, campaign, now), rejects, progress)
-                refuse_changed(list_path, before)
+                refuse_changed(list_path, before, LOAD_AGAIN)
                 rows = call_list.rows_read
                 if most_rejects is not None and most_rejects.passed(rejects.count, rows):
                     rejects.close()
@@ -166,10 +169,10 @@ def load_fire(
         return LoadReport(loaded, rejects.path if rejects.count else None, ListRead.of(call_list))
 
 
-def refuse_changed(path: Path, before: tuple[int, int, int] | None) -> None:
+def refuse_changed(path: Path, before: tuple[int, int, int] | None, remedy: str = "") -> None:
     """Raises StillWritten if a list is not the file that it was `before`."""
     if as_it_stands(path) != before:
-        raise StillWritten(f"{path}: has changed while it was read; load it again when it is complete")
+        raise StillWritten(f"{path}: has changed while it was read{remedy}")
 
 
 def as_it_stands(path: Path) -> tuple[int, int, int] | None:

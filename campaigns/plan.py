@@ -15,7 +15,7 @@ from campaigns.forecast import Forecast, Group, forecast
 from campaigns.ledger import Ledger
 from campaigns.ledger.preflight import Candidate, Entered, Known, Seen, entered, look_up
 from campaigns.list_read import ListRead
-from campaigns.load import as_it_stands, refuse_changed
+from campaigns.load import LOAD_AGAIN, as_it_stands, refuse_changed
 from campaigns.recipient import Recipient
 from campaigns.timing import Timing, Untimely
 from campaigns.waits import places
@@ -141,7 +141,7 @@ def plan(
             tally.add(batch)
             progress(call_list)
         progress(call_list)
-        refuse_changed(list_path, before)
+        refuse_changed(list_path, before, LOAD_AGAIN)
     return tally.plan(list_path, ListRead.of(call_list), call_list.rows_read, pace)
 
 
