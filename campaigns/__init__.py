@@ -40,11 +40,13 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     same_telephone.py      which numbers reach the same telephone?
     every_reading.py       a cell of a do-not-call list → every number that it may mean
     attribute_template.py  `Dear {first_name}` → text
+    code_page.py           can these bytes be Windows-1252? what else may they be?
     text_file.py           which encoding is this file in?
     formulas.py            cells that a spreadsheet would run, written as text and read back
     csv_records.py         which delimiter? where does each record begin?
     list_columns.py        which column is which?
     call_list.py           CSV rows → Recipient | RejectedRow
+    list_read.py           how a list was read, which its bytes do not say
     rejects.py             the rejected rows as a file that can be corrected and loaded
     ledger/                the only SQL
     number_zones.py        a number → every zone where its telephone may be
@@ -83,6 +85,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     whereabouts.py         which ledger a command means, in whichever folder it is called
     schedule_view.py       the schedules, and what comes next, in words
     command_line.py        what the commands have in common
+    list_input.py          a file, or `-` for standard input; a campaign's file beside it
     load_cli.py            `dialer load`
     start_cli.py           `dialer start`, `pause` and `resume`
     cancel_cli.py          `dialer cancel`

@@ -1,6 +1,8 @@
 """`Dear {first_name}` → its literal parts and the columns between them."""
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 
 _PIECES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|([{}])|[^{}]+")
 
@@ -33,3 +35,19 @@ def template_parts(template: str) -> tuple[list[str], list[str]]:
             columns.append(name.strip())
             literals.append("")
     return literals, columns
+
+
+@lru_cache(maxsize=64)  # asked for each row
+def columns_of(spec: str) -> tuple[str, ...]:
+    """The columns that a text names: itself, or those of a template. Raises ValueError as template_parts."""
+    if not spec:
+        return ()
+    return tuple(template_parts(spec)[1]) if is_template(spec) else (spec,)
+
+
+def filled(spec: str, cells: Mapping[str, str]) -> str:
+    """The text with the cells of its columns. Raises ValueError as template_parts; KeyError."""
+    if not is_template(spec):
+        return cells[spec]
+    literals, columns = template_parts(spec)
+    return literals[0] + "".join(cells[name] + end for name, end in zip(columns, literals[1:], strict=True))

@@ -3,13 +3,30 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
 from campaigns.campaign import ListOptions
-from campaigns.csv_records import DELIMITERS, Record, folded, likely_delimiter, read_records, sep_line
-from campaigns.list_columns import MAX_COLUMNS, planned_columns, refuse_too_many, unique_names, wanted_columns
+from campaigns.code_page import name_of
+from campaigns.csv_records import (
+    CUT_OFF,
+    DELIMITERS,
+    Record,
+    folded,
+    likely_delimiter,
+    read_records,
+    sep_line,
+)
+from campaigns.list_columns import (
+    MAX_COLUMNS,
+    MissingColumns,
+    planned_columns,
+    refuse_too_many,
+    unique_names,
+    wanted_columns,
+)
 from campaigns.mistake import Mistake
 from campaigns.phone_number import e164
 from campaigns.recipient import Recipient
@@ -22,8 +39,14 @@ NOTE_COLUMNS = ("line", "column", "reason")
 MAX_ATTRIBUTE_BYTES = 32_768  # StartOutboundVoiceContact: UTF-8 bytes over all keys and values
 MAX_KEY_LENGTH = 255
 _SAMPLE_CHARACTERS = 1 << 16
-_NAMES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "cp1252": "Windows-1252"}
+_FIRST_ROWS = 200  # are looked at before the first one is read
+_BLANK_BEFORE_QUOTE = (
+    "has a blank before a quotation mark, which makes the mark a part of the cell; "
+    "remove the blanks behind the delimiters"
+)
 _NOT_STORABLE = re.compile(r"[\x00\ud800-\udfff]")
+_LOST = re.compile(r"[^\W\d_]\?+[^\W\d_]|(?<!\S)\?+[^\W\d_]|(?<!\S)\?{2,}(?!\S)")
+_ADDRESS = re.compile("[/=@]")  # with a query behind a question mark
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -64,8 +87,10 @@ class CallList:
         delimiter: str,
         header: Sequence[str],
         appointment: str | None = None,
+        extra: int = 0,
     ) -> None:
         self.path = path
+        self.text = text
         self.encoding = text.encoding
         self.delimiter = delimiter
         self.size_bytes = path.stat().st_size
@@ -74,11 +99,15 @@ class CallList:
         self._notes = len(NOTE_COLUMNS) if _is_rejects_header(header) else 0
         names = header[self._notes :]
         self.columns: tuple[str, ...] = unique_names(names)
-        self._least_cells = max((i + 1 for i, name in enumerate(names) if folded(name)), default=0)
+        self._named_cells = max((i + 1 for i, name in enumerate(names) if folded(name)), default=0)
+        self._extra = extra
         self._options = options
         self._zeros_lost = options.zeros_lost
-        self._text = text
         self._plan = planned_columns(path, options, names, self.columns, appointment)
+        self._least_cells = max(self._plan.used()) + 1
+        self._in_last = False
+        self.unfinished_line: int | None = None
+        """Where the last row begins, if it has no line end. Known at the end of an iteration."""
         self._attribute_bytes = sum(len(name.encode()) for name in options.attributes)
         self._file: TextIO | None = None
         self._bytes_read = 0
@@ -119,10 +148,10 @@ class CallList:
         self.close()
         self.rows_read = self._bytes_read = 0
         try:
-            self._file = _opened(self.path, self._text)
+            self._file = _opened(self.path, self.text)
             records = read_records(self._file, self.delimiter)
             next(records, None)  # the header
-            for record in records:
+            for record in self._watched(records) if self.text.open_end else records:
                 self.rows_read += 1
                 yield self._row(record)
         except OSError as error:
@@ -130,16 +159,37 @@ class CallList:
         finally:
             self.close()
 
+    def _watched(self, records: Iterator[Record]) -> Iterator[Record]:
+        """The records; with the last one, which has no line end, it is noted that it is the last."""
+        self._in_last = False
+        last = next(records, None)
+        while last is not None:
+            following = next(records, None)
+            if following is None:
+                self._in_last, self.unfinished_line = True, last.line
+            yield last
+            last = following
+
     def _row(self, record: Record) -> Recipient | RejectedRow:
+        if record.problem == CUT_OFF:
+            raise Mistake(
+                f"{self.path}: line {record.line}: the file ends inside of the quotation marks that open "
+                "here; it was cut off, so copy or export it again, or close them"
+            )
         if record.problem:
             # The line as it stands, in the first cell, where it can be corrected.
             return self._rejected(record.line, "", record.problem, record.cells)
         cells = record.cells[self._notes :] if self._notes else record.cells
+        if record.blank_before_quote:
+            return self._rejected(record.line, "", _BLANK_BEFORE_QUOTE, cells)
+        if self._in_last and (problem := self._cut_off(cells)):
+            return self._rejected(record.line, "", problem, cells)
         if len(cells) != len(self.columns) or not cells[self._plan.phone].strip():
             if problem := self._misshapen(cells):
                 return self._rejected(record.line, "", problem, cells)
-            # What may lack are cells of nameless columns at the end of the header.
+            # Spreadsheets leave out empty cells at the end, and some programs end each row with a delimiter.
             cells.extend([""] * (len(self.columns) - len(cells)))
+            del cells[len(self.columns) :]
         try:
             return self._recipient(record.line, cells)
         except _BadCell as bad:
@@ -153,7 +203,9 @@ class CallList:
         if len(cells) < self._least_cells:
             count = f"{len(cells)} cell" + "s" * (len(cells) != 1)
             return f"has {count} where the header has {width}; complete it, or mend its line breaks"
-        if len(cells) > width:
+        if len(cells) > width and not (
+            len(cells) == width + self._extra and not any(cell.strip() for cell in cells[width:])
+        ):
             # Also when the cells beyond are empty: a delimiter without quotation marks has then moved the
             # others, and somebody would be told another person's time.
             mark = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a pipe"}[self.delimiter]
@@ -163,10 +215,21 @@ class CallList:
             )
         return ""
 
+    def _cut_off(self, cells: list[str]) -> str:
+        """Why the last row, which has no line end, may lack something that matters, or ""."""
+        if len(cells) < self._named_cells:
+            return "is the last line, has no line end and lacks cells: it was cut off; complete it"
+        if len(cells) == self._plan.phone + 1 and _goes_on(cells[-1], self._options.default_region):
+            return (
+                "is the last line and has no line end, so that its number may have been cut off; "
+                "look at it, and end the line"
+            )
+        return ""
+
     def _recipient(self, line: int, cells: list[str]) -> Recipient:
         """Raises _BadCell for the first cell that will not do."""
         plan = self._plan
-        if self._text.damaged:
+        if self.text.damaged:
             _refuse_damage(cells, plan.used())
         try:
             phone = e164(cells[plan.phone], self._options.default_region, zeros_lost=self._zeros_lost)
@@ -183,8 +246,11 @@ class CallList:
             name: _filled(literals, indexes, cells) if literals else cells[indexes[0]]
             for name, literals, indexes in self._plan.attributes
         }
+        joined = "".join(attributes.values())
+        if "?" in joined:
+            self._refuse_lost_letters(cells)
         # No character takes more than four bytes, so short values need no counting.
-        if self._attribute_bytes + 4 * len("".join(attributes.values())) > MAX_ATTRIBUTE_BYTES:
+        if self._attribute_bytes + 4 * len(joined) > MAX_ATTRIBUTE_BYTES:
             total = self._attribute_bytes + sum(len(value.encode()) for value in attributes.values())
             if total > MAX_ATTRIBUTE_BYTES:
                 longest = max(self._plan.used(), key=lambda i: len(cells[i]))
@@ -195,13 +261,23 @@ class CallList:
                 )
         return attributes
 
+    def _refuse_lost_letters(self, cells: list[str]) -> None:
+        """Raises _BadCell for `?ukasz` and `????`: programs write that for letters that a code page lacks."""
+        for index in sorted({i for _, _, indexes in self._plan.attributes for i in indexes}):
+            cell = cells[index]
+            if "?" in cell and _LOST.search(cell) and not _ADDRESS.search(cell):
+                raise _BadCell(
+                    index,
+                    "has question marks for letters that an earlier export has lost; export it as UTF-8",
+                )
+
     def _rejected(self, line: int, column: str, reason: str, cells: list[str]) -> RejectedRow:
         # What is beyond stands in the list still.
         cells = cells[: max(MAX_COLUMNS, len(self.columns))]
         names = [*self.columns, *(f"column {i + 1}" for i in range(len(self.columns), len(cells)))]
         if len(cells) > len(self.columns):
             names = list(unique_names(names))
-        if self._text.damaged:
+        if self.text.damaged:
             # Whoever gets this row writes it as UTF-8, in which half a character cannot be written.
             cells = [_SURROGATE.sub("\ufffd", cell) for cell in cells]
         return RejectedRow(line, column, reason, dict(zip(names, cells, strict=False)))
@@ -210,12 +286,14 @@ class CallList:
 def open_call_list(path: Path, options: ListOptions, appointment: str | None = None) -> CallList:
     """Find out the file's encoding, delimiter and columns. No file stays open.
 
-    `appointment`: the column with the time that people are reminded of, if it is to have one.
+    `appointment`: the column with the time that people are reminded of, or a template of several, if it is to
+    have one.
 
     Raises Mistake, in one line with the remedy, for everything that makes the file as a whole unusable:
     see text_format, and then no header, or a column that the campaign names and the list lacks or has twice.
     """
-    text = text_format(path)
+    text = text_format(path, options.encoding, region=options.default_region, strict=True)
+    wanted = wanted_columns(path, options, appointment)
     try:
         with _opened(path, text) as file:
             named = sep_line(file.readline())
@@ -223,20 +301,49 @@ def open_call_list(path: Path, options: ListOptions, appointment: str | None = N
                 file.seek(0)
             if named is not None and named not in DELIMITERS:
                 raise Mistake(f'{path}: its sep= line names "{named}"; use a comma, semicolon, tab or pipe')
-            delimiter = named or likely_delimiter(_sample(file), wanted_columns(path, options, appointment))
+            delimiter = named or likely_delimiter(_sample(file), wanted)
         with _opened(path, text) as file:
-            header = next(read_records(file, delimiter), None)
+            first = list(islice(read_records(file, delimiter), _FIRST_ROWS))
     except OSError as error:
         raise Mistake(f"{path}: cannot be read: {error.strerror}") from None
+    header = first[0] if first else None
     if header is None or not any(folded(name) for name in header.cells):
         raise Mistake(f"{path}: has no header; its first row must name the columns")
     if header.problem:
         raise Mistake(f"{path}: line {header.line}: the header cannot be split: {header.problem}")
     refuse_too_many(path, header.cells)
     if bad := _NOT_STORABLE.search("".join(header.cells)):
-        what = "a NUL character" if bad[0] == "\0" else f"a byte that is not {_NAMES[text.encoding]}"
+        what = "a NUL character" if bad[0] == "\0" else f"a byte that is not {name_of(text.encoding)}"
         raise Mistake(f"{path}: its header has {what}; write it again, or save the list as UTF-8")
-    return CallList(path, options, text, delimiter, header.cells, appointment)
+    try:
+        return CallList(path, options, text, delimiter, header.cells, appointment, _extra(first))
+    except MissingColumns:
+        for record in first[1:]:
+            if {folded(name) for name in wanted} <= {folded(name) for name in record.cells}:
+                raise Mistake(
+                    f"{path}: the columns' names stand in line {record.line}; remove the lines above it"
+                ) from None
+        raise
+
+
+def _extra(first: Sequence[Record]) -> int:
+    """How many empty cells every row has beyond the header: some programs end each row with a delimiter."""
+    width, rows = len(first[0].cells), [record.cells for record in first[1:] if any(record.cells)]
+    extra = {len(cells) - width for cells in rows}
+    if len(extra) != 1 or any(cell.strip() for cells in rows for cell in cells[width:]):
+        return 0
+    return max(0, *extra)
+
+
+def _goes_on(cell: str, region: str | None) -> bool:
+    """Whether with one more digit it would be a number as well, where plans are open."""
+    for digit in "0123456789":
+        try:
+            e164(cell + digit, region)
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 def _opened(path: Path, text: TextFormat) -> TextIO:

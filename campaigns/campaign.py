@@ -23,6 +23,7 @@ from pydantic import (
 from campaigns.attempt import Outcome
 from campaigns.calling_hours import Timetable
 from campaigns.calling_hours_options import CallingHoursOptions
+from campaigns.code_page import known_codec
 from campaigns.connect_options import ConnectOptions
 from campaigns.mistake import Mistake
 from campaigns.nearest import nearest
@@ -72,6 +73,13 @@ class ListOptions(Table):
     time_zone: str | None = Field(default=None, min_length=1)
     attributes: dict[str, str] = Field(default_factory=dict)
     """Attribute name → a column's name, or a template such as `Dear {first_name}`."""
+    encoding: str | None = None
+    """The codec of lists that are not Unicode. Default: Windows-1252, if their letters can be that."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str | None) -> str | None:
+        return None if name is None else known_codec(name)
 
     @property
     def zeros_lost(self) -> bool:

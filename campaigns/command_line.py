@@ -37,7 +37,9 @@ class GoneOption(StrEnum):
 
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.toml", help="The campaign's choices.")]
-ListFile = Annotated[Path, typer.Argument(metavar="LIST.csv", help="The people to call.")]
+ListFile = Annotated[
+    Path, typer.Argument(metavar="LIST.csv", help="The people to call; - is standard input.")
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The campaign's name, as in its file.")]
 RunNumber = Annotated[
     int | None,
@@ -59,6 +61,13 @@ DropGone = Annotated[
         "--gone",
         help="What becomes of recipients who were loaded before and are not on this list: keep them, or drop "
         "them, so that no other call of theirs begins.",
+    ),
+]
+
+MaxRejects = Annotated[
+    str | None,
+    typer.Option(
+        "--max-rejects", metavar="N|N%", help="Load nothing if more rows than this are rejected: 20, or 2%."
     ),
 ]
 

@@ -2,8 +2,10 @@
 
 import csv
 import re
+import unicodedata
 from collections import deque
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from io import StringIO
 from itertools import chain, islice
 from typing import NamedTuple, TextIO
@@ -13,6 +15,7 @@ from campaigns.formulas import restored
 DELIMITERS = ",;\t|"
 _SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?\1*\s*', re.IGNORECASE)
 _LONGEST_SEP_LINE = 1_000
+_TITLE_ROWS = 20
 MAX_RECORD = 1 << 20
 """Characters of one record over all its lines: the bound on memory where a quotation mark is not closed."""
 _UNCLOSED = (
@@ -20,6 +23,9 @@ _UNCLOSED = (
     'write "" for a quotation mark inside a cell'
 )
 
+
+CUT_OFF = "is cut off: the file ends inside of its quotation marks"
+"""The problem of a record inside of whose quotation marks the file ends, without a line end."""
 
 _TOO_LONG = "a cell on this line is too long to be one; shorten it, or put quotation marks around the cells"
 
@@ -31,11 +37,25 @@ class Record(NamedTuple):
     cells: list[str]
     problem: str = ""
     """Not empty: the line could not be split. Then `cells` holds the line as it stands, in one cell."""
+    blank_before_quote: bool = False
+    """Whether a blank stands between a delimiter and a quotation mark, which is then a part of the cell."""
 
 
+UNSEEN = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+"""Byte order marks, soft hyphens, marks of direction and the like, which copying leaves behind."""
+
+
+@lru_cache(maxsize=4096)
 def folded(name: str) -> str:
-    """A column's name as it is compared: without regard to case, outer space and byte order marks."""
-    return name.strip().strip("\ufeff").strip().casefold()
+    """A column's name as it is compared.
+
+    Without regard to case, to blanks and line breaks of all kinds, to how accents are composed, to what is
+    not seen (byte order marks, soft hyphens, marks of direction), and to quotation marks around it.
+    """
+    plain = " ".join(UNSEEN.sub("", name).split())
+    while len(plain) > 1 and plain[0] == plain[-1] == '"':
+        plain = plain[1:-1].strip()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", plain).casefold())
 
 
 def sep_line(first_line: str) -> str | None:
@@ -55,15 +75,16 @@ def likely_delimiter(sample: str, wanted: Collection[str]) -> str:
     """
     names = {folded(name) for name in wanted}
 
-    def likeness(delimiter: str) -> tuple[int, bool, float, int]:
+    def likeness(delimiter: str) -> tuple[int, int, bool, float, int]:
         reader = csv.reader(StringIO(sample, newline=""), delimiter=delimiter)
         rows = [row for row in islice(reader, 200) if row]
         if not rows:
-            return 0, False, 0.0, 0
+            return 0, 0, False, 0.0, 0
         width = len(rows[0])
-        header = {folded(restored(name)) for name in rows[0]}
+        hits = [len(names & {folded(restored(name)) for name in row}) for row in rows[:_TITLE_ROWS]]
         even = sum(len(row) == width for row in rows) / len(rows)
-        return len(names & header), width > 1, even, width
+        # Where titles stand above the header, it is looked for below them, so that this can be said.
+        return hits[0], max(hits), width > 1, even, width
 
     return max(DELIMITERS, key=likeness)  # the first of equals
 
@@ -79,7 +100,8 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
     A record that cannot be split is given up at its first line, and reading goes on at the next one: a
     quotation mark that nobody closes must not swallow the people below it.
 
-    An apostrophe before a formula is a spreadsheet's mark for text, or ours, and no part of the cell.
+    An apostrophe before a formula, and `="…"` around a text, are a spreadsheet's marks for text, or ours,
+    and no part of the cell.
     """
     first = 1
     # The lines of the current record, so that it can be given up, and those that are to be read once more.
@@ -91,8 +113,11 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
     elif header:
         again.append(header)
 
+    at_end = False
+
     def lines() -> Iterator[str]:
-        size = 0
+        nonlocal at_end
+        size, at_end = 0, False
         for line in chain(_drained(again), file):
             # Empty again: the reader has come to the end of a record.
             size = len(line) + (size if taken else 0)
@@ -100,15 +125,22 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
             if size > MAX_RECORD and len(taken) > 1:
                 raise csv.Error
             yield line
+        at_end = True
 
     while True:
         try:
             # A new reader after each broken record: the old one may still be inside of the quotes.
             for cells in csv.reader(lines(), delimiter=delimiter, strict=True):
-                if "'" in "".join(taken):
+                text = taken[0] if len(taken) == 1 else "".join(taken)
+                blank = False
+                if '"' in text:
+                    blank = ' "' in text and _has_blank_before_quote(text, cells, delimiter)
+                    if "'" in text or '="' in text:
+                        cells = [restored(cell) for cell in cells]
+                elif "'" in text:
                     cells = [restored(cell) for cell in cells]
                 if cells:
-                    yield Record(first, cells)
+                    yield Record(first, cells, "", blank)
                 first += len(taken)
                 taken.clear()
             return
@@ -116,6 +148,21 @@ def read_records(file: TextIO, delimiter: str) -> Iterator[Record]:
             broken, *others = taken
             again.extendleft(reversed(others))
             taken.clear()
-            too_long = len(broken) > csv.field_size_limit()
-            yield Record(first, [broken.rstrip("\r\n")], _TOO_LONG if too_long else _UNCLOSED)
+            problem = _TOO_LONG if len(broken) > csv.field_size_limit() else _UNCLOSED
+            if at_end and not (others or [broken])[-1].endswith(("\n", "\r")):
+                problem = CUT_OFF
+            yield Record(first, [broken.rstrip("\r\n")], problem)
             first += 1
+
+
+def _has_blank_before_quote(text: str, cells: list[str], delimiter: str) -> bool:
+    """Whether a cell with blanks and a quotation mark in front stands in the text just like that.
+
+    Where the cell was written in quotation marks itself, its own ones stand there twice.
+    """
+    return any(
+        cell[:1] == " "
+        and cell.lstrip(" ")[:1] == '"'
+        and (delimiter + cell in text or text.startswith(cell))
+        for cell in cells
+    )

@@ -2,14 +2,14 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from campaigns.attempt import AttemptState, Outcome
-from campaigns.formulas import defused
+from campaigns.formulas import as_text, defused
 from campaigns.ledger import Ledger
 from campaigns.ledger.figures import Line, lines, list_columns
 from campaigns.ledger.runs import find
@@ -54,6 +54,38 @@ def format_of(asked: str | None, file: Path | None) -> Format:
     return Format.JSONL if told else Format.CSV
 
 
+class Cells(StrEnum):
+    """How the text in CSV cells is written."""
+
+    DEFUSED = "defused"
+    """As it is, but with an apostrophe in front of what a spreadsheet would run."""
+    TEXT = "text"
+    """So that Excel keeps it as text and changes no digit: `="007"`."""
+    RAW = "raw"
+
+
+_WRITTEN: dict[Cells, Callable[[str], str]] = {Cells.DEFUSED: defused, Cells.TEXT: as_text, Cells.RAW: str}
+_OTHER_FORMATS = {
+    **dict.fromkeys(("xlsx", "xls", "xlsm", "xlsb", "ods", "numbers"), "a spreadsheet's own file"),
+    **dict.fromkeys(("gz", "zip", "bz2", "xz", "zst"), "compressed"),
+    "json": "one JSON document",
+    "tsv": "a table with tabs",
+    "parquet": "a Parquet file",
+    "pdf": "a PDF",
+}
+
+
+def refuse_other_format(file: Path) -> None:
+    """Raises Mistake for a file whose name promises what is not written."""
+    ending = file.suffix.lower().removeprefix(".")
+    if ending in _OTHER_FORMATS:
+        raise Mistake(
+            f"{file}: results are not written as {_OTHER_FORMATS[ending]}; "
+            f"name a file such as {file.with_suffix('.csv').name} (CSV, which spreadsheets open), "
+            f"or {file.with_suffix('.jsonl').name} (JSON Lines)"
+        )
+
+
 def export(
     ledger: Ledger,
     name: str,
@@ -61,14 +93,13 @@ def export(
     written_as: Format = Format.CSV,
     *,
     number: int | None = None,
-    raw: bool = False,
+    cells: Cells = Cells.DEFUSED,
 ) -> int:
     """Write the results of a campaign's run of this number; without one, of its latest.
 
     Returns how many rows. Raises Mistake if there is no such run. Memory does not grow with the campaign, and
     no read of the ledger is long. The list's own columns follow ours under their own names, or, where ours
-    has that name already, with `list.` in front. CSV cells that a spreadsheet would take for formulas are
-    written as text, unless they are asked for `raw`.
+    has that name already, with `list.` in front.
     """
     with ledger.read() as db:
         run = find(db, name, number)
@@ -76,13 +107,13 @@ def export(
     names = [*COLUMNS, *_unlike(COLUMNS, own)]
     rows = _rows(lines(ledger, run.id), own)
     if written_as == Format.CSV:
-        return _as_csv(names, rows, out, raw=raw)
+        return _as_csv(names, rows, out, cells)
     return _as_json_lines(names, rows, out)
 
 
-def _as_csv(names: Sequence[str], rows: Iterator[list[Any]], out: Writable, *, raw: bool) -> int:
+def _as_csv(names: Sequence[str], rows: Iterator[list[Any]], out: Writable, written: Cells) -> int:
     writer = csv.writer(out)
-    text = str if raw else defused
+    text = _WRITTEN[written]
     writer.writerow(map(text, names))
     count = 0
     for row in rows:

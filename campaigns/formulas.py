@@ -35,6 +35,9 @@ _SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b"
 _FORMULA = re.compile(f"'*(?:[\t\r\n]|[{_PASSED_OVER}]*[{_SIGNS}])")
 # Telephone numbers, amounts, a dash: without letters and operators there is no function and no reference.
 _NUMBER = re.compile("'*[ \u00a0]*[+-][0-9 \u00a0.,()-]*")
+_AS_TEXT = re.compile('="([^"]*)"')
+_LONGEST_TEXT = 255
+"""Characters of a text in a formula; Excel takes no more."""
 _MAY_BEGIN_ONE = re.compile(f"['{_PASSED_OVER}{_SIGNS}]")
 
 
@@ -48,12 +51,24 @@ def defused(cell: str) -> str:
     return f"'{cell}" if _MAY_BEGIN_ONE.match(cell) and _is_formula(cell) else cell
 
 
-def restored(cell: str) -> str:
-    """Return the cell without the apostrophe that `defused` or a spreadsheet has put in front.
+def as_text(cell: str) -> str:
+    """Return the cell as a formula that gives its text, if it has digits: `="+14155550101"`; else defused.
 
-    restored(defused(cell)) == cell, whatever is in it.
+    In a CSV file Excel takes +14155550101, 007 and 3-4 for numbers and a date: 1.41556E+10, 7 and 4 March.
     """
-    return cell[1:] if cell.startswith("'") and _is_formula(cell) else cell
+    plain = cell.isprintable() and '"' not in cell and len(cell) <= _LONGEST_TEXT
+    return f'="{cell}"' if plain and any(map(str.isdecimal, cell)) else defused(cell)
+
+
+def restored(cell: str) -> str:
+    """Return the cell without the apostrophe, or the `="…"`, that we or a spreadsheet have put there.
+
+    restored(defused(cell)) == restored(as_text(cell)) == cell, whatever is in it.
+    """
+    if cell.startswith("'"):
+        return cell[1:] if _is_formula(cell) else cell
+    text = _AS_TEXT.fullmatch(cell) if cell.startswith('="') else None
+    return text[1] if text else cell
 
 
 def _is_formula(cell: str) -> bool:

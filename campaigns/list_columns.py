@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from campaigns.attribute_template import is_template, template_parts
+from campaigns.attribute_template import columns_of, is_template, template_parts
 from campaigns.campaign import ListOptions
-from campaigns.csv_records import folded
+from campaigns.csv_records import DELIMITERS, folded
 from campaigns.mistake import Mistake
 from campaigns.nearest import nearest
 
@@ -23,6 +23,10 @@ def refuse_too_many(path: Path, names: Sequence[str]) -> None:
         )
 
 
+class MissingColumns(Mistake):
+    """The list lacks columns that the campaign names."""
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
     """Where in a row everything stands, so that nothing is looked up by name for each row."""
@@ -30,13 +34,14 @@ class ColumnPlan:
     phone: int
     key: int | None
     time_zone: int | None
-    appointment: int | None
+    appointment: tuple[int, ...]
+    """Where its parts stand, such as a day and a time; none without [reminder]."""
     attributes: tuple[tuple[str, tuple[str, ...], tuple[int, ...]], ...]
     """(name, literals, cells between the literals); see template_parts. No literals: it is that cell."""
 
     def used(self) -> frozenset[int]:
         places = {i for _, _, indexes in self.attributes for i in indexes}
-        others = (self.phone, self.key, self.time_zone, self.appointment)
+        others = (self.phone, self.key, self.time_zone, *self.appointment)
         return frozenset(places | {i for i in others if i is not None})
 
 
@@ -61,8 +66,10 @@ def unique_names(names: Sequence[str]) -> tuple[str, ...]:
 
 def wanted_columns(path: Path, options: ListOptions, appointment: str | None = None) -> list[str]:
     """The names of all columns that the campaign uses."""
-    single = (options.phone, options.key, options.time_zone, appointment)
+    single = (options.phone, options.key, options.time_zone)
     names = [name for name in single if name is not None]
+    if appointment is not None:
+        names += columns_of(appointment)
     for attribute, spec in options.attributes.items():
         names += _parts(path, attribute, spec)[1]
     return names
@@ -84,9 +91,10 @@ def planned_columns(
     columns: tuple[str, ...],
     appointment: str | None = None,
 ) -> ColumnPlan:
-    """Raises Mistake naming the column that is missing or not to be told from another."""
+    """Raises MissingColumns for all that are missing, and Mistake for one not to be told from another."""
 
     as_named, as_known = _places(names), _places(columns)
+    missing: dict[str, str] = {}
 
     def place(name: str, use: str) -> int:
         wanted = folded(name)
@@ -96,7 +104,8 @@ def planned_columns(
             places = " and ".join(str(i + 1) for i in hits[:5])
             raise Mistake(f'{path}: columns {places} are both called "{name}" ({use}); rename one of them')
         if not hits:
-            raise Mistake(_missing(path, name, use, columns))
+            missing.setdefault(name, use)
+            return 0
         return hits[0]
 
     attributes = []
@@ -104,13 +113,16 @@ def planned_columns(
         literals, wanted = _parts(path, attribute, spec)
         indexes = tuple(place(name, f"for the attribute {attribute}") for name in wanted)
         attributes.append((attribute, () if literals == ["", ""] else tuple(literals), indexes))
-    return ColumnPlan(
+    plan = ColumnPlan(
         phone=place(options.phone, "[list] phone"),
         key=None if options.key is None else place(options.key, "[list] key"),
         time_zone=None if options.time_zone is None else place(options.time_zone, "[list] time_zone"),
-        appointment=None if appointment is None else place(appointment, "[reminder] at"),
+        appointment=tuple(place(name, "[reminder] at") for name in columns_of(appointment or "")),
         attributes=tuple(attributes),
     )
+    if missing:
+        raise MissingColumns(_missing(path, missing, columns))
+    return plan
 
 
 def _places(names: Sequence[str]) -> dict[str, list[int]]:
@@ -121,17 +133,31 @@ def _places(names: Sequence[str]) -> dict[str, list[int]]:
     return places
 
 
-def _missing(path: Path, name: str, use: str, columns: tuple[str, ...]) -> str:
+def _missing(path: Path, missing: dict[str, str], columns: tuple[str, ...]) -> str:
     shown = ", ".join(_quoted(column) for column in columns[:20]) + (", …" if len(columns) > 20 else "")
     by_folded = {folded(column): column for column in columns}
-    near = nearest(folded(name), by_folded, cutoff=0.5)
-    if near:
-        hint = f"did you mean {_quoted(by_folded[near])}?"
+    wanted = " and ".join(f'"{name}" ({use})' for name, use in missing.items())
+    near = {name: nearest(folded(name), by_folded, cutoff=0.5) for name in missing}
+    meant = [_quoted(by_folded[column]) for column in near.values() if column]
+    if len(columns) == 1 and all(folded(name) in _parts_of(columns[0]) for name in missing):
+        hint = "each of its lines stands in quotation marks as a whole; remove those at the ends of the lines"
+    elif len(meant) == len(missing):
+        hint = f"did you mean {' and '.join(meant)}?"
     elif any(sum(c.isdecimal() for c in column) >= 7 for column in columns):
         hint = "its first row looks like a person; put a row with the columns' names above it"
     else:
         hint = "name one of these in the campaign file, or rename the column"
-    return f'{path}: has no column "{name}" ({use}); its columns are {shown}; {hint}'
+        if meant:
+            found = (
+                f"{_quoted(by_folded[column])} for {_quoted(name)}" for name, column in near.items() if column
+            )
+            hint = f"did you mean {' and '.join(found)}? {hint}"
+    return f"{path}: has no column {wanted}; its columns are {shown}; {hint}"
+
+
+def _parts_of(line: str) -> set[str]:
+    """The names in a header that was read as one."""
+    return {folded(part) for mark in DELIMITERS for part in line.split(mark)}
 
 
 def _quoted(column: str) -> str:

@@ -14,18 +14,27 @@ from campaigns.command_line import (
     CampaignFile,
     DropGone,
     GoneOption,
+    MaxRejects,
     Raw,
     Rejects,
     app,
     put,
+    say,
     the_ledger,
+)
+from campaigns.list_input import (
+    campaign_beside,
+    is_standard,
+    readable,
+    rejects_folder,
+    rejects_of_input,
 )
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
     from campaigns.campaign_source import CampaignSource
     from campaigns.ledger import Ledger
-    from campaigns.load import LoadReport
+    from campaigns.load import LoadReport, MostRejects
 
 
 @app.command(epilog="Example: dialer load clinic-reminders.toml clinic-reminders.csv")
@@ -40,6 +49,7 @@ def load(
     ] = None,
     rejects: Rejects = None,
     gone: DropGone = GoneOption.KEEP,
+    max_rejects: MaxRejects = None,
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
@@ -50,32 +60,59 @@ def load(
     them out. Rejected rows go to a file that can be corrected and loaded; a cell in it that a spreadsheet
     would take for a formula has an apostrophe in front, which loading takes off again. With --raw it has
     none. What has changed in the campaign's file holds from now on, also while the campaign runs.
+    Exit code 1 if no row of the list can be called, or more are rejected than --max-rejects.
     """
-    from campaigns.campaign_source import read_campaign_and_source
-
-    campaign, source = read_campaign_and_source(campaign_file)
     if list_file is None:
-        _refuse_list_options(campaign_file, rejects, gone, raw=raw)
+        from campaigns.campaign_source import read_campaign_and_source
+
+        campaign, source = read_campaign_and_source(campaign_file)
+        _refuse_list_options(campaign_file, rejects, gone, max_rejects, raw=raw)
         _take_choices_over(campaign, source, as_json=as_json)
         return
+    campaign, source = campaign_beside(campaign_file, list_file, "load")
 
     from campaigns.attempt import RunState
+    from campaigns.load import MostRejects, TooManyRejects
     from campaigns.load_view import as_json as load_as_json
-    from campaigns.load_view import in_words
+    from campaigns.load_view import in_words, too_many_as_json
     from campaigns.report import status as status_of
     from campaigns.side import either_way, flag
 
-    with the_ledger(create=True, campaign_file=campaign_file, campaign=campaign.name) as ledger:
-        report = load_with_progress(
-            ledger, campaign, list_file, rejects, raw=raw, source=source, drop_gone=gone == GoneOption.DROP
-        )
+    most = None if max_rejects is None else MostRejects.of(max_rejects)
+    with (
+        readable(list_file) as path,
+        the_ledger(create=True, campaign_file=campaign_file, campaign=campaign.name) as ledger,
+    ):
+        if is_standard(list_file) and rejects is None:
+            rejects = rejects_of_input(campaign.name)
+        try:
+            report = load_with_progress(
+                ledger,
+                campaign,
+                path,
+                rejects,
+                raw=raw,
+                most_rejects=most,
+                source=source,
+                drop_gone=gone == GoneOption.DROP,
+            )
+        except TooManyRejects as problem:
+            if as_json:
+                put(json.dumps(too_many_as_json(campaign.name, problem)))
+            say(f"dialer: {problem}")
+            raise typer.Exit(1) from None
         latest = status_of(ledger, campaign.name, ledger.now())
         startable = latest.run.state == RunState.LOADED and latest.waiting > 0
     if as_json:
         put(json.dumps(load_as_json(report)))
+    else:
+        for line in in_words(report):
+            put(line)
+    if report.unusable:
+        say(f"dialer: {'standard input' if is_standard(list_file) else list_file}: {report.unusable}")
+        raise typer.Exit(1)
+    if as_json:
         return
-    for line in in_words(report):
-        put(line)
     if note := schedule_note(campaign, campaign_file, entered=latest.schedule is not None):
         put(note)
     if startable:
@@ -84,12 +121,15 @@ def load(
         put(f"next: {either_way(start) if undecided else start + flag(latest.run.exchange)}")
 
 
-def _refuse_list_options(campaign_file: Path, rejects: Path | None, gone: GoneOption, *, raw: bool) -> None:
+def _refuse_list_options(
+    campaign_file: Path, rejects: Path | None, gone: GoneOption, max_rejects: str | None, *, raw: bool
+) -> None:
     from campaigns.mistake import Mistake
 
-    if rejects is not None or raw or gone == GoneOption.DROP:
+    if rejects is not None or raw or max_rejects is not None or gone == GoneOption.DROP:
         raise Mistake(
-            f"--rejects, --raw and --gone are for a list; name it: dialer load {campaign_file} LIST.csv"
+            "--rejects, --max-rejects, --raw and --gone are for a list; "
+            f"name it: dialer load {campaign_file} LIST.csv"
         )
 
 
@@ -114,10 +154,11 @@ def load_with_progress(
     rejects: Path | None,
     *,
     raw: bool = False,
+    most_rejects: "MostRejects | None" = None,
     source: "CampaignSource | None" = None,
     drop_gone: bool = False,
 ) -> "LoadReport":
-    """Load a list, with a progress bar where somebody is looking."""
+    """Load a list, with a progress bar on a terminal. Raises Mistake, and TooManyRejects."""
     from campaigns.load import load as load_list
     from campaigns.progress_bar import progress_bar
 
@@ -128,6 +169,8 @@ def load_with_progress(
             list_file,
             now=ledger.now(),
             rejects_path=rejects,
+            rejects_folder=rejects_folder(),
+            most_rejects=most_rejects,
             raw=raw,
             progress=progress,
             source=source,

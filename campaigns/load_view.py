@@ -10,7 +10,9 @@ from campaigns.changes import Change
 from campaigns.explain import span
 from campaigns.ledger.lists import Entered, Loaded
 from campaigns.ledger.rules import Judged
-from campaigns.load import LoadReport
+from campaigns.list_read import as_json as read_as_json
+from campaigns.list_read import in_words as read_in_words
+from campaigns.load import LoadReport, TooManyRejects
 from campaigns.toml_values import duration
 
 _LONGEST = 60
@@ -34,6 +36,7 @@ def in_words(report: LoadReport) -> list[str]:
     parts += [f"{loaded.suppressed:,} suppressed"] if loaded.suppressed else []
     parts += [f"{loaded.rejected:,} rejected"] if loaded.rejected else []
     words = [f"{loaded.campaign}: {loaded.rows:,} row{_s(loaded.rows)}: {', '.join(parts)}"]
+    words += [] if report.read is None else read_in_words(report.read)
     if report.rejects_file:
         words.append(f"rejected rows and their reasons: {report.rejects_file} (correct it, and load it too)")
     words += changes_in_words(loaded.changes)
@@ -139,6 +142,22 @@ def as_json(report: LoadReport) -> dict[str, Any]:
         ],
         "redials": {"moved": loaded.judged.moved, "given_up": loaded.judged.done},
         "warnings": conflicts_view.as_json(report.conflicts),
+        "unusable": report.unusable,
+        **({} if report.read is None else read_as_json(report.read)),
+    }
+
+
+def too_many_as_json(name: str, problem: TooManyRejects) -> dict[str, Any]:
+    """What became of a list that was not loaded because of --max-rejects."""
+    return {
+        "campaign": name,
+        "rows": problem.rows,
+        "accepted": 0,
+        "duplicates": 0,
+        "rejected": problem.rejected,
+        "suppressed": 0,
+        "rejects_file": str(problem.rejects_file),
+        "problem": {"code": "too_many_rejects", "data": {"rejected": problem.rejected, "rows": problem.rows}},
     }
 
 

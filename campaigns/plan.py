@@ -15,6 +15,8 @@ from campaigns.conflicts import Conflict, conflicts
 from campaigns.forecast import Forecast, Group, forecast
 from campaigns.ledger import Ledger
 from campaigns.ledger.preflight import Candidate, Entered, Known, Seen, There, entered, loaded, look_up
+from campaigns.list_read import ListRead
+from campaigns.load import LOAD_AGAIN, as_it_stands, refuse_changed
 from campaigns.lost_zeros import LostZeros
 from campaigns.reading import key_of
 from campaigns.recipient import Recipient
@@ -94,6 +96,7 @@ class Plan:
     at: datetime
     campaign: Campaign
     list_path: Path
+    read: ListRead
     ledger_unread: str | None
     """Why nobody looked into the ledger; None if somebody did."""
     state: RunState | None
@@ -160,8 +163,10 @@ def plan(
 ) -> Plan:
     """Read a list, and reckon what would become of it.
 
-    `ledger`: open to be read, or why there is none. Raises Mistake for a file that cannot be read as a list.
+    `ledger`: open to be read, or why there is none. Raises Mistake for a file that cannot be read as a list,
+    or that changes meanwhile.
     """
+    before = as_it_stands(list_path)
     column = campaign.reminder.at if campaign.reminder else None
     with open_call_list(list_path, campaign.list, column) as call_list, Seen() as seen:
         tally = _Tally(campaign, ledger, seen, now, call_list.phone_column)
@@ -170,7 +175,8 @@ def plan(
             tally.add(batch)
             progress(call_list)
         progress(call_list)
-    return tally.plan(list_path, call_list.rows_read, pace)
+        refuse_changed(list_path, before, LOAD_AGAIN)
+    return tally.plan(list_path, ListRead.of(call_list), call_list.rows_read, pace)
 
 
 class _Tally:
@@ -275,7 +281,7 @@ class _Tally:
         if len(found.lines) < _LINES:
             found.lines.append(line)
 
-    def plan(self, list_path: Path, rows: int, pace: Pace) -> Plan:
+    def plan(self, list_path: Path, read: ListRead, rows: int, pace: Pace) -> Plan:
         rules = self._campaign.timetable.rules
         flows = [
             Group(list(due.items()), windows(rules, zones, self._now) if rules else None)
@@ -289,6 +295,7 @@ class _Tally:
             at=self._now,
             campaign=self._campaign,
             list_path=list_path,
+            read=read,
             ledger_unread=self._ledger if isinstance(self._ledger, str) else None,
             state=self._run.state if self._run else None,
             rows=rows,

@@ -8,6 +8,8 @@ from campaigns import conflicts_view
 from campaigns.attempt import RunState
 from campaigns.calling_hours import Window
 from campaigns.calling_hours_options import RECIPIENT
+from campaigns.list_read import as_json as read_as_json
+from campaigns.list_read import in_words as read_in_words
 from campaigns.plain_text import visible
 from campaigns.plan import Pace, Place, Plan
 from campaigns.recipient import masked
@@ -28,6 +30,7 @@ def in_words(plan: Plan, call_seconds: float) -> list[str]:
     """What would become of the list, line by line."""
     return [
         *_rows(plan),
+        *read_in_words(plan.read),
         *_changed(plan),
         *_rejections(plan),
         *_lost_zeros(plan),
@@ -47,6 +50,7 @@ def as_json(plan: Plan, call_seconds: float) -> dict[str, Any]:
     return {
         "campaign": plan.campaign.name,
         "list": str(plan.list_path),
+        **read_as_json(plan.read),
         "at": _iso(plan.at),
         "ledger_read": plan.ledger_unread is None,
         "state": plan.state,

@@ -18,11 +18,22 @@ from campaigns.mistake import Mistake
 _NUMBERED = re.compile(r"(.*\.rejects)(?:-(\d+))?", re.DOTALL)
 
 
-def default_rejects_path(list_path: Path) -> Path:
+def default_rejects_path(list_path: Path, campaign: str | None = None, elsewhere: Path | None = None) -> Path:
     """`people.csv` → `people.rejects.csv` beside it; → `people.rejects-2.csv` when that itself is loaded.
 
     The corrections stand only in the file that is being loaded, so it is never written over by default.
+    Where nothing can be written beside the list, in a folder of the
+    campaign's in `elsewhere`, which is created.
     """
+    if elsewhere is not None and campaign is not None and not os.access(list_path.parent, os.W_OK):
+        folder = elsewhere / campaign
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as problem:
+            raise Mistake(
+                f"{folder}: cannot be created: {problem.strerror}; name another with --rejects"
+            ) from None
+        list_path = folder / list_path.name
     if list_path.suffix.lower() != ".csv":
         return list_path.with_name(list_path.name + ".rejects.csv")
     if match := _NUMBERED.fullmatch(list_path.stem):

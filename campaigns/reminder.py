@@ -11,15 +11,18 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from campaigns.attribute_template import columns_of, filled
 from campaigns.calling_hours import Hours, no_later_than
 from campaigns.calling_hours_options import RECIPIENT
 from campaigns.campaign import Campaign
-from campaigns.csv_records import folded
+from campaigns.csv_records import UNSEEN, folded
 from campaigns.number_zones import number_zones
 from campaigns.recipient import Recipient
 from campaigns.zone_data import is_known
 
-_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?", re.ASCII)
+_ISO = re.compile(
+    r"\d{4}-\d\d-\d\d(?:T\d\d| \d\d?):\d\d(:\d\d(\.\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?", re.ASCII
+)
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LONGEST = 200  # characters of a cell that is looked at
 _EXAMPLE = "2026-11-23T14:30"
@@ -45,15 +48,18 @@ def appointment(campaign: Campaign, person: Recipient) -> datetime:
     """
     options = campaign.reminder
     assert options is not None
-    column = appointment_column(person.row, options.at)
-    if column is None:
-        raise ValueError(f'is without the column "{options.at}", which [reminder] at names')
+    cells = {}
+    for name in columns_of(options.at):
+        column = appointment_column(person.row, name)
+        if column is None:
+            raise ValueError(f'is without the column "{name}", which [reminder] at names')
+        cells[name] = plain_cell(person.row[column])
     if len(person.key) > LONGEST_KEY:
         raise ValueError(
             f"has a key of {len(person.key)} characters, and with [reminder] it has {LONGEST_KEY} at most; "
             "shorten the key"
         )
-    return _instant(campaign, person, appointment_time(person.row[column], options.format))
+    return _instant(campaign, person, appointment_time(filled(options.at, cells), options.format))
 
 
 def reminders(campaign: Campaign, person: Recipient, at: datetime, now: datetime) -> list[Recipient]:
@@ -111,6 +117,17 @@ def _can_be_made(campaign: Campaign, zones: tuple[str, ...], call: Reminder, now
     return window is not None and max(window.opens, now) < call.expires_at
 
 
+def column_to_correct(row: Mapping[str, str], at: str) -> str:
+    """The row's own name of the column of an appointment; of several, the first empty one, or the first."""
+    known = [appointment_column(row, name) or name for name in columns_of(at)]
+    return next((name for name in known if not plain_cell(row.get(name, "")).strip()), known[0])
+
+
+def plain_cell(cell: str) -> str:
+    """A cell without what is not seen in it, and with plain blanks: `\u200e2026-12-24\u00a014:30`."""
+    return " ".join((cell if cell.isascii() else UNSEEN.sub("", cell)).split())
+
+
 def appointment_column(row: Mapping[str, str], name: str) -> str | None:
     """The row's own name of the column that the campaign's file calls `name`."""
     if name in row:
@@ -125,7 +142,7 @@ def appointment_time(cell: str, written: str | None = None) -> datetime:
     In whole seconds. Raises ValueError, whose text completes a sentence that begins with the cell. Nothing is
     guessed: 11/12/2026 is a day in November for some and in December for others.
     """
-    text = cell.strip()
+    text = plain_cell(cell) if len(cell) <= _LONGEST else cell
     if not text:
         raise ValueError("is empty; fill in the time of the appointment")
     if len(text) > _LONGEST:
@@ -143,6 +160,8 @@ def appointment_time(cell: str, written: str | None = None) -> datetime:
 def _iso_time(text: str) -> datetime:
     if not _ISO.fullmatch(text) or text[11:13] == "24":
         raise ValueError
+    if text[12] == ":":  # 9:05
+        text = f"{text[:11]}0{text[11:]}"
     return datetime.fromisoformat(re.sub(r" (?=[Z+-])", "", text))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from campaigns.command_line import AsJson, Raw, app, put, say, the_ledger
+from campaigns.list_input import is_standard, readable, rejects_of_input
 from campaigns.mistake import Mistake
 from campaigns.plain_text import Rows
 
@@ -153,7 +154,7 @@ def import_list(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="CSV with a header, numbers alone, or the national list (text or XML).",
+            help="CSV with a header, numbers alone, or the national list (text or XML); - is standard input.",
         ),
     ],
     campaign: Campaign = None,
@@ -188,10 +189,16 @@ def import_list(
 
     first, *more = column or ["phone"]
     options = Options(first, region_of(default_region), tuple(more))
-    with the_ledger(create=True) as ledger, progress_bar("importing", file) as progress:
+    if is_standard(file) and rejects is None:
+        rejects = rejects_of_input("suppressions")
+    with (
+        readable(file) as path,
+        the_ledger(create=True) as ledger,
+        progress_bar("importing", path) as progress,
+    ):
         imported = import_file(
             ledger,
-            file,
+            path,
             options,
             campaign=campaign,
             reason=_plain(reason),

@@ -10,7 +10,7 @@ from campaigns.campaign import Campaign
 from campaigns.csv_records import folded
 from campaigns.number_zones import number_zones
 from campaigns.recipient import Recipient
-from campaigns.reminder import appointment, reminders
+from campaigns.reminder import appointment, column_to_correct, reminders
 
 _SHOWN = 4  # zones that a reason names; a mobile number of Russia has eleven
 
@@ -61,17 +61,21 @@ def _reminded(
     campaign: Campaign, person: Recipient, never: Untimely | None, now: datetime
 ) -> Sequence[Recipient] | Untimely:
     assert campaign.reminder is not None
-    column = _column(person, campaign.reminder.at)
+
+    def column() -> str:
+        assert campaign.reminder is not None
+        return column_to_correct(person.row, campaign.reminder.at)
+
     try:
         at = appointment(campaign, person)
     except ValueError as problem:
-        return never or Untimely(column, str(problem))
+        return never or Untimely(column(), str(problem))
     if never is not None:
         return replace(never, appointment_at=at)
     try:
         return reminders(campaign, person, at, now)
     except ValueError as problem:
-        return Untimely(column, str(problem), at)
+        return Untimely(column(), str(problem), at)
 
 
 def _never_open(campaign: Campaign, person: Recipient, now: datetime) -> Untimely | None:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from campaigns.attempt import Outcome
+from campaigns.attribute_template import columns_of
 from campaigns.calling_hours_options import Zone
 from campaigns.toml_values import Duration, Table, duration
 from campaigns.zone_data import is_known
@@ -123,11 +124,18 @@ def _time_format(text: str) -> str:
     return text
 
 
+def _columns(text: str) -> str:
+    """Raises ValueError for a template that is none, or that names no column."""
+    if not columns_of(text):
+        raise ValueError('names no column; write one such as "appointment_at", or "{Day} {Time}"')
+    return text
+
+
 class ReminderOptions(Table):
     """Each recipient is due so long before a time of their own."""
 
-    at: str = Field(min_length=1)
-    """The list's column with the appointment's time."""
+    at: Annotated[str, AfterValidator(_columns)] = Field(min_length=1)
+    """The list's column with the appointment's time, or a template of several: `{Day} {Time}`."""
     before: Annotated[tuple[Duration, ...], BeforeValidator(_befores)]
     format: Annotated[str, AfterValidator(_time_format)] | None = None
     """How the column is written, as strptime has it: `%d.%m.%Y %H:%M`. Default: ISO 8601."""

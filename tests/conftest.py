@@ -488,13 +488,14 @@ class Terminal(io.StringIO):
 def dialer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Said]:
-    """The command, in an empty directory, with nobody to ask unless `types` says what somebody types."""
+    """The command, in an empty directory. `types`: what is typed at the terminal; `piped`: standard input."""
     for name in [name for name in os.environ if name.startswith("DIALER_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: str, types: str | None = None) -> Said:
-        monkeypatch.setattr("sys.stdin", io.StringIO() if types is None else Terminal(types))
+    def call(*arguments: str, types: str | None = None, piped: bytes | None = None) -> Said:
+        given = io.StringIO() if types is None else Terminal(types)
+        monkeypatch.setattr("sys.stdin", given if piped is None else io.TextIOWrapper(io.BytesIO(piped)))
         capsys.readouterr()
         with pytest.raises(SystemExit) as left:
             main(arguments)

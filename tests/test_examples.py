@@ -122,7 +122,7 @@ def test_the_demo_dials_exactly_the_example(tmp_path: Path) -> None:
     rings = [(entry["destination"], entry["contact_id"]) for entry in journal if entry["rang"]]
     accepted, refused = second_reading()
     assert sorted(number for number, _ in rings) == sorted(set(accepted.values()))
-    with (home / "clinic-reminders.results.csv").open(encoding="utf-8", newline="") as file:
+    with (home / "clinic-reminders.results.csv").open(encoding="utf-8-sig", newline="") as file:
         results = list(csv.DictReader(file))
     assert sorted((row["phone"], row["contact_id"]) for row in results) == sorted(rings)
     assert {accepted[int(row["line"])] == row["phone"] for row in results} == {True}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from campaigns.code_page import name_of
 from campaigns.ledger import Ledger
 from campaigns.ledger import schedules as book
 from campaigns.ledger.engine import LedgerUnavailable
@@ -19,6 +20,7 @@ from campaigns.mistake import Mistake
 from campaigns.progress_bar import Reading
 from campaigns.rejects import rejects_of_fire
 from campaigns.schedule import Decision, decide
+from campaigns.text_file import Source
 from campaigns.zone_data import is_known
 from worker.hands import Hands
 
@@ -234,6 +236,14 @@ class Firing:
             loaded.rejected,
             f" (see {report.rejects_file})" if report.rejects_file else "",
         )
+        if report.read is not None and report.read.source == Source.ASSUMED:
+            # Without the sample that `dialer plan` shows: a log has no names.
+            log.warning(
+                "%s: %s was taken for %s, which the file does not say; name it in [list] encoding",
+                loaded.campaign,
+                each.list_path(at),
+                name_of(report.read.encoding),
+            )
         return True
 
     def _load(self, each: Scheduled, at: datetime) -> LoadReport:

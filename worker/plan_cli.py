@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from campaigns.command_line import AsJson, CampaignFile, ListFile, app, put
+from campaigns.list_input import campaign_beside, readable
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
@@ -44,7 +46,6 @@ def plan(
     is loaded, written or created.
     """
     from campaigns import plan_view
-    from campaigns.campaign import read_campaign
     from campaigns.ledger.clock import wall_clock
     from campaigns.plan import pace
     from campaigns.plan import plan as plan_of
@@ -53,7 +54,7 @@ def plan(
     from campaigns.whereabouts import refuse_another_ledger
     from worker.settings import DialerSettings
 
-    campaign = read_campaign(campaign_file)
+    campaign, _source = campaign_beside(campaign_file, list_file, "plan")
     settings = load_settings(DialerSettings)
     # With no ledger at all it plans for an empty one: `create` as for loading.
     refuse_another_ledger(settings, create=True, campaign_file=campaign_file, campaign=campaign.name)
@@ -63,9 +64,13 @@ def plan(
         settings.max_active_calls,
         timedelta(seconds=call_seconds),
     )
-    with _looked_at(settings.ledger_url) as ledger, progress_bar("reading", list_file) as progress:
+    with (
+        readable(list_file) as path,
+        _looked_at(settings.ledger_url) as ledger,
+        progress_bar("reading", path) as progress,
+    ):
         present = wall_clock() if isinstance(ledger, str) else ledger.now()
-        found = plan_of(campaign, list_file, ledger, rate, present, progress)
+        found = replace(plan_of(campaign, path, ledger, rate, present, progress), list_path=list_file)
     if as_json:
         put(json.dumps(plan_view.as_json(found, call_seconds)))
         return

@@ -14,6 +14,7 @@ from campaigns.command_line import (
     DropGone,
     GoneOption,
     ListFile,
+    MaxRejects,
     Rejects,
     Sandbox,
     app,
@@ -21,6 +22,7 @@ from campaigns.command_line import (
     say,
 )
 from campaigns.export_cli import export_file
+from campaigns.list_input import campaign_beside, is_standard, readable, rejects_of_input
 from campaigns.load_cli import load_with_progress, schedule_note
 from campaigns.mistake import Mistake
 from worker.until_stopped import (
@@ -39,6 +41,7 @@ from worker.until_stopped import (
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
     from campaigns.ledger import Ledger
+    from campaigns.load import MostRejects
     from campaigns.report import Status
     from campaigns.side import Exchange
     from worker.local import Stack, Trial
@@ -62,6 +65,7 @@ def run(
     ] = False,
     rejects: Rejects = None,
     gone: DropGone = GoneOption.KEEP,
+    max_rejects: MaxRejects = None,
 ) -> None:
     """Load a list, start it, and dial it on this machine until nobody is waiting or in progress.
 
@@ -69,15 +73,19 @@ def run(
     When a trial is over, the same command without --sandbox calls everybody on the list for real, and the
     trial is kept as a campaign of its own, `NAME (trial 1)`. `dialer discard` throws trials away.
     """
-    from campaigns.campaign import read_campaign
+    from campaigns.load import MostRejects
     from campaigns.settings import load_settings
     from campaigns.whereabouts import refuse_another_ledger
     from worker.local import Trial
     from worker.settings import DialerSettings
 
+    most = None if max_rejects is None else MostRejects.of(max_rejects)
     settings = load_settings(DialerSettings)
     refuse_another_ledger(
-        settings, create=True, campaign_file=campaign_file, campaign=read_campaign(campaign_file).name
+        settings,
+        create=True,
+        campaign_file=campaign_file,
+        campaign=campaign_beside(campaign_file, list_file, "run")[0].name,
     )
     trial = Trial(speed, faults) if sandbox else None
     try:
@@ -90,6 +98,7 @@ def run(
             rejects,
             again=again,
             drop_gone=gone == GoneOption.DROP,
+            most_rejects=most,
         )
     except Stopped as stopped:
         say(f"dialer: stopped; {str(stopped) or 'the same command goes on where it stopped'}")
@@ -107,22 +116,26 @@ def run_to_the_end(
     *,
     again: bool = False,
     drop_gone: bool = False,
+    most_rejects: "MostRejects | None" = None,
 ) -> int:
     """Load, start, dial, and write the results. Returns the exit code. Raises Stopped.
 
+    Nothing is started where no row of the list can be called, or too many are rejected: exit code 1.
     again: a trial of this campaign that is there is set apart first. drop_gone: as `load --gone drop`.
     """
-    from campaigns.campaign_source import read_campaign_and_source
     from campaigns.ledger import open_ledger, runs
     from campaigns.ledger.binding import check, decided
     from campaigns.ledger.trials import is_over
+    from campaigns.load import TooManyRejects
     from campaigns.load_view import in_words as load_in_words
     from campaigns.reasons import start_workers
     from campaigns.report import status
     from campaigns.status_view import in_words
     from worker.local import need_extras, side_of
 
-    campaign, source = read_campaign_and_source(campaign_file)
+    campaign, source = campaign_beside(campaign_file, list_file, "run")
+    if is_standard(list_file) and rejects is None:
+        rejects = rejects_of_input(campaign.name)
     exchange = side_of(settings, trial)
     if again and exchange != "sandbox":
         raise Mistake(
@@ -141,11 +154,27 @@ def run_to_the_end(
         if not anew:
             check(campaign.name, was, exchange)
         elsewhere = check_endpoint(settings, trial)
-        if anew:
-            _set_trial_aside(ledger, campaign, list_file, exchange)
-        report = load_with_progress(ledger, campaign, list_file, rejects, source=source, drop_gone=drop_gone)
+        try:
+            with readable(list_file) as path:
+                if anew:
+                    _set_trial_aside(ledger, campaign, path, exchange)
+                report = load_with_progress(
+                    ledger,
+                    campaign,
+                    path,
+                    rejects,
+                    most_rejects=most_rejects,
+                    source=source,
+                    drop_gone=drop_gone,
+                )
+        except TooManyRejects as problem:
+            say(f"dialer: {problem}")
+            return 1
         for line in load_in_words(report):
             put(line)
+        if report.unusable:
+            say(f"dialer: {'standard input' if is_standard(list_file) else list_file}: {report.unusable}")
+            return 1
         with ledger.write() as db:
             runs.start(db, runs.find(db, campaign.name), ledger.now(), exchange=exchange)
         say_where(elsewhere)

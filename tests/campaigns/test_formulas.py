@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from campaigns.csv_records import read_records
 from campaigns.export import Format, export
-from campaigns.formulas import defused, restored
+from campaigns.formulas import as_text, defused, restored
 from campaigns.recipient import Recipient
 
 if TYPE_CHECKING:
@@ -262,3 +262,25 @@ def test_the_example_of_an_attack(dialer: Callable[..., Any], tmp_path: Path) ->
     found = [cell for name in ("results.csv", "rejects.csv") for row in cells_of(name) for cell in row]
     assert [cell for cell in found if cell and runs(cell)] == []
     assert {'\'=HYPERLINK("http://127.0.0.1/x","Ann")', "'@SUM(1)", "'-2+3"} <= set(found)
+
+
+@given(st.text())
+@example("=1+1")
+@example("'007")
+@example('="007"')
+@example("+14155550101")
+def test_text_for_excel_is_restored(cell: str) -> None:
+    """Whatever is in a cell, reading what was written for Excel gives it back; and no formula runs."""
+    written = as_text(cell)
+    assert restored(written) == cell
+    if written != cell and not written.startswith("'"):
+        assert written == f'="{cell}"'
+        assert '"' not in cell
+
+
+@pytest.mark.parametrize(
+    "cell", ["+14155550101", "007", "3-4", "12345678901234567", "1e5", "2026-03-02", "MAR1"]
+)
+def test_what_excel_would_change_is_a_text(cell: str) -> None:
+    """Numbers, dates and what looks like them are written so that no digit is lost."""
+    assert as_text(cell) == f'="{cell}"'

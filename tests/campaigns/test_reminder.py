@@ -343,3 +343,67 @@ def test_at_is_needed() -> None:
     """A [reminder] without its column is none."""
     with pytest.raises(ValidationError, match=r"reminder\.at"):
         Campaign.model_validate(campaign().model_dump() | {"reminder": {"before": "2h"}})
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "\u200e2026-11-24 14:30",
+        "2026-11-24\u00a014:30",
+        "2026-11-24\u202f14:30\u200f",
+        "\ufeff2026-11-24  14:30",
+        "\u20682026-11-24T14:30\u2069",
+        "2026-11-\u00ad24\u300014:30",
+    ],
+)
+def test_marks_that_are_not_seen_count_for_nothing(cell: str) -> None:
+    """A cell that looks like a time is that time, whatever copying has left in it."""
+    assert called(campaign(), person(cell)) == called(campaign(), person("2026-11-24 14:30"))
+    own = campaign(format="%Y-%m-%d %H:%M")
+    if "T" not in cell:
+        assert called(own, person(cell)) == called(own, person("2026-11-24 14:30"))
+
+
+def test_an_hour_of_one_digit_is_that_hour() -> None:
+    """Spreadsheets write 9:05 for 09:05."""
+    for late, early in (
+        ("2026-11-24 9:05", "2026-11-24 09:05"),
+        ("2026-11-24 9:05:30", "2026-11-24 09:05:30"),
+    ):
+        assert called(campaign(), person(late)) == called(campaign(), person(early))
+
+
+def in_columns(**cells: str) -> Recipient:
+    return Recipient(2, "A-17", SAN_FRANCISCO, {}, None, {"phone": SAN_FRANCISCO} | cells)
+
+
+def test_a_day_and_a_time_in_two_columns() -> None:
+    """`at` is a text that several columns make together, in ISO 8601 or as `format` says."""
+    expected = called(campaign(), person("2026-11-24T09:05"))
+    both = campaign(at="{Appt Date} {appt time}")
+    row = {" appt  date": "\u200e2026-11-24", "Appt\nTime": " 9:05 "}
+    assert called(both, in_columns(**row)) == expected
+    american = campaign(at="{day} {hour}", format="%m/%d/%Y %I:%M %p")
+    assert called(american, in_columns(day="11/24/2026", hour="9:05\u202fAM")) == expected
+
+
+@pytest.mark.parametrize(
+    ("day", "hour", "column", "reason"),
+    [
+        ("2026-11-24", "", "hour", "has no time of day"),
+        ("", "9:05", "day", "is not a date and time"),
+        ("", "\u00a0", "day", "is empty"),
+        ("2026-11-24", "9am", "day", "is not a date and time"),
+    ],
+)
+def test_a_part_that_lacks_is_named(day: str, hour: str, column: str, reason: str) -> None:
+    """The column to correct is the empty one, or the first."""
+    found = refused(campaign(at="{day} {hour}"), in_columns(day=day, hour=hour))
+    assert (found.column, found.reason[: len(reason)]) == (column, reason)
+
+
+@pytest.mark.parametrize("at", ["{day", "}", "{}", "{{day}}"])
+def test_a_template_without_columns_is_a_mistake(at: str) -> None:
+    """It is said when the campaign is read, not for each row."""
+    with pytest.raises(ValidationError):
+        campaign(at=at)
