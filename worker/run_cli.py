@@ -14,13 +14,16 @@ from campaigns.export_cli import export_file
 from campaigns.load_cli import load_with_progress, schedule_note
 from worker.until_stopped import (
     INTERRUPTED,
+    AsOf,
     Speed,
     Stopped,
     Wait,
     Workers,
     check_endpoint,
+    rehearsed,
     say_where,
     the_stack,
+    trial_of,
     while_starting,
 )
 
@@ -41,18 +44,20 @@ def run(
     sandbox: Sandbox = False,
     workers: Workers = 1,
     speed: Speed = 10.0,
+    as_of: AsOf = None,
     rejects: Rejects = None,
 ) -> None:
     """Load a list, start it, and dial it on this machine until nobody is waiting or in progress.
 
     Ctrl-C stops cleanly: calls under way are recorded, and the same command goes on where it stopped.
+    With --sandbox --as-of TIME it is a rehearsal: hours, reminders and redials go by a clock that begins then
+    and runs at --speed. Its ledger has no other runs.
     """
     from campaigns.settings import load_settings
-    from worker.local import Trial
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
-    trial = Trial(speed) if sandbox else None
+    trial = trial_of(sandbox, speed, as_of)
     try:
         code = run_to_the_end(settings, campaign_file, list_file, trial, workers, rejects)
     except Stopped as stopped:
@@ -86,6 +91,7 @@ def run_to_the_end(
         with ledger.read() as db:
             # Before a million rows are read; starting asks again, and decides.
             check(campaign.name, decided(db, campaign.name), exchange)
+        trial = rehearsed(ledger, trial)
         elsewhere = check_endpoint(settings, trial)
         for line in load_in_words(load_with_progress(ledger, campaign, list_file, rejects)):
             put(line)

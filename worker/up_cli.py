@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Never
 
 from campaigns.command_line import Sandbox, app, put, say
 from worker.until_stopped import (
+    AsOf,
     Speed,
     Stopped,
     Wait,
@@ -15,6 +16,7 @@ from worker.until_stopped import (
     check_endpoint,
     say_where,
     the_stack,
+    trial_of,
     while_starting,
 )
 
@@ -25,15 +27,17 @@ if TYPE_CHECKING:
 
 
 @app.command(short_help="Run the whole dialer until Ctrl-C.", epilog="Example: dialer up --workers 2")
-def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0) -> None:
-    """Run the whole dialer on this machine until Ctrl-C: workers, scheduler, and Redis if there is none."""
+def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0, as_of: AsOf = None) -> None:
+    """Run the whole dialer on this machine until Ctrl-C: workers, scheduler, and Redis if there is none.
+
+    With --sandbox --as-of TIME it is a rehearsal: the ledger's clock begins then and runs at --speed.
+    """
     from campaigns.settings import load_settings
     from campaigns.side import told
-    from worker.local import Trial
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
-    trial = Trial(speed) if sandbox else None
+    trial = trial_of(sandbox, speed, as_of)
     elsewhere = check_endpoint(settings, trial)
     try:
         with the_stack(settings, workers, trial) as (ledger, stack, wait):
