@@ -19,7 +19,7 @@ def as_of(text: str) -> datetime:
     written, zone = text.strip(), None
     if (wall := _read(written)) is None:
         written, _, name = written.rpartition(" ")
-        wall = _read(written.strip())
+        wall = _read(written.strip()) if name[:1].isalpha() else None
         if wall is not None and wall.tzinfo is None:
             try:
                 zone = ZoneInfo(iana_zone(name))
@@ -27,8 +27,8 @@ def as_of(text: str) -> datetime:
                 raise Mistake(f"--as-of {text!r}: {name!r} {error}") from None
     if wall is None or (zone and wall.tzinfo) or not _EARLIEST <= wall.year < _LATEST:
         raise Mistake(
-            f'--as-of {text!r}: is no time; expected one such as "2026-12-03 09:00", by this machine\'s clock, '
-            'or "2026-12-03 09:00 America/New_York"'
+            f'--as-of {text!r}: is no time; expected one such as "2026-12-03 09:00", by this machine\'s '
+            'clock, or "2026-12-03 09:00 America/New_York"'
         )
     if wall.tzinfo is not None:
         return wall.astimezone(UTC)

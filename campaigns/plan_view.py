@@ -7,7 +7,7 @@ from typing import Any
 from campaigns.attempt import RunState
 from campaigns.calling_hours import Window
 from campaigns.plan import Pace, Place, Plan
-from campaigns.time_words import clock, in_time, local
+from campaigns.time_words import about_days, clock, in_time, local
 from campaigns.waits import opens_by
 
 _REASONS = 10
@@ -208,7 +208,9 @@ def _reminders(plan: Plan) -> list[str]:
 def _calls(plan: Plan, call_seconds: float) -> list[str]:
     reckoned = plan.forecast
     if reckoned.finishes_at is not None:
-        end = f"all dialed {_at(reckoned.finishes_at, plan.at)}"
+        days = about_days(reckoned.finishes_at, plan.at)
+        zone = f"{local(reckoned.finishes_at, None):%Z}"
+        end = "all dialed " + (f"in {days} {zone}" if days else _at(reckoned.finishes_at, plan.at))
     else:
         end = f"not all are dialed within a year, {reckoned.left:,} are left"
     return [

@@ -48,6 +48,18 @@ def day_and_time(instant: datetime, now: datetime, *, year: bool = False) -> str
     return f"{here:%a} {here.day} {here:%b}{of_year} {here:%H:%M}"
 
 
+_DAYS_FROM = timedelta(hours=36)
+"""A span of this length or longer is told in days."""
+
+
+def about_days(instant: datetime, now: datetime) -> str | None:
+    """`about 3 days, Thu 3 Dec 21:48`, by this machine's clock; None if it is nearer than 36 h."""
+    if instant - now < _DAYS_FROM:
+        return None
+    days = round((instant - now) / timedelta(days=1))
+    return f"about {days:,} days, {day_and_time(instant, now)}"
+
+
 def local(instant: datetime, zone: str | None) -> datetime:
     """The same instant by a zone's clock; None: this machine's."""
     return instant.astimezone(ZoneInfo(zone) if zone is not None else None)

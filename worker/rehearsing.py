@@ -31,8 +31,8 @@ def follow_clock(ledger: Ledger, stopping: threading.Event) -> None:
         return
     if SPEED not in os.environ:
         raise Mistake(
-            "this ledger is a rehearsal's, and its processes are started by dialer up --sandbox or dialer run "
-            "--sandbox alone; for anything else name another ledger"
+            "this ledger is a rehearsal's, and its processes are started by dialer up --sandbox or dialer "
+            "run --sandbox alone; for anything else name another ledger"
         )
 
     def keep_up() -> None:

@@ -139,7 +139,7 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str, wait: Wait) -> "Status":
 
     from campaigns.ledger import LedgerUnavailable, runs
     from campaigns.report import status
-    from campaigns.status_view import live, plain
+    from campaigns.status_view import at_clock, live
 
     console = Console(stderr=True)
     began = time.monotonic()
@@ -164,11 +164,11 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str, wait: Wait) -> "Status":
                 told = latest.run.hang_up_at is not None
                 say(f"{name} was cancelled; {'hanging up' if told else 'waiting for'} its calls in progress")
             latest = while_starting(latest, began)
-            if console.is_terminal:
+            if console.is_terminal and not console.is_dumb_terminal:
                 view.update(live(latest, "Ctrl-C stops"))
             elif time.monotonic() - said >= 5:
                 said = time.monotonic()
-                say(plain(latest))
+                say(at_clock(latest))
             # A look that takes a while holds up the dialing in SQLite. But one that was itself held up says
             # nothing of the next one.
             wait(min(max(0.5, 9 * took), 5.0))

@@ -54,7 +54,7 @@ def _look_on(ledger: "Ledger", stack: "Stack", wait: Wait) -> Never:
     """Say how the campaigns get on, until Ctrl-C, when it raises Stopped."""
     from campaigns.ledger import LedgerUnavailable
     from campaigns.report import every_status
-    from campaigns.status_view import plain
+    from campaigns.status_view import at_clock, plain
 
     began = time.monotonic()
     seen: dict[str, Status] = {}
@@ -69,7 +69,7 @@ def _look_on(ledger: "Ledger", stack: "Stack", wait: Wait) -> Never:
                 turned = before is not None and before.run.state != latest.run.state
                 alarmed = latest.alarm is not None and (before is None or before.alarm != latest.alarm)
                 if turned or alarmed or (moved and latest.run.state == "running"):
-                    put(plain(latest))
+                    put(at_clock(latest))
                 seen[name] = latest
         except LedgerUnavailable as error:
             say(f"dialer: {error}")
