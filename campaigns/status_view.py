@@ -151,9 +151,9 @@ def table(every: Sequence[Status]) -> list[str]:
     """
     console = _console()
     whole, short = _rows(every, reasons=True), _rows(every, reasons=False)
-    if console.measure(whole).maximum <= console.width:
+    if _width(whole) <= console.width:
         return _drawn(console, whole)
-    if console.measure(short).maximum > console.width:
+    if _width(short) > console.width:
         return [line for each in every for line in folded(_as_lines(each), console.width)]
     lines = _drawn(console, short)
     # The header first, then a line for each campaign.
@@ -194,7 +194,7 @@ def width_of_terminal() -> int | None:
 
 def _console() -> Console:
     # For a program that reads it a table is not folded to a terminal's width.
-    return Console(width=width_of_terminal() or 1000)
+    return Console(width=width_of_terminal() or 100_000)
 
 
 def _rows(every: Sequence[Status], *, reasons: bool) -> Table:
@@ -216,6 +216,11 @@ def _rows(every: Sequence[Status], *, reasons: bool) -> Table:
             *([_cell(_reason(each))] if reasons else []),
         )
     return view
+
+
+def _width(view: Table) -> int:
+    """How wide a table is that is not folded."""
+    return Console(width=100_000).measure(view).maximum
 
 
 def _reason(each: Status) -> str:

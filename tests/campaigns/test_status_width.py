@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import Desk
 
 NOW = datetime(2026, 11, 30, 21, 48, tzinfo=UTC)
-NAMES = ("clinic-reminders", "autumn-appeal-north", "请柬-请柬-请柬", "x")
+NAMES = ("clinic-reminders", "autumn-appeal-north", "a-campaign.with_a.name-of.forty-letters.ab", "x")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A rehearsal's clock: it begins when told, runs while it is kept running, never goes back, and is no real one."""
+"""A rehearsal's clock: it begins when told, runs while kept running, never goes back, and is no real one."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -146,7 +146,7 @@ def test_nothing_real_begins_in_a_rehearsals_ledger(desk: "Desk") -> None:
 
 
 def test_a_process_is_alive_for_as_long_as_in_real_time(desk: "Desk", real: list[datetime]) -> None:
-    """Ten real seconds after its report it is, though the clock shows hours more; after a minute it is not."""
+    """Ten real seconds after its report it is, though the clock shows hours more; later it is not."""
     ledger = desk.ledger
     rehearse(ledger, AS_OF, 1000.0)
     start(ledger)
