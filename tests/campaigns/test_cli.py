@@ -150,7 +150,7 @@ def test_the_same_command_twice_is_no_failure(loaded: Dialer) -> None:
         (
             [],
             ["cancel", "reminders"],
-            "for ever (2 recipients will not be called, 0 calls in progress); say: dialer cancel reminders --yes",
+            "ever (2 recipients will not be called, 0 calls in progress); say: dialer cancel reminders",
         ),
         ([["cancel", "reminders", "--yes"]], ["start", "reminders"], "was cancelled, which is for ever"),
         ([["cancel", "reminders", "--yes"]], ["load", "campaign.toml", "list.csv"], "give the campaign file"),

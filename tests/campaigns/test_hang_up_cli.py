@@ -114,11 +114,13 @@ def test_a_campaign_without_calls_has_none_to_hang_up(dialer: Dialer, desk: "Des
     [
         (
             [],
-            "dialer: cancelling is for ever (3 recipients will not be called, 2 calls in progress); say: dialer cancel reminders --hang-up --yes\n",
+            "dialer: cancelling is for ever (3 recipients will not be called, 2 calls in progress); say: "
+            "dialer cancel reminders --hang-up --yes\n",
         ),
         (
             ["cancel", "reminders", "--yes"],
-            "dialer: hanging up cannot be undone (2 calls in progress); say: dialer cancel reminders --hang-up --yes\n",
+            "dialer: hanging up cannot be undone (2 calls in progress); say: "
+            "dialer cancel reminders --hang-up --yes\n",
         ),
     ],
 )
