@@ -1,6 +1,5 @@
 """A status in words and tables, for people."""
 
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -186,10 +185,8 @@ def folded(lines: Sequence[str], width: int | None) -> list[str]:
 
 
 def width_of_terminal() -> int | None:
-    """How wide what reads the answer is; None where that is no terminal, and COLUMNS does not say."""
-    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
-        return shutil.get_terminal_size().columns
-    return None
+    """How wide the terminal is that shows the answer, or what COLUMNS says of it; None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _console() -> Console:

@@ -35,7 +35,7 @@ def every(desk: "Desk") -> list:  # type: ignore[type-arg]
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200, 400])
 def test_status_fits_the_terminal(every: list, width: int, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[type-arg]
     """No line is longer, and every word of every reason is there."""
-    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("campaigns.status_view.width_of_terminal", lambda: width)
     lines = table(every)
     assert max(map(cell_len, lines)) <= width
     for each in every:
@@ -47,7 +47,7 @@ def test_status_fits_the_terminal(every: list, width: int, monkeypatch: pytest.M
 
 def test_status_for_a_program_has_a_line_for_each(every: list, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[type-arg]
     """In a pipe nothing is folded."""
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
     assert len(table(every)) == 1 + len(every)
 
 
