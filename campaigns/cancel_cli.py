@@ -25,7 +25,7 @@ def cancel(
     cancelled before. The workers do that; no telephone rings for it.
     """
     from campaigns.ledger import runs
-    from campaigns.ledger.hang_ups import count_calls_in_progress
+    from campaigns.ledger.hang_ups import count_affected, count_calls_in_progress
     from campaigns.ledger.health import alive
     from campaigns.ledger.schedules import schedule_of
     from campaigns.reasons import start_workers
@@ -35,11 +35,12 @@ def cancel(
             run = runs.find_to_come(db, name)
             scheduled = schedule_of(db, run.campaign_id) is not None
             already = runs.all_cancelled(db, run) and not scheduled
+            affected = count_affected(db, run.campaign_id, ledger.now())
         if already and not hang_up:
             put(f"{name} was cancelled already")
             return
         if not yes:
-            _confirm_cancelling(name, already=already, hang_up=hang_up)
+            _confirm_cancelling(name, affected, already=already, hang_up=hang_up)
         with ledger.write() as db:
             run = runs.find_to_come(db, name)
             given_up = runs.cancel_all(db, run, ledger.now(), hang_up=hang_up)
@@ -58,13 +59,21 @@ def cancel(
     put("; ".join(words))
 
 
-def _confirm_cancelling(name: str, *, already: bool, hang_up: bool) -> None:
-    """Raises Mistake where nobody can be asked, and Abort when the answer is no."""
+def _confirm_cancelling(name: str, affected: tuple[int, int], *, already: bool, hang_up: bool) -> None:
+    """Raises Mistake without a terminal to ask at, and Abort when the answer is no.
+
+    affected: how many recipients wait for a call, and how many have one in progress.
+    """
+    waiting, in_progress = affected
+    calls = f"{in_progress:,} call{'' if in_progress == 1 else 's'} in progress"
+    about = f"{recipients(waiting)} will not be called, {calls}"
     if not sys.stdin.isatty():
         what = "hanging up cannot be undone" if already else "cancelling is for ever"
-        raise Mistake(f"{what}; say: dialer cancel {name}{' --hang-up' if hang_up else ''} --yes")
+        say_yes = f"dialer cancel {name}{' --hang-up' if hang_up else ''} --yes"
+        raise Mistake(f"{what} ({calls if already else about}); say: {say_yes}")
     if already:
-        question = f"Hang up the calls of {name} that are in progress?"
+        question = f"Hang up {calls} of {name}?"
     else:
-        question = f"Cancel {name} for ever{', and hang up its calls in progress' if hang_up else ''}?"
+        ends = f" ({'hung up at once' if hang_up else 'not hung up'})" if in_progress else ""
+        question = f"Cancel {name} for ever? {about}{ends}"
     typer.confirm(question, abort=True)

@@ -7,6 +7,7 @@ that the dialer never said. `\x1b` instead of the character itself does nothing.
 
 import re
 import sys
+from io import TextIOWrapper
 from typing import Protocol, TextIO
 
 _UNSEEN = re.compile(
@@ -47,8 +48,31 @@ def print_line(text: str, out: TextIO) -> None:
 
 def print_drawn(text: str, out: TextIO) -> None:
     """Print what was made of visible text, such as a table with its colours."""
-    encoding = getattr(out, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=out, flush=True)
+    print(encodable(text, getattr(out, "encoding", None) or "utf-8"), file=out, flush=True)
+
+
+_PLAINER = str.maketrans({"█": "#", "…": "...", "→": "->", "–": "-", "—": "-", "│": "|", "─": "-", "━": "-"})
+"""For signs of the dialer's own, what a terminal without them shows."""
+
+
+def encodable(text: str, encoding: str) -> str:
+    """The text with escapes in the place of what an encoding does not have."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAINER).encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def never_fail(*streams: TextIO) -> None:
+    """Let these streams write an escape for what their encoding does not have.
+
+    What is written past `print_line`, such as a progress bar or a question, must not end a command either.
+    """
+    for stream in streams:
+        # A test's stream may not be one that has an encoding.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def complain(problem: object) -> None:

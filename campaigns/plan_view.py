@@ -13,7 +13,7 @@ from campaigns.list_read import in_words as read_in_words
 from campaigns.plain_text import visible
 from campaigns.plan import Pace, Place, Plan
 from campaigns.recipient import masked
-from campaigns.time_words import clock, in_time, local
+from campaigns.time_words import about_days, clock, in_time, local
 from campaigns.waits import opens_by
 from campaigns.zone_data import is_known
 
@@ -327,7 +327,9 @@ def _reminders(plan: Plan) -> list[str]:
 def _calls(plan: Plan, call_seconds: float) -> list[str]:
     reckoned = plan.forecast
     if reckoned.finishes_at is not None:
-        end = f"all dialed {_at(reckoned.finishes_at, plan.at)}"
+        days = about_days(reckoned.finishes_at, plan.at)
+        zone = f"{local(reckoned.finishes_at, None):%Z}"
+        end = "all dialed " + (f"in {days} {zone}" if days else _at(reckoned.finishes_at, plan.at))
     else:
         end = f"not all are dialed within a year, {reckoned.left:,} are left"
     return [

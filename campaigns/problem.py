@@ -1,5 +1,6 @@
 """What keeps a process from its work: a code that the program decides by, and words for people."""
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Self
@@ -59,6 +60,12 @@ NOT_BROKEN = CALLS_GO_ON | {
 
 _SAID_ONCE = REDIS | {ProblemCode.CLOCK_SKEW}
 
+_NAMES_PROCESS = frozenset({ProblemCode.WORK_STALLED, ProblemCode.CONSUMER_STUCK})
+"""Their text says which process is to be restarted: that of each is said."""
+
+_NUMBER = re.compile(r"(?<![\w+-])\d[\d,.]*(?![\w-])")
+"""A count or a span; not the digits of a name, an id or an address."""
+
 _GRAVEST = {code.value: rank for rank, code in enumerate(ProblemCode)}
 
 
@@ -75,10 +82,19 @@ class Problem(str):
         return made
 
 
+def _same(problem: Problem) -> str:
+    """What two problems have in common that need to be said only once."""
+    if problem.code in _SAID_ONCE:
+        return problem.code
+    if problem.code in _NAMES_PROCESS:
+        return str(problem)
+    return f"{problem.code}: {_NUMBER.sub('0', problem)}"
+
+
 def gravest_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """One problem for each code and text, the one that keeps most calls from being placed first."""
-    # Two parts of a process may have found the same clock wrong, each by another second.
+    """Each problem once, the one that keeps most calls from being placed first."""
+    # Two processes, or two parts of one, may have found the same: each counts other seconds, rounds or calls.
     found: dict[str, Problem] = {}
     for problem in problems:
-        found.setdefault(problem.code if problem.code in _SAID_ONCE else str(problem), problem)
+        found.setdefault(_same(problem), problem)
     return tuple(sorted(found.values(), key=lambda each: _GRAVEST.get(each.code, len(_GRAVEST))))

@@ -1,7 +1,7 @@
 """The numbers and the reasons that people read: status, and why nothing dials if nothing does."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from campaigns.ledger.brakes import brake_of
 from campaigns.ledger.figures import Figures, figures
 from campaigns.ledger.health import Heartbeat, ahead, alive
 from campaigns.ledger.identity import Identity, identity_of
+from campaigns.ledger.rehearsal import Rehearsal
 from campaigns.ledger.runs import OPERATOR, OPERATOR_ALL, Run, find_to_come, latest_runs
 from campaigns.ledger.schedules import Leftover, is_scheduled, leftovers, schedule_of
 from campaigns.ledger.stored_choices import campaign_of_run, problem_of
@@ -73,6 +74,10 @@ class Status:
     """Why this version cannot read the campaign's choices in the ledger."""
     brake: Brake | None = None
     """What holds its calls back because Connect answers them with errors."""
+    rehearsal: Rehearsal | None = None
+    """The clock of the rehearsal that its ledger is kept for."""
+    rehearsal_runs: bool = False
+    """Whether that clock runs."""
 
     @property
     def alarm(self) -> str | None:
@@ -137,6 +142,14 @@ class Status:
             if self.stopped and self.stopped.stopped_at
             else None,
             "brake": brake_view.as_json(self.brake) if self.brake else None,
+            "rehearsal": {
+                "as_of": self.rehearsal.as_of.isoformat(timespec="seconds"),
+                "now": self.at.isoformat(timespec="seconds"),
+                "speed": self.rehearsal.speed,
+                "running": self.rehearsal_runs,
+            }
+            if self.rehearsal
+            else None,
             "exchange": self.run.exchange,
             "endpoint": self.endpoint,
             "recipients": {
@@ -171,14 +184,23 @@ def status(ledger: Ledger, name: str, now: datetime, *, number: int | None = Non
     """The status of a campaign's run of this number; without one, of its latest. Raises Mistake."""
     crew = _crew(ledger, now)
     with ledger.read() as db:
-        return _status(db, find_to_come(db, name, number), crew, now)
+        found = _status(db, find_to_come(db, name, number), crew, now)
+    return _rehearsed(ledger, found)
 
 
 def every_status(ledger: Ledger, now: datetime) -> list[Status]:
     """The status of every campaign, by name."""
     crew = _crew(ledger, now)
     with ledger.read() as db:
-        return [_status(db, run, crew, now) for run in latest_runs(db)]
+        every = [_status(db, run, crew, now) for run in latest_runs(db)]
+    return [_rehearsed(ledger, each) for each in every]
+
+
+def _rehearsed(ledger: Ledger, found: Status) -> Status:
+    clock = ledger.rehearsal
+    if clock is None:
+        return found
+    return replace(found, rehearsal=clock, rehearsal_runs=clock.runs(ledger.real_now()))
 
 
 def _crew(ledger: Ledger, now: datetime) -> Crew:

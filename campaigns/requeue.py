@@ -60,11 +60,14 @@ def asked_for(names: Sequence[str], since: str | None, now: datetime) -> Asked:
     given = [name.strip() for text in names for name in text.split(",") if name.strip()]
     if not given:
         raise Mistake(f"--outcome: say how the calls ended, for example --outcome busy,no_answer; {_known()}")
-    for name in given:
+    for given_name in given:
+        name = given_name
         code = name.removeprefix(f"{REFUSED}:").strip()
         if code != name:
             codes.add(_checked(code))
-        elif name in set(Outcome):
+            continue
+        name = plain_name(name)
+        if name in set(Outcome):
             outcomes.add(Outcome(name))
         elif name == REFUSED:
             refused = True
@@ -73,9 +76,14 @@ def asked_for(names: Sequence[str], since: str | None, now: datetime) -> Asked:
         elif name == SUPPRESSED:
             suppressed = True
         else:
-            raise _no_such(name)
+            raise _no_such(given_name)
     since_then = since_when(since, now) if since is not None else None
     return Asked(frozenset(outcomes), refused, frozenset(codes), unknown, suppressed, since_then)
+
+
+def plain_name(name: str) -> str:
+    """An outcome as people write it → its name: `Busy` → `busy`, `No-Answer` → `no_answer`."""
+    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
 
 
 def since_when(text: str, now: datetime) -> datetime:
@@ -124,7 +132,7 @@ def _checked(code: str) -> str:
 
 
 def _no_such(name: str) -> Mistake:
-    near = nearest(re.sub(r"[-\s]+", "_", name.lower()), NAMES)
+    near = nearest(plain_name(name), NAMES)
     hint = f"did you mean {near}? " if near else ""
     return Mistake(f"--outcome {name}: no attempt ends like that; {hint}{_known()}")
 

@@ -4,6 +4,7 @@ Read once from the environment, or from a `.env` file in the working directory, 
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 from urllib.parse import quote
@@ -13,6 +14,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from campaigns.mistake import Mistake
+from campaigns.plain_text import print_line
+from campaigns.setting_names import misspelled, unknown
 from campaigns.side import Exchange
 
 T = TypeVar("T", bound=BaseSettings)
@@ -70,10 +73,28 @@ def load_settings(kind: type[T]) -> T:
             raise Mistake(f".env: cannot be read: {error.strerror}") from None
         except ValueError:  # a NUL: no environment takes it
             raise Mistake(".env: has a NUL character; remove it") from None
+    _check_names()
     try:
         return kind()
     except ValidationError as error:
         raise Mistake("; ".join(_in_words(kind, e) for e in error.errors())) from None
+
+
+def _check_names() -> None:
+    """Raise Mistake for misspelled names, and say once which ones are ignored.
+
+    A setting that is ignored because of its spelling would leave its default in force: another ledger,
+    another pace.
+    """
+    if wrong := misspelled(os.environ):
+        raise Mistake("; ".join(wrong))
+    if new := [name for name in unknown(os.environ) if name not in _said]:
+        _said.update(new)
+        print_line(f"dialer: no setting has this name, and it is ignored: {', '.join(new)}", sys.stderr)
+
+
+_said: set[str] = set()
+"""The variables that this process has said to ignore."""
 
 
 def _in_words(kind: type[BaseSettings], error: Any) -> str:

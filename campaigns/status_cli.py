@@ -37,9 +37,9 @@ def status(
             if as_json:
                 put(json.dumps(one.as_json()))
                 return
-            from campaigns.status_view import in_words
+            from campaigns.status_view import folded, in_words, width_of_terminal
 
-            for line in in_words(one):
+            for line in folded(in_words(one), width_of_terminal()):
                 put(line)
             return
         every = every_status(ledger, ledger.now())

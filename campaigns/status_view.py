@@ -1,5 +1,6 @@
 """A status in words and tables, for people."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,12 +16,14 @@ from campaigns.reasons import held, searched
 from campaigns.report import Status
 from campaigns.schedule_view import left_over
 from campaigns.side import told
+from campaigns.time_words import about_days, day_and_time
 
 
 def in_words(status: Status) -> list[str]:
     """One campaign, line by line."""
     run, numbers = status.run, status.figures
     lines = [f"{run.name}: {standing(status)}{side(status)}"]
+    lines += [f"  {rehearsal(status)}"] if status.rehearsal else []
     lines += [f"  {progress(status)}"] if run.number else []
     others = [
         f"{numbers.recipients[state]:,} {state.replace('_', ' ')}"
@@ -72,6 +75,21 @@ def elsewhere(status: Status) -> str | None:
     return f"its calls go to {status.endpoint}, which is not AWS's own address"
 
 
+def rehearsal(status: Status) -> str | None:
+    """What the clock of a rehearsal shows; None outside one."""
+    if status.rehearsal is None:
+        return None
+    runs = f"runs {status.rehearsal.speed:g} times as fast as time passes"
+    shows = day_and_time(status.at, status.at, year=True)
+    return f"a rehearsal: its clock shows {shows} and {runs if status.rehearsal_runs else 'stands still'}"
+
+
+def at_clock(status: Status) -> str:
+    """The line for a log, after what the clock of a rehearsal shows."""
+    before = f"{day_and_time(status.at, status.at)}  " if status.rehearsal else ""
+    return before + plain(status)
+
+
 def _of_schedule(status: Status) -> list[str]:
     """What its schedule is about to do, what has gone wrong with it, and runs that are not over."""
     lines = left_over(status.older)
@@ -101,18 +119,21 @@ def pace(status: Status) -> str:
     """How fast, and when it will be done."""
     if status.finishes_at is None:
         return f"{status.calls_per_second:.2f} calls per second"
-    return f"{status.calls_per_second:.2f} calls per second; all dialed {until(status.finishes_at)}"
+    return (
+        f"{status.calls_per_second:.2f} calls per second; all dialed {until(status.finishes_at, status.at)}"
+    )
 
 
-def until(instant: datetime) -> str:
-    """An instant to come as people say it: `in 3 min (at 14:05)`."""
-    local = instant.astimezone()
-    seconds = max(0.0, (instant - datetime.now(instant.tzinfo)).total_seconds())
+def until(instant: datetime, now: datetime) -> str:
+    """An instant to come as people say it: `in 3 min (at 14:05)`, `in about 3 days, Thu 3 Dec 21:48`."""
+    seconds = max(0.0, (instant - now).total_seconds())
     if seconds < 90:
         return f"in {seconds:.0f} s"
     if seconds < 5400:
-        return f"in {seconds / 60:.0f} min (at {local:%H:%M})"
-    return f"in {seconds / 3600:.1f} h (at {local:%Y-%m-%d %H:%M})"
+        return f"in {seconds / 60:.0f} min (at {instant.astimezone():%H:%M})"
+    if (days := about_days(instant, now)) is not None:
+        return f"in {days}"
+    return f"in {seconds / 3600:.1f} h ({day_and_time(instant, now)})"
 
 
 def counted(numbers: dict[str, int]) -> str:
@@ -122,11 +143,63 @@ def counted(numbers: dict[str, int]) -> str:
 
 
 def table(every: Sequence[Status]) -> list[str]:
-    """All campaigns, a row each, under a header. On a terminal they hold its codes for colours, too."""
+    """All campaigns, a row each, under a header. On a terminal they hold its codes for colours, too.
+
+    Where a row is too long for the terminal, the reason stands in lines of its own under it; where it still
+    is, each campaign has lines of its own.
+    """
+    console = _console()
+    whole, short = _rows(every, reasons=True), _rows(every, reasons=False)
+    if _width(whole) <= console.width:
+        return _drawn(console, whole)
+    if _width(short) > console.width:
+        return [line for each in every for line in folded(_as_lines(each), console.width)]
+    lines = _drawn(console, short)
+    # The header first, then a line for each campaign.
+    found = lines[:1]
+    for each, line in zip(every, lines[1:], strict=True):
+        found += [line, *folded([f"  {_reason(each)}"] if _reason(each) else [], console.width)]
+    return found
+
+
+def folded(lines: Sequence[str], width: int | None) -> list[str]:
+    """Lines that are no longer than a terminal is wide; what is left of one stands under it, indented by 4.
+
+    width: in columns; None: nothing is folded.
+    """
+    if width is None:
+        return list(lines)
+    found = []
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        text = Text(visible(line.strip()))
+        first, *others = text.wrap(Console(), max(20, width - indent)) or [Text()]
+        found.append(" " * indent + first.plain.rstrip())
+        if others:
+            under = indent + 4 if indent else 2
+            rest = Text(visible(line.strip())[len(first.plain) :].strip())
+            found += [
+                " " * under + more.plain.rstrip() for more in rest.wrap(Console(), max(20, width - under))
+            ]
+    return found
+
+
+def width_of_terminal() -> int | None:
+    """How wide the terminal is that shows the answer, or what COLUMNS says of it; None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _console() -> Console:
+    # For a program that reads it a table is not folded to a terminal's width.
+    return Console(width=width_of_terminal() or 100_000)
+
+
+def _rows(every: Sequence[Status], *, reasons: bool) -> Table:
     view = Table(box=None, pad_edge=False, header_style="bold")
+    words = ("campaign", "state", "calls", "reason")
     for title in ("campaign", "state", "calls", "settled", "waiting", "in progress", "pace", "reason"):
-        words = ("campaign", "state", "calls", "reason")
-        view.add_column(title, justify="left" if title in words else "right")
+        if title != "reason" or reasons:
+            view.add_column(title, justify="left" if title in words else "right", no_wrap=True)
     for each in every:
         settled = each.total - each.waiting - each.in_progress
         view.add_row(
@@ -137,10 +210,29 @@ def table(every: Sequence[Status]) -> list[str]:
             f"{each.waiting:,}",
             f"{each.in_progress:,}",
             f"{each.calls_per_second:.2f}/s" if each.run.state == RunState.RUNNING else "",
-            _cell("; ".join(part for part in (each.reason, each.alarm and f"alarm: {each.alarm}") if part)),
+            *([_cell(_reason(each))] if reasons else []),
         )
-    # Where nobody looks, a table is not folded to a terminal's width.
-    console = Console() if sys.stdout.isatty() else Console(width=1000)
+    return view
+
+
+def _width(view: Table) -> int:
+    """How wide a table is that is not folded."""
+    return Console(width=100_000).measure(view).maximum
+
+
+def _reason(each: Status) -> str:
+    return "; ".join(part for part in (each.reason, each.alarm and f"alarm: {each.alarm}") if part)
+
+
+def _as_lines(each: Status) -> list[str]:
+    running = each.run.state == RunState.RUNNING
+    figures = f"{progress(each)}; {each.waiting:,} waiting, {each.in_progress:,} in progress"
+    lines = [f"{each.run.name}: {standing(each)}{side(each)}", f"  {figures}"]
+    lines += [f"  {pace(each)}"] if running else []
+    return lines + ([f"  {_reason(each)}"] if _reason(each) else [])
+
+
+def _drawn(console: Console, view: Table) -> list[str]:
     with console.capture() as drawn:
         console.print(view)
     return [line.rstrip() for line in drawn.get().splitlines()]
@@ -169,6 +261,8 @@ def live(status: Status, note: str) -> RenderableType:
         if numbers.attempts.get("refused"):
             shown["refused"] = numbers.attempts["refused"]
         parts.append(_cell(f"  {counted(shown)}"))
+    if status.rehearsal:
+        parts.append(_cell(f"  {rehearsal(status)}"))
     if elsewhere(status):
         parts.append(_cell(f"  {elsewhere(status)}", "yellow"))
     if status.reason:
@@ -192,7 +286,7 @@ def plain(status: Status) -> str:
     if status.figures.outcomes:
         parts.append(counted(status.figures.outcomes))
     if status.finishes_at:
-        parts.append(f"all dialed {until(status.finishes_at)}")
+        parts.append(f"all dialed {until(status.finishes_at, status.at)}")
     if status.waits_are_why:
         # Without how far it is away: that changes all the time, and each change is a line.
         parts.append(waits_view.reason(status.waits, None))

@@ -41,6 +41,25 @@ def clock(instant: datetime, zone: str | None, now: datetime) -> str:
     return f"{day}{here:%H:%M}"
 
 
+def day_and_time(instant: datetime, now: datetime, *, year: bool = False) -> str:
+    """A day and a time by this machine's clock: `Thu 3 Dec 21:48`; with the year if that is not now's."""
+    here, today = local(instant, None), local(now, None)
+    of_year = f" {here.year}" if year or here.year != today.year else ""
+    return f"{here:%a} {here.day} {here:%b}{of_year} {here:%H:%M}"
+
+
+_DAYS_FROM = timedelta(hours=36)
+"""A span of this length or longer is told in days."""
+
+
+def about_days(instant: datetime, now: datetime) -> str | None:
+    """`about 3 days, Thu 3 Dec 21:48`, by this machine's clock; None if it is nearer than 36 h."""
+    if instant - now < _DAYS_FROM:
+        return None
+    days = round((instant - now) / timedelta(days=1))
+    return f"about {days:,} days, {day_and_time(instant, now)}"
+
+
 def local(instant: datetime, zone: str | None) -> datetime:
     """The same instant by a zone's clock; None: this machine's."""
     return instant.astimezone(ZoneInfo(zone) if zone is not None else None)

@@ -49,6 +49,8 @@ from worker.positions import PositionNotNoted
 from worker.redis_address import read_redis_url
 from worker.redis_start import find_trouble, refuse, warnings_of
 from worker.redis_trouble import Trouble
+from worker.rehearsal_speed import every
+from worker.rehearsing import follow_clock
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 from worker.work import TICK
 from worker.worker_options import check_options
@@ -141,17 +143,17 @@ def make_app(settings: DialerSettings) -> Celery:
         beat_schedule={
             name: {
                 "task": f"dialer.{name}",
-                "schedule": every,
+                "schedule": seconds,
                 # Without an expiry: the scheduler sends no more than a few, and two machines' clocks differ.
                 "options": {"queue": control},
             }
-            for name, every in (
+            for name, seconds in (
                 ("feed", FEED_EVERY_SECONDS),
                 ("follow", FOLLOW_EVERY_SECONDS),
                 ("settle", SETTLE_EVERY_SECONDS),
                 ("hang_up", HANG_UP_EVERY_SECONDS),
-                ("fire", FIRE_EVERY_SECONDS),
-                ("rescue", RESCUE_EVERY_SECONDS),
+                ("fire", every(FIRE_EVERY_SECONDS)),
+                ("rescue", every(RESCUE_EVERY_SECONDS)),
             )
         },
     )
@@ -228,6 +230,7 @@ def _open(sender: Any = None, **_: Any) -> None:
             refuse_another_ledger(machine().settings, create=True)
         prefix = _prefix()
         keep_to_own_ledger(app, prefix)
+        follow_clock(machine().ledger, machine().stopping)
         _look_at_redis(prefix)
         machine().connect.verify()
     except (Mistake, Misconfigured) as mistake:

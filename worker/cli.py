@@ -9,6 +9,7 @@ import typer
 from campaigns.command_line import say
 from campaigns.mistake import Mistake
 from campaigns.plain_logs import plain_errors
+from campaigns.plain_text import never_fail
 from worker.until_stopped import INTERRUPTED, Stopped
 
 # In the order in which `dialer --help` lists them.
@@ -24,6 +25,7 @@ _LONGEST_ARGUMENT = 10_000
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done; 1 failed; 2 the input or the usage is wrong."""
     plain_errors()
+    never_fail(sys.stdout, sys.stderr)
     sys.exit(_outcome(list(sys.argv[1:] if arguments is None else arguments)))
 
 

@@ -132,7 +132,7 @@ class Dialer:
             claim.fence,
             exchange=self.exchange,
             now=self.clock(),
-            lease=self.timing.lease,
+            lease=self.timing.lease * self.ledger.clock_speed,
             client_token=claim.client_token,
         )
         if isinstance(order, NotNow):
@@ -224,7 +224,7 @@ class Dialer:
         left = began + self.timing.send_within_seconds - self.monotonic()
         if order.closes_at is None:
             return left
-        return min(left, (order.closes_at - self.clock()).total_seconds())
+        return min(left, (order.closes_at - self.clock()).total_seconds() / self.ledger.clock_speed)
 
     def _record_placed(self, order: Order, contact_id: str, replays: int) -> Dialed:
         # Before anything else, so that not even a ledger that is lost loses the call.

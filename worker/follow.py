@@ -173,12 +173,16 @@ class Following:
         counted = calls_by_instance(self.ledger, self.exchange, self.limit, now)
         full = sorted(instance for instance, count in counted.items() if count >= self.limit.most)
         due = take_due_follows(
-            self.ledger, exchange=self.exchange, limit=looks, now=now, until=now + _HELD_FOR
+            self.ledger,
+            exchange=self.exchange,
+            limit=looks,
+            now=now,
+            until=now + _HELD_FOR * self.ledger.clock_speed,
         )
         few = ceil(looks * _TOGETHER)
         ended = asked = 0
         while calls := due[:few] or self._in_between(full, min(few, looks - asked)):
-            over, seen = self._look_at(calls, until=now + _ROUND, due=bool(due))
+            over, seen = self._look_at(calls, until=now + _ROUND * self.ledger.clock_speed, due=bool(due))
             ended, asked = ended + over, asked + seen
             if over and full:
                 self.call_over()
@@ -187,7 +191,7 @@ class Following:
                 return ended
             due = due[few:]
         for probe in self._probes(sorted(counted), looks - asked):
-            ended += self._look_at([probe], until=now + _ROUND, due=False)[0]
+            ended += self._look_at([probe], until=now + _ROUND * self.ledger.clock_speed, due=False)[0]
         if not asked and not anything_followed(self.ledger, self.exchange):
             self.report_problem(None)
         return ended

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import cycle, repeat
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +22,15 @@ from campaigns.mistake import Mistake
 from campaigns.side import Exchange
 from worker.children import Child, ChildFailed
 from worker.extras import need_embedded_redis, need_sandbox
+from worker.rehearsal_speed import SPEED
 from worker.settings import CONNECT_TIMEOUT_SECONDS, DialerSettings
 
 _PATIENCE_SECONDS = 20.0
 """How long Redis and the sandbox may take to answer after their start."""
+
+
+_SEARCHED_WITHIN_SECONDS = 10.0
+"""Real time in which a rehearsal's call in doubt is searched for at least once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,10 @@ class Trial:
     """Call seconds per second."""
     faults: bool = False
     """Whether numbers that end in 89 to 99 meet the faults of docs/sandbox.md."""
+    as_of: datetime | None = None
+    """When the clock of a rehearsal is to begin; None: by the ledger's clock as it is."""
+    rehearsal: bool = False
+    """Whether the ledger is a rehearsal's: then its clock runs at that speed, and the sandbox goes by it."""
 
 
 class Stack:
@@ -258,7 +268,24 @@ def _sandbox_environment(port: int, settings: DialerSettings, trial: Trial) -> M
         "no_proxy": "127.0.0.1",
     }
     environment["AWS_REGION"] = environment["AWS_DEFAULT_REGION"] = "us-east-1"
+    if trial.rehearsal:
+        environment |= _rehearsal_environment(settings, trial.speed)
     return environment
+
+
+def _rehearsal_environment(settings: DialerSettings, speed: float) -> Mapping[str, str]:
+    """Where the ledger's clock runs faster, its seconds are not shortened, and calls come as much faster."""
+    # A search takes real time: nothing counts as never placed before there can have been one.
+    settle = min(86_400.0, max(settings.settle_seconds, _SEARCHED_WITHIN_SECONDS * speed))
+    return {
+        SPEED: str(speed),
+        # The sandbox has the rehearsal's clock, by which its calls are as long as real ones.
+        "DIALER_SANDBOX_SPEED": "1",
+        "DIALER_FOLLOW_SECONDS": str(settings.follow_seconds),
+        "DIALER_SETTLE_SECONDS": str(settle),
+        "DIALER_CALLS_PER_SECOND": str(min(1000.0, settings.calls_per_second * speed)),
+        "DIALER_BURST": str(min(10_000, max(1, round(settings.burst * speed)))),
+    }
 
 
 def _sqs_is_a_stand_in() -> bool:

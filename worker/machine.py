@@ -249,7 +249,7 @@ class Machine:
     @property
     def clock_skew(self) -> timedelta:
         """How far the ledger's clock is ahead of this machine's."""
-        return self.now() - wall_clock()
+        return self.ledger.real_now() - wall_clock()
 
     @cached_property
     def dialer(self) -> Dialer:

@@ -12,7 +12,8 @@ log = logging.getLogger(__name__)
 
 def rescue(ledger: Ledger, now: datetime, *, lease: timedelta, search_after: timedelta) -> Rescued:
     """Take back the attempts whose lease has passed, and those that a clock of another time put off."""
-    rescued = take_back_expired(ledger, now, longest_lease=lease, settle_at=now + search_after)
+    longest = lease * ledger.clock_speed
+    rescued = take_back_expired(ledger, now, longest_lease=longest, settle_at=now + search_after)
     if rescued.returned:
         log.warning("%d queued attempts did not reach a worker in time; they are due again", rescued.returned)
     if rescued.unknown:

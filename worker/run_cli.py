@@ -27,14 +27,17 @@ from campaigns.load_cli import load_with_progress, schedule_note
 from campaigns.mistake import Mistake
 from worker.until_stopped import (
     INTERRUPTED,
+    AsOf,
     Faults,
     Speed,
     Stopped,
     Wait,
     Workers,
     check_endpoint,
+    rehearsed,
     say_where,
     the_stack,
+    trial_of,
     while_starting,
 )
 
@@ -63,6 +66,7 @@ def run(
         bool,
         typer.Option("--again", help="In the sandbox: a trial from the start; the last one is kept apart."),
     ] = False,
+    as_of: AsOf = None,
     rejects: Rejects = None,
     gone: DropGone = GoneOption.KEEP,
     max_rejects: MaxRejects = None,
@@ -72,11 +76,12 @@ def run(
     Ctrl-C stops cleanly: calls under way are recorded, and the same command goes on where it stopped.
     When a trial is over, the same command without --sandbox calls everybody on the list for real, and the
     trial is kept as a campaign of its own, `NAME (trial 1)`. `dialer discard` throws trials away.
+    With --sandbox --as-of TIME it is a rehearsal: hours, reminders and redials go by a clock that begins then
+    and runs at --speed. Its ledger has no other runs.
     """
     from campaigns.load import MostRejects
     from campaigns.settings import load_settings
     from campaigns.whereabouts import refuse_another_ledger
-    from worker.local import Trial
     from worker.settings import DialerSettings
 
     most = None if max_rejects is None else MostRejects.of(max_rejects)
@@ -87,7 +92,7 @@ def run(
         campaign_file=campaign_file,
         campaign=campaign_beside(campaign_file, list_file, "run")[0].name,
     )
-    trial = Trial(speed, faults) if sandbox else None
+    trial = trial_of(sandbox, speed, as_of, faults=faults)
     try:
         code = run_to_the_end(
             settings,
@@ -153,6 +158,7 @@ def run_to_the_end(
             anew = was == "sandbox" and (again or (exchange == "connect" and is_over(db, campaign.name)))
         if not anew:
             check(campaign.name, was, exchange)
+        trial = rehearsed(ledger, trial)
         elsewhere = check_endpoint(settings, trial)
         try:
             with readable(list_file) as path:
@@ -237,7 +243,7 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str, wait: Wait) -> "Status":
 
     from campaigns.ledger import LedgerUnavailable, runs
     from campaigns.report import status
-    from campaigns.status_view import live, plain
+    from campaigns.status_view import at_clock, live
 
     console = Console(stderr=True)
     began = time.monotonic()
@@ -262,11 +268,11 @@ def _watch(ledger: "Ledger", stack: "Stack", name: str, wait: Wait) -> "Status":
                 told = latest.run.hang_up_at is not None
                 say(f"{name} was cancelled; {'hanging up' if told else 'waiting for'} its calls in progress")
             latest = while_starting(latest, began)
-            if console.is_terminal:
+            if console.is_terminal and not console.is_dumb_terminal:
                 view.update(live(latest, "Ctrl-C stops"))
             elif time.monotonic() - said >= 5:
                 said = time.monotonic()
-                say(plain(latest))
+                say(at_clock(latest))
             # A look that takes a while holds up the dialing in SQLite. But one that was itself held up says
             # nothing of the next one.
             wait(min(max(0.5, 9 * took), 5.0))

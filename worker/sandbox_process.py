@@ -15,6 +15,7 @@ from campaigns.plain_logs import plain_errors
 from campaigns.plain_text import complain
 from campaigns.settings import load_settings
 from worker.children import alone, stop_with_parent
+from worker.rehearsal_speed import SPEED
 from worker.sandbox.options import SandboxOptions, call_seconds_from, describe_burst, search_burst
 from worker.sandbox.server import serve
 from worker.settings import DialerSettings
@@ -50,8 +51,26 @@ def main() -> None:
     stop_with_parent()
     settings = load_settings(DialerSettings)
     with alone(settings.data_dir / "sandbox.lock", threading.Event()) as ours:
-        if ours:
+        if ours and SPEED in os.environ:
+            _rehearse(settings)
+        elif ours:
             serve(options(settings, settings.data_dir / "sandbox-journal.jsonl"))
+
+
+def _rehearse(settings: DialerSettings) -> None:
+    """Serve by the clock of the ledger's rehearsal. Its calls have a journal of their own."""
+    # Not above: the sandbox of any other trial starts without what the ledger needs.
+    from campaigns.ledger import open_ledger
+    from worker.rehearsing import follow_clock
+
+    ledger, stopping = open_ledger(settings.ledger_url, create=False), threading.Event()
+    try:
+        follow_clock(ledger, stopping)
+        given = options(settings, settings.data_dir / "rehearsal-journal.jsonl")
+        serve(given, clock=lambda: ledger.now().timestamp())
+    finally:
+        stopping.set()
+        ledger.close()
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ class Settling:
             self.ledger,
             exchange=self.exchange,
             now=began,
-            until=began + _HELD_FOR,
+            until=began + _HELD_FOR * self.ledger.clock_speed,
             within=_NEIGHBOURS,
             limit=200,
         )

@@ -45,6 +45,15 @@ _GIVING_BACK_SECONDS = 2.0
 """For so long at most what is queued is given back at the end. A database whose host is gone is silent for
 12 s, and the process would be killed meanwhile; rescue gives it back when its lease has passed."""
 
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="TIME",
+        help='With --sandbox: rehearse from then on ("2026-12-03 09:00"), with a clock that runs at --speed.',
+    ),
+]
+
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
@@ -95,14 +104,22 @@ def the_stack(
             waiting = False
 
     ledger = open_ledger(settings.ledger_url)
-    prefix = prefix_of(ledger)
+    try:
+        trial = rehearsed(ledger, trial)
+        if trial is not None and trial.rehearsal:
+            say_rehearsal(ledger)
+        prefix = prefix_of(ledger)
+    except BaseException:
+        ledger.close()
+        raise
     stack = Stack(settings, workers=workers, trial=trial, sleep=wait, say=say, prefix=prefix)
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        say_clock(ledger.now)
+        say_clock(ledger.real_now)
         stack.start()
-        yield ledger, stack, wait
+        with _rehearsing(ledger, stack.settings.exchange):
+            yield ledger, stack, wait
     except Stopped:
         say("stopping: calls whose request has left are being recorded …")
         raise
@@ -114,6 +131,61 @@ def the_stack(
         _within(_GIVING_BACK_SECONDS, lambda: _give_back_queued(ledger, stack.settings.exchange))
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def trial_of(sandbox: bool, speed: float, as_of: str | None, *, faults: bool = False) -> "Trial | None":
+    """The trial that the options of a command ask for; None for real calls. Raises Mistake."""
+    from campaigns.as_of import as_of as instant
+    from worker.local import Trial
+
+    if not sandbox:
+        if as_of is not None:
+            raise Mistake("--as-of is for a trial: say --sandbox as well, and nobody is rung")
+        return None
+    return Trial(speed, faults, as_of=instant(as_of) if as_of is not None else None)
+
+
+def rehearsed(ledger: "Ledger", trial: "Trial | None") -> "Trial | None":
+    """The trial as a rehearsal, where it is to be one or the ledger is a rehearsal's already.
+
+    Sets the ledger's clock, which stands still until the trial's processes run. Raises Mistake where the
+    ledger is not one for this trial, or is a rehearsal's and calls are real.
+    """
+    from campaigns.ledger.rehearsal import not_for_real, rehearse
+
+    if trial is None:
+        if ledger.rehearsal is not None:
+            raise not_for_real(ledger.rehearsal)
+        return None
+    clock = rehearse(ledger, trial.as_of, trial.speed)
+    return replace(trial, rehearsal=clock is not None)
+
+
+def say_rehearsal(ledger: "Ledger") -> None:
+    """Say what the clock of the rehearsal shows, and how fast it runs."""
+    from campaigns.time_words import day_and_time
+
+    clock = ledger.rehearsal
+    assert clock is not None
+    shown = day_and_time(ledger.now(), ledger.now(), year=True)
+    say(f"a rehearsal: its clock begins at {shown} and runs {clock.speed:g} times as fast as time passes")
+
+
+@contextmanager
+def _rehearsing(ledger: "Ledger", exchange: str) -> "Iterator[None]":
+    """Let the clock of a rehearsal run inside the block, once a dial worker is there."""
+    if ledger.rehearsal is None:
+        yield
+        return
+    from campaigns.ledger.health import alive
+    from worker.rehearsing import kept_running
+
+    def ready() -> bool:
+        here = alive(ledger, ledger.now())
+        return {"dial", "control", "beat"} <= {each.role for each in here if each.exchange == exchange}
+
+    with kept_running(ledger, ready):
+        yield
 
 
 def check_endpoint(settings: "DialerSettings", trial: "Trial | None") -> str | None:
@@ -164,7 +236,10 @@ def while_starting(latest: "Status", began: float) -> "Status":
 
 
 def _give_back_queued(ledger: "Ledger", exchange: str) -> None:
-    """What was queued for workers that have stopped is due again at once, not when its lease has passed."""
+    """What was queued for workers that have stopped is due again at once, not when its lease has passed.
+
+    And the clock of a rehearsal stands still.
+    """
     from campaigns.ledger import LedgerUnavailable
     from campaigns.ledger.claims import take_back_queued
     from campaigns.ledger.health import alive
@@ -172,6 +247,10 @@ def _give_back_queued(ledger: "Ledger", exchange: str) -> None:
     try:
         if not any(p.role == "dial" and p.exchange == exchange for p in alive(ledger, ledger.now())):
             take_back_queued(ledger, exchange)
+        if ledger.rehearsal is not None:
+            from worker.rehearsing import stop_clock
+
+            stop_clock(ledger)
     except LedgerUnavailable as error:
         say(f"dialer: {error}")
     finally:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Never
 
 from campaigns.command_line import Sandbox, app, put, say
 from worker.until_stopped import (
+    AsOf,
     Faults,
     Speed,
     Stopped,
@@ -16,6 +17,7 @@ from worker.until_stopped import (
     check_endpoint,
     say_where,
     the_stack,
+    trial_of,
     while_starting,
 )
 
@@ -26,17 +28,26 @@ if TYPE_CHECKING:
 
 
 @app.command(short_help="Run the whole dialer until Ctrl-C.", epilog="Example: dialer up --workers 2")
-def up(workers: Workers = 1, sandbox: Sandbox = False, speed: Speed = 10.0, faults: Faults = False) -> None:
-    """Run the whole dialer on this machine until Ctrl-C: workers, scheduler, and Redis if there is none."""
+def up(
+    workers: Workers = 1,
+    sandbox: Sandbox = False,
+    speed: Speed = 10.0,
+    faults: Faults = False,
+    as_of: AsOf = None,
+) -> None:
+    """Run the whole dialer on this machine until Ctrl-C: workers, scheduler, and Redis if there is none.
+
+    With --sandbox --as-of TIME it is a rehearsal: the ledger's clock begins then and runs at --speed.
+    """
     from campaigns.settings import load_settings
     from campaigns.side import told
     from campaigns.whereabouts import refuse_another_ledger
-    from worker.local import Trial, need_extras
+    from worker.local import need_extras
     from worker.settings import DialerSettings
 
     settings = load_settings(DialerSettings)
     refuse_another_ledger(settings, create=True)
-    trial = Trial(speed, faults) if sandbox else None
+    trial = trial_of(sandbox, speed, as_of, faults=faults)
     need_extras(settings, trial)
     elsewhere = check_endpoint(settings, trial)
     try:
@@ -54,7 +65,7 @@ def _look_on(ledger: "Ledger", stack: "Stack", wait: Wait) -> Never:
     """Say how the campaigns get on, until Ctrl-C, when it raises Stopped."""
     from campaigns.ledger import LedgerUnavailable
     from campaigns.report import every_status
-    from campaigns.status_view import plain
+    from campaigns.status_view import at_clock, plain
     from worker.seldom import Seldom
 
     began = time.monotonic()
@@ -71,7 +82,7 @@ def _look_on(ledger: "Ledger", stack: "Stack", wait: Wait) -> Never:
                 turned = before is not None and before.run.state != latest.run.state
                 alarmed = latest.alarm is not None and (before is None or before.alarm != latest.alarm)
                 if turned or alarmed or (moved and latest.run.state == "running"):
-                    put(plain(latest))
+                    put(at_clock(latest))
                 seen[name] = latest
         except LedgerUnavailable as error:
             if seldom.due(str(error)):

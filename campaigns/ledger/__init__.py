@@ -12,6 +12,7 @@
     lost_calls.py  calls that a ledger which has gone back does not know, entered again
     stored_choices.py  campaigns' choices as they are kept, and what one that cannot be read leaves to others
     runs.py      the runs of campaigns: begun, started, paused, cancelled, finished
+    rehearsal.py  a clock that begins at a chosen time, in a ledger that only trials use
     binding.py   which side dials a campaign, decided once
     trials.py    a trial is set apart from the real calls of its campaign, and thrown away
     choices.py   what a campaign's file says, and what a change of it may not do

@@ -6,6 +6,7 @@ would ring for real.
 
 from sqlalchemy import Connection, select, update
 
+from campaigns.ledger.rehearsal import refuse_real_runs
 from campaigns.ledger.tables import campaigns, runs
 from campaigns.mistake import Mistake
 from campaigns.side import Exchange
@@ -14,8 +15,11 @@ from campaigns.side import Exchange
 def decide(db: Connection, campaign_id: int, exchange: Exchange) -> None:
     """Bind a campaign and its undecided runs to a side, in the caller's transaction.
 
-    What is decided stays so for ever. Raises Mistake if the campaign belongs to the other side.
+    What is decided stays so for ever. Raises Mistake if the campaign belongs to the other side, and for real
+    calls in a rehearsal's ledger.
     """
+    if exchange == "connect":
+        refuse_real_runs(db)
     # Locked until the end of the transaction: of two commands that decide at once, the second sees what the
     # first has decided. First the campaign and then its runs, as a fire takes them.
     this = select(campaigns.c.name, campaigns.c.exchange).where(campaigns.c.id == campaign_id)

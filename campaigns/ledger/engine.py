@@ -27,11 +27,12 @@ from campaigns.ledger.clock import DatabaseClock, wall_clock
 from campaigns.ledger.ledger_file import refuse_anothers
 from campaigns.ledger.postgresql import login_of, postgresql_engine
 from campaigns.ledger.reached import Memory
+from campaigns.ledger.rehearsal import Rehearsal, read_rehearsal
 from campaigns.ledger.sqlite import LOCK_PATIENCE_SECONDS, read_only_sqlite_engine, sqlite_engine
 from campaigns.ledger.together import Together
 from campaigns.mistake import Mistake
 
-HEAD = "0012"
+HEAD = "0014"
 """The newest migration that this program knows; tests compare it with Alembic's own answer."""
 
 _READ_ONLY = "25006"
@@ -100,14 +101,34 @@ class Ledger:
         self.reached = Memory()
         """How far this process has seen the ledger come."""
         self._clock = DatabaseClock(self._ask_for_the_time, away=LedgerUnavailable)
+        self.rehearsal: Rehearsal | None = None
+        """The clock of a rehearsal, as last read; None: the ledger's clock is the database's own."""
 
     def now(self) -> datetime:
         """The present by the ledger's clock, in UTC: the one clock of all processes that share the ledger.
 
-        Asks the database only the first time, and when its last answer is a minute old. Raises
-        LedgerUnavailable the first time.
+        In a rehearsal's ledger it is the rehearsal's. Asks the database only the first time, and when its
+        last answer is a minute old. Raises LedgerUnavailable the first time.
         """
+        real = self.real_now()
+        return real if self.rehearsal is None else self.rehearsal.shows(real)
+
+    def real_now(self) -> datetime:
+        """The present by the database's clock, in UTC, in a rehearsal too. Raises as `now`."""
         return wall_clock() if self.is_sqlite else self._clock.now()
+
+    @property
+    def clock_speed(self) -> float:
+        """Seconds that the ledger's clock shows in a real second: 1, but for a rehearsal.
+
+        What machines need real time for, such as a lease, is this many times as long by the ledger's clock.
+        """
+        return 1.0 if self.rehearsal is None else self.rehearsal.speed
+
+    def read_rehearsal(self) -> None:
+        """Read the clock of a rehearsal from the ledger. Raises LedgerUnavailable."""
+        with self.read() as db:
+            self.rehearsal = read_rehearsal(db)
 
     def set_clock(self) -> None:
         """Compare the ledger's clock with this machine's once more. Costs one question."""
@@ -272,6 +293,7 @@ def open_ledger(url: str, *, create: bool = True, migrate: bool = True) -> Ledge
                 "dialer load CAMPAIGN.toml LIST.csv"
             )
         _bring_up_to_date(ledger, version, migrate=migrate or version is None)
+        ledger.read_rehearsal()
 
     _usable(ledger, parsed, bring_up_to_date)
     return ledger
@@ -295,6 +317,7 @@ def open_to_read(url: str) -> Ledger:
     if version != HEAD:
         ledger.close()
         raise NothingToRead("it has no tables yet" if version is None else "it is of another version")
+    _usable(ledger, parsed, ledger.read_rehearsal)
     return ledger
 
 

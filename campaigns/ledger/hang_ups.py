@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, case, func, literal, literal_column, or
 from campaigns.attempt import AttemptState
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.stored_choices import instance_of
-from campaigns.ledger.tables import CHOICES_VERSION, Instant, attempts, campaigns, runs
+from campaigns.ledger.tables import CHOICES_VERSION, Instant, attempts, campaigns, recipients, runs
 
 # As the partial index says it: SQLite sees that the index fits only where its own words are in the query.
 _PLACED = attempts.c.state == literal_column("'placed'")
@@ -124,3 +124,13 @@ def _in_progress(run_ids: Collection[int], now: datetime, longest: timedelta) ->
         attempts.c.dialing_at > now - longest,
     )
     return followed, unfollowed
+
+
+def count_affected(db: Connection, campaign_id: int, now: datetime) -> tuple[int, int]:
+    """How many recipients of a campaign's runs wait for a call, and how many calls are in progress."""
+    ids = list(db.execute(select(runs.c.id).where(runs.c.campaign_id == campaign_id)).scalars())
+    waiting = select(func.count()).where(
+        recipients.c.run_id.in_(ids), recipients.c.state == literal_column("'waiting'")
+    )
+    calls = sum(count_calls_in_progress(db, each, now) for each in ids)
+    return int(db.execute(waiting).scalar_one()), calls

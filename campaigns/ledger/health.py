@@ -134,12 +134,13 @@ def leave(ledger: Ledger, process: str, now: datetime) -> None:
 def alive(ledger: Ledger, now: datetime) -> list[Heartbeat]:
     """The processes that have reported lately."""
     # Nor is who died under a clock that was ahead, and has been put back since, alive until then.
-    return _reported(ledger, heartbeats.c.seen_at > now - MISSED, heartbeats.c.seen_at < now + MISSED)
+    missed = MISSED * ledger.clock_speed
+    return _reported(ledger, heartbeats.c.seen_at > now - missed, heartbeats.c.seen_at < now + missed)
 
 
 def ahead(ledger: Ledger, now: datetime) -> list[Heartbeat]:
     """The processes whose last report lies in the future: the ledger's clock has been put back since."""
-    return _reported(ledger, heartbeats.c.seen_at >= now + MISSED)
+    return _reported(ledger, heartbeats.c.seen_at >= now + MISSED * ledger.clock_speed)
 
 
 def troubles(process: Heartbeat) -> tuple[Problem, ...]:

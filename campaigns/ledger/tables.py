@@ -485,3 +485,15 @@ brakes = Table(
     Column("until_at", Instant),  # its end; of one that is opening, unless it brakes again
     Index("ix_brakes_exchange_run_id", "exchange", "run_id", "state"),
 )
+
+# At most one row: this ledger is a rehearsal's, and its clock is not that of real calls (rehearsal.py).
+rehearsal = Table(
+    "rehearsal",
+    metadata,
+    Column("id", Integer, primary_key=True),  # 1
+    Column("as_of", Instant, nullable=False),  # what --as-of said
+    Column("shown_at", Instant, nullable=False),  # what the clock shows …
+    Column("real_at", Instant, nullable=False),  # … at this real time; from then on it runs
+    Column("runs_until", Instant, nullable=False),  # real time at which it stops unless it is kept running
+    Column("speed", Float, nullable=False),  # seconds that it shows in a real second
+)

@@ -166,7 +166,11 @@ def test_the_same_command_twice_is_no_failure(loaded: Dialer) -> None:
     ("before", "command", "words"),
     [
         ([], ["pause", "reminders"], "reminders is loaded; only a running campaign can be paused"),
-        ([], ["cancel", "reminders"], "cancelling is for ever; say: dialer cancel reminders --yes"),
+        (
+            [],
+            ["cancel", "reminders"],
+            "ever (2 recipients will not be called, 0 calls in progress); say: dialer cancel reminders",
+        ),
         ([["cancel", "reminders", "--yes"]], ["start", "reminders"], "was cancelled, which is for ever"),
         ([["cancel", "reminders", "--yes"]], ["load", "campaign.toml", "list.csv"], "give the campaign file"),
         ([], ["start", "reminder"], "there is no campaign 'reminder'; did you mean reminders?"),

@@ -112,10 +112,15 @@ def test_a_campaign_without_calls_has_none_to_hang_up(dialer: Dialer, desk: "Des
 @pytest.mark.parametrize(
     ("before", "words"),
     [
-        ([], "dialer: cancelling is for ever; say: dialer cancel reminders --hang-up --yes\n"),
+        (
+            [],
+            "dialer: cancelling is for ever (3 recipients will not be called, 2 calls in progress); say: "
+            "dialer cancel reminders --hang-up --yes\n",
+        ),
         (
             ["cancel", "reminders", "--yes"],
-            "dialer: hanging up cannot be undone; say: dialer cancel reminders --hang-up --yes\n",
+            "dialer: hanging up cannot be undone (2 calls in progress); say: "
+            "dialer cancel reminders --hang-up --yes\n",
         ),
     ],
 )
@@ -132,8 +137,8 @@ def test_nobody_is_hung_up_without_a_yes(
 @pytest.mark.parametrize(
     ("cancelled", "question"),
     [
-        (False, "Cancel reminders for ever, and hang up its calls in progress?"),
-        (True, "Hang up the calls of reminders that are in progress?"),
+        (False, "will not be called, 2 calls in progress (hung up at once)"),
+        (True, "Hang up 2 calls in progress of reminders?"),
     ],
 )
 @pytest.mark.parametrize("answer", ["y", "n"])

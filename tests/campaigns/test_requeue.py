@@ -58,7 +58,7 @@ def test_every_outcome_has_a_name_and_none_means_unknown(outcome: Outcome) -> No
     ("names", "words"),
     [
         (["bussy"], "--outcome bussy: no attempt ends like that; did you mean busy? there are: human_answ"),
-        (["busy", "No-Answer"], "--outcome No-Answer: no attempt ends like that; did you mean no_answer?"),
+        (["busy", "No-Answers"], "--outcome No-Answers: no attempt ends like that; did you mean no_answer?"),
         (["xyzzy"], "--outcome xyzzy: no attempt ends like that; there are: human_answered, answered, "),
         (["busy:x"], "--outcome busy:x: no attempt ends like that; did you mean busy?"),
         ([" , "], "--outcome: say how the calls ended, for example --outcome busy,no_answer; there are: "),

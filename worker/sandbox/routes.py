@@ -41,13 +41,17 @@ class HangUp(Response):
             pass
 
 
-def create_app(options: SandboxOptions, clock: Callable[[], float] = time.time) -> Starlette:
-    """The stand-in as an ASGI app. `clock` gives seconds since 1970.
+def create_app(
+    options: SandboxOptions,
+    clock: Callable[[], float] = time.time,
+    quota_clock: Callable[[], float] | None = None,
+) -> Starlette:
+    """The stand-in as an ASGI app. `clock` gives seconds since 1970; `quota_clock` those of the quotas.
 
     Whoever serves it sets `app.state.stopping` (an asyncio.Event), then closes `app.state.switchboard`.
     Raises Mistake if the journal cannot be used.
     """
-    switchboard = Switchboard(options, clock)
+    switchboard = Switchboard(options, clock, quota_clock)
     stopping = asyncio.Event()
     run_id, numbers = str(uuid4())[:24], count()
     seldom = Seldom()

@@ -22,15 +22,21 @@ __all__ = ["SandboxOptions", "create_app", "running_sandbox", "serve"]
 _BACKLOG = 2048
 
 
-def serve(options: SandboxOptions, *, on_ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    options: SandboxOptions,
+    *,
+    on_ready: Callable[[str], None] | None = None,
+    clock: Callable[[], float] = time.time,
+) -> None:
     """Answer requests until SIGINT or SIGTERM, then return.
 
-    `on_ready` is called with the URL once it can be called. Raises Mistake if the address or the journal
+    `on_ready` is called with the URL once it can be called. `clock`: that of the calls, in seconds since
+    1970; the quotas go by real time. Raises Mistake if the address or the journal
     cannot be used.
     """
     listener = _listen(options)
     with listener:
-        app = create_app(options)
+        app = create_app(options, clock, time.time if clock is not time.time else None)
         try:
             _server(app, on_ready or (lambda _: None), _url(listener)).run(sockets=[listener])
         finally:

@@ -26,20 +26,30 @@ log = logging.getLogger(__name__)
 class Switchboard:
     """The stand-in's whole behaviour: rates, checks, faults, calls and the journal."""
 
-    def __init__(self, options: SandboxOptions, clock: Callable[[], float]) -> None:
-        """Reads an existing journal. Raises Mistake if that is damaged."""
+    def __init__(
+        self,
+        options: SandboxOptions,
+        clock: Callable[[], float],
+        quota_clock: Callable[[], float] | None = None,
+    ) -> None:
+        """Reads an existing journal. Raises Mistake if that is damaged.
+
+        `quota_clock`: the seconds by which the quotas are counted, where the clock of the calls runs faster.
+        """
         self._options = options
         self._clock = clock
+        self._quota_clock = quota_clock or clock
         self.faults = Faults()
         self.exchange = Exchange(speed=options.speed, max_active_calls=options.max_active_calls)
         self._tally = Tally()
         now = clock()
         self.quota = StartQuota(calls_per_second=options.calls_per_second, burst=options.burst)
-        self._start_rate = TokenBucket(options.calls_per_second, options.burst, now)
+        since = self._quota_clock()
+        self._start_rate = TokenBucket(options.calls_per_second, options.burst, since)
         self._rates = {
-            "DescribeContact": TokenBucket(options.describe_per_second, options.describe_burst, now),
-            "StopContact": TokenBucket(options.describe_per_second, options.describe_burst, now),
-            "SearchContacts": TokenBucket(options.search_per_second, options.search_burst, now),
+            "DescribeContact": TokenBucket(options.describe_per_second, options.describe_burst, since),
+            "StopContact": TokenBucket(options.describe_per_second, options.describe_burst, since),
+            "SearchContacts": TokenBucket(options.search_per_second, options.search_burst, since),
         }
         self._journal = Journal(options.journal) if options.journal else None
         try:
@@ -56,7 +66,7 @@ class Switchboard:
         """
         now = self._clock()
         self._flush()
-        if not self._start_rate.take(now):
+        if not self._start_rate.take(self._quota_clock()):
             return self._refuse(too_many(), body, now)
         try:
             asked = checks.start_outbound(body)
@@ -140,7 +150,7 @@ class Switchboard:
 
     def change_quota(self, quota: StartQuota) -> None:
         """From now on StartOutboundVoiceContact has this rate; a restart has that of the options again."""
-        self._start_rate.change(quota.calls_per_second, quota.burst, self._clock())
+        self._start_rate.change(quota.calls_per_second, quota.burst, self._quota_clock())
         self.quota = quota
 
     def stats(self) -> dict[str, Any]:
@@ -173,7 +183,7 @@ class Switchboard:
 
     def _refusal(self, operation: str, now: float) -> Answer | None:
         """Above the rate, or a fault that was asked for."""
-        allowed = self._rates[operation].take(now)
+        allowed = self._rates[operation].take(self._quota_clock())
         fails = allowed and self.faults.fails(operation, now)
         self._tally.count_other(operation, throttled=not allowed, failed=fails)
         if not allowed:
