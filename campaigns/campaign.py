@@ -67,14 +67,14 @@ class ListOptions(Table):
 
     phone: str = Field(default="phone", min_length=1)
     default_region: str | None = None
-    leading_zeros: Literal["kept", "lost"] = "kept"
-    """`lost`: a spreadsheet took the numbers for amounts, and dropped their first zeros."""
     key: str | None = Field(default=None, min_length=1)
     time_zone: str | None = Field(default=None, min_length=1)
     attributes: dict[str, str] = Field(default_factory=dict)
     """Attribute name → a column's name, or a template such as `Dear {first_name}`."""
     encoding: str | None = None
     """The codec of lists that are not Unicode. Default: Windows-1252, if their letters can be that."""
+    leading_zeros: Literal["kept", "lost"] = "kept"
+    """`lost`: a spreadsheet took the numbers for amounts, and dropped their first zeros."""
 
     @field_validator("encoding")
     @classmethod

@@ -84,7 +84,7 @@ def make_old(ledger: Ledger) -> None:
         db.execute(text("CREATE INDEX ix_recipients_run_state ON recipients (run_id, state)"))
         for table, column in NEWER_COLUMNS:
             db.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        for table in ("identity", "positions", "brakes", "recipient_history"):
+        for table in ("identity", "positions", "brakes", "recipient_history", "rehearsal"):
             db.execute(text(f"DROP TABLE {table}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0004'"))
 
