@@ -36,6 +36,10 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     changes.py             what differs between two versions of a campaign's file
     recipient.py           a person we may call
     numbering_plan.py      are these digits a number as they stand?
+    written_number.py      the digits of a cell, and the marks between them
+    number_groups.py       how a number's digits are grouped, and which of them are its country code
+    number_readings.py     digits → every number that they may stand for
+    number_reasons.py      why digits are not taken for a number, in words
     phone_number.py        a cell → E.164, or why not
     same_telephone.py      which numbers reach the same telephone?
     every_reading.py       a cell of a do-not-call list → every number that it may mean
@@ -55,6 +59,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     progress_bar.py        how far the reading of a file has come
     reading.py             a list's rows, checked and laid out for the ledger
     load.py                a list into the ledger, with progress and a rejects file
+    as_of.py               when a rehearsal begins
     outlook.py             when may one recipient be dialed? what each rule says
     time_words.py          instants and spans as people say them
     waits_view.py          for what people wait, in words
@@ -65,6 +70,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     explain.py             one recipient's whole story, and what comes next
     outlook_view.py        what the rules say of a recipient, in words
     explain_view.py        the same in words
+    number_hints.py        does a column of numbers look as if a choice would make it readable?
     plan.py                what would become of a list
     plan_view.py           the same in words
     requeue.py             an operator asks for another attempt: for whom
@@ -81,6 +87,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     drop_view.py           what became of recipients who were taken out, in words
     load_view.py           what became of a list and of the campaign's file, in words
     export.py              the results as CSV or JSON Lines
+    setting_names.py       all DIALER_* names, and what a misspelt one was meant to be
     settings.py            DIALER_* settings of this side
     whereabouts.py         which ledger a command means, in whichever folder it is called
     schedule_view.py       the schedules, and what comes next, in words

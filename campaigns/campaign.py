@@ -75,6 +75,8 @@ class ListOptions(Table):
     """The codec of lists that are not Unicode. Default: Windows-1252, if their letters can be that."""
     leading_zeros: Literal["kept", "lost"] = "kept"
     """`lost`: a spreadsheet took the numbers for amounts, and dropped their first zeros."""
+    other_countries: Literal["unmarked", "marked"] = "unmarked"
+    """`marked`: numbers of other countries than `default_region` have + or 00 in this list, each of them."""
 
     @field_validator("encoding")
     @classmethod
@@ -85,6 +87,17 @@ class ListOptions(Table):
     def zeros_lost(self) -> bool:
         """Whether a leading 0 is put back where only one number can be meant."""
         return self.leading_zeros == "lost"
+
+    @property
+    def others_marked(self) -> bool:
+        """Whether digits without + or 00 are never another country's."""
+        return self.other_countries == "marked"
+
+    @model_validator(mode="after")
+    def _marked_beside_a_region(self) -> "ListOptions":
+        if self.others_marked and self.default_region is None:
+            raise ValueError('other_countries = "marked" needs default_region, the country of the others')
+        return self
 
     @field_validator("default_region")
     @classmethod

@@ -145,7 +145,12 @@ def explain(ledger: Ledger, name: str, text: str, now: datetime, *, number: int 
         campaign = campaign_of_run(db, run.id)
         phone, problem = None, ""
         try:
-            phone = e164(text, campaign.list.default_region, zeros_lost=campaign.list.zeros_lost)
+            phone = e164(
+                text,
+                campaign.list.default_region,
+                zeros_lost=campaign.list.zeros_lost,
+                others_marked=campaign.list.others_marked,
+            )
         except ValueError as error:
             problem = str(error)
         found = records(db, run.id, key=text.strip(), phone=phone)

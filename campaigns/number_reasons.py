@@ -24,6 +24,12 @@ def why_ambiguous(number: str, found: list[Reading]) -> str:
     elif How.PLUS_LOST in how:
         code = country_code(number.removeprefix("+"))
         what = f"can be read as two different numbers, for {code} may be a country code that has lost its +"
+        own = {country_code(phone[1:]) for phone in home}
+        if len(home) == 1 and code not in own and how <= {How.NATIONAL, How.PREFIXED, How.PLUS_LOST}:
+            return (
+                f"{what}; write it with + and the country code, or, if all numbers of other countries "
+                'have it in this list, say so in [list]: other_countries = "marked"'
+            )
     else:
         what = "can be read as two different numbers"
     return f"{what}; write it with + and the country code"

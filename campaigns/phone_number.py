@@ -4,25 +4,23 @@ A cell is read as a number only if every reading of it that a person could mean 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import phonenumbers
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneNumberFormat
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS
 
 from campaigns.number_groups import country_code, is_dialed_alike, usual_groups
 from campaigns.number_readings import (
     How,
     Reading,
     dialed,
-    exact,
     international,
 )
 from campaigns.number_reasons import ODD_ZERO, why_ambiguous, why_invalid
 from campaigns.numbering_plan import LONGEST_LOCAL, as_dialed, line, longest_local, trunk_prefix
 from campaigns.written_number import (
     BARE,
-    EXTENSION,
     LONGEST,
     MOST_READ,
     NO_NUMBER,
@@ -46,12 +44,15 @@ _NO_CODE = re.compile(
 )
 
 
-def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> str:
+def e164(
+    text: str, default_region: str | None, *, zeros_lost: bool = False, others_marked: bool = False
+) -> str:
     """`(415) 555-0100` in the US → `+14155550100`.
 
     `default_region` (two letters) is where a number without a country code is taken to be; with None such
     a number is refused. `00` in front means `+` everywhere, also where people dial 011 for it. `zeros_lost`:
-    leading zeros were lost, and are put back where only one number can be meant.
+    leading zeros were lost, and are put back where only one number can be meant. `others_marked`: a number of
+    another country has + or 00, so that without them its digits are never those of another country.
     Raises ValueError, whose text completes a sentence that begins with the cell and says what to do.
     """
     if len(text) > MOST_READ:
@@ -68,79 +69,10 @@ def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> 
             certain = number
     elif default_region:
         certain = as_dialed(number, default_region, marks, zeros_lost=zeros_lost)
-    return certain or _closely(text, number, default_region, zeros_lost)
+    return certain or _closely(text, number, default_region, zeros_lost, others_marked)
 
 
-def readings(text: str, default_region: str | None) -> frozenset[str]:
-    """Every valid number (E.164) that the text may stand for, however loosely it is written; maybe none.
-
-    For do-not-call lists, where a number too many does less harm than one too few. It reads lost + and zeros,
-    `(0)`, both numbers of a pair, the number in front of an extension, numbers with labels, `.0` at the end,
-    and mobile numbers of Mexico and Argentina with and without the digit of calls from abroad.
-    """
-    written = plain(text[:MOST_READ])
-    found: set[str] = set()
-    for piece in _pieces(written):
-        found.update(_all_of(piece, default_region))
-    return frozenset(found | {twin for phone in found for twin in _twins(phone)})
-
-
-def _pieces(written: str) -> Iterator[str]:
-    """The text, and its parts, each of which may be a number: digits, or + and digits."""
-    texts = {written, _MARKED_ZERO.sub("", written), re.sub(r"(\d)[.,]0+\s*$", r"\1", written)}
-    for extension in EXTENSION.finditer(written):
-        texts.add(written[: extension.start() + 1])
-    for part in re.split(r"[^\d+().\-/\s]+|\n|\+(?=.*\+)|\.\.|\s-\s", written):
-        texts |= {part, _MARKED_ZERO.sub("", part), *part.split("/")}
-        # Of "1234567 2345678" each group, and each half, may be one.
-        groups = re.findall(r"\+?\d+", part)
-        texts.update(group for group in groups if len(group) >= 5)
-        texts.update("".join(groups[:i]) for i in range(1, len(groups)))
-        texts.update("".join(groups[i:]) for i in range(1, len(groups)))
-        digits = "".join(groups)
-        if 14 <= len(digits) <= LONGEST and len(digits) % 2 == 0:
-            half = len(digits) // 2
-            if len(digits) >= 14 and len(digits) % 2 == 0:
-                texts |= {digits[:half], digits[half:]}
-    if "+" in written:
-        texts |= {f"+{text}" for text in set(texts) if "+" not in text}
-    for text in texts:
-        digits = "".join(c for c in text if c.isdecimal())
-        if 2 < len(digits) <= LONGEST:
-            yield f"+{digits}" if "+" in text else digits
-            # A label's digits, or an extension's, may stand in front of a + as well.
-            yield digits
-
-
-def _all_of(number: str, region: str | None) -> Iterator[str]:
-    digits = number.removeprefix("+")
-    if not number.startswith("+") and region in SUPPORTED_REGIONS:
-        yield from (reading.phone for reading in dialed(digits, region or ""))
-    for each in (digits, digits.removeprefix("00")):
-        yield from (reading.phone for reading in international(each))
-    try:
-        parsed = phonenumbers.parse(number, region)
-    except phonenumbers.NumberParseException:
-        return
-    if phonenumbers.is_valid_number(parsed):
-        yield phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
-    # Mexico had a 1 behind +52 until 2019.
-    for prefix in ("521", "00521", "52044", "52045"):
-        if digits.startswith(prefix) and (found := exact("52", digits[len(prefix) :])):
-            yield found
-
-
-def _twins(phone: str) -> Iterator[str]:
-    """The same line as it is, or was, dialed otherwise: valid ones, and Mexico's with the 1 of old lists."""
-    if phone.startswith("+549"):
-        yield f"+54{phone[4:]}"
-    elif phone.startswith("+54"):
-        yield f"+549{phone[3:]}"
-    elif phone.startswith("+52") and len(phone) == 13:
-        yield f"+521{phone[3:]}"
-
-
-def _closely(text: str, number: str, region: str | None, zeros_lost: bool = False) -> str:
+def _closely(text: str, number: str, region: str | None, zeros_lost: bool, others_marked: bool) -> str:
     """Of what is not certain at once: the number that all readings give. Raises ValueError as e164 does."""
     if region not in SUPPORTED_REGIONS:
         region = None
@@ -151,7 +83,7 @@ def _closely(text: str, number: str, region: str | None, zeros_lost: bool = Fals
     if _MARKED_ZERO.search(written):
         found = _with_marked_zero(written, region)
     else:
-        found = _decided(written, number, region, zeros_lost)
+        found = _decided(written, number, region, zeros_lost, others_marked)
     if _is_pair(written, number, found, region):
         raise ValueError(TWO_NUMBERS)
     if len(found) > _MOST_DIGITS + 1:
@@ -159,7 +91,7 @@ def _closely(text: str, number: str, region: str | None, zeros_lost: bool = Fals
     return found
 
 
-def _decided(written: str, number: str, region: str | None, zeros_lost: bool) -> str:
+def _decided(written: str, number: str, region: str | None, zeros_lost: bool, others_marked: bool) -> str:
     if number.startswith("+"):
         digits = number[1:]
         found = list(international(digits))
@@ -173,6 +105,9 @@ def _decided(written: str, number: str, region: str | None, zeros_lost: bool) ->
         found = list(international(number[2:]))
     else:
         found = _as_written(written, list(dialed(number, region)), region)
+        if others_marked:
+            own = f"+{phonenumbers.country_code_for_region(region)}"
+            found = [each for each in found if each.how != How.PLUS_LOST or each.phone.startswith(own)]
     phones = {each.phone for each in found}
     if len(phones) > 1:
         raise ValueError(why_ambiguous(number, found))

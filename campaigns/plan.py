@@ -17,7 +17,7 @@ from campaigns.ledger import Ledger
 from campaigns.ledger.preflight import Candidate, Entered, Known, Seen, There, entered, loaded, look_up
 from campaigns.list_read import ListRead
 from campaigns.load import LOAD_AGAIN, as_it_stands, refuse_changed
-from campaigns.lost_zeros import LostZeros
+from campaigns.number_hints import NumberHints
 from campaigns.reading import key_of
 from campaigns.recipient import Recipient
 from campaigns.timing import Timing, Untimely
@@ -134,6 +134,9 @@ class Plan:
     zeros_lost: int = 0
     """Rejected rows that `leading_zeros = "lost"` would accept."""
     suggest_zeros_lost: bool = False
+    others_marked: int = 0
+    """Rejected rows that `other_countries = "marked"` would accept."""
+    suggest_others_marked: bool = False
     """Whether the whole column looks as if a spreadsheet had dropped its leading zeros."""
 
     @property
@@ -185,7 +188,7 @@ class _Tally:
     def __init__(
         self, campaign: Campaign, ledger: Ledger | str, seen: Seen, now: datetime, phone_column: str
     ) -> None:
-        self._zeros = LostZeros(campaign.list, phone_column)
+        self._hints = NumberHints(campaign.list, phone_column)
         self._campaign, self._ledger, self._seen, self._now = campaign, ledger, seen, now
         self._timing = Timing(campaign, now)
         self._run: Entered | None = None if isinstance(ledger, str) else entered(ledger, campaign.name)
@@ -204,7 +207,7 @@ class _Tally:
         found: list[tuple[Candidate, Sequence[Recipient]]] = []
         keys: list[str] = []
         for row in rows:
-            self._zeros.see(row)
+            self._hints.see(row)
             key = key_of(row, self._campaign.list) if isinstance(row, RejectedRow) else row.key
             if key and self._run is not None and self._seen.first_time(f"key {key}"):
                 keys.append(key)
@@ -317,8 +320,10 @@ class _Tally:
             due_per_hour=dict(sorted(self._due.items())),
             pace=pace,
             forecast=forecast(flows, pace.calls_per_second, self._now),
-            zeros_lost=self._zeros.rows,
-            suggest_zeros_lost=self._zeros.suggested,
+            zeros_lost=self._hints.zeros_lost,
+            suggest_zeros_lost=self._hints.suggest_zeros_lost,
+            others_marked=self._hints.others_marked,
+            suggest_others_marked=self._hints.suggest_others_marked,
         )
 
 

@@ -33,7 +33,7 @@ def in_words(plan: Plan, call_seconds: float) -> list[str]:
         *read_in_words(plan.read),
         *_changed(plan),
         *_rejections(plan),
-        *_lost_zeros(plan),
+        *_number_hints(plan),
         *_from_the_ledger(plan),
         *_heard(plan),
         *conflicts_view.in_words(plan.conflicts),
@@ -73,6 +73,7 @@ def as_json(plan: Plan, call_seconds: float) -> dict[str, Any]:
             for each in plan.rejections
         ],
         "leading_zeros": {"rows": plan.zeros_lost, "suggested": plan.suggest_zeros_lost},
+        "other_countries": {"rows": plan.others_marked, "suggested": plan.suggest_others_marked},
         "limited": {
             "recipients": plan.limited,
             "first_until": _iso(plan.limited_until[0]) if plan.limited_until else None,
@@ -169,14 +170,21 @@ def _rejections(plan: Plan) -> list[str]:
     return lines
 
 
-def _lost_zeros(plan: Plan) -> list[str]:
-    if not plan.suggest_zeros_lost:
-        return []
-    rows = f"{plan.zeros_lost:,} row{_s(plan.zeros_lost)}"
-    return [
-        "the numbers seem to have lost their leading zeros in a spreadsheet: "
-        f'with leading_zeros = "lost" in [list], {rows} more would be accepted'
-    ]
+def _number_hints(plan: Plan) -> list[str]:
+    lines = []
+    if plan.suggest_zeros_lost:
+        rows = f"{plan.zeros_lost:,} row{_s(plan.zeros_lost)}"
+        lines.append(
+            "the numbers seem to have lost their leading zeros in a spreadsheet: "
+            f'with leading_zeros = "lost" in [list], {rows} more would be accepted'
+        )
+    if plan.suggest_others_marked:
+        rows = f"{plan.others_marked:,} row{_s(plan.others_marked)}"
+        lines.append(
+            "if each number of another country has its + or 00 in this list, say so: "
+            f'with other_countries = "marked" in [list], {rows} more would be accepted'
+        )
+    return lines
 
 
 def _from_the_ledger(plan: Plan) -> list[str]:

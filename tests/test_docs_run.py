@@ -53,6 +53,7 @@ list = "people.csv"
 PEOPLE = "appointment_id,phone\nA-1,+14155550101\nA-2,+13035550101\nA-3,+14155550175\n"
 REJECTS = ".dialer/rejects/clinic-reminders/2026-03-02T0900+0100.rejects.csv"
 BEFORE = {
+    "campaign-file.md": ["dialer load clinic-reminders.toml people.csv"],
     "deployment.md": ['dialer suppress add +14155550109 --reason "a ledger is there"'],
     "plan.md": ["dialer load clinic-reminders.toml people.csv"],
     "schedules.md": ["dialer schedule add clinic-reminders.toml"],

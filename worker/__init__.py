@@ -48,6 +48,8 @@ extras.py             what is installed only with an extra of the package
 local.py              everything on one machine
 settings.py           DIALER_* settings of this side
 plan_cli.py           `dialer plan`
+rehearsal_speed.py    how fast the clock of a rehearsal runs for this process
+rehearsing.py         the clock of a rehearsal, kept running and followed
 until_stopped.py      what `dialer run` and `dialer up` have in common
 run_cli.py            `dialer run`
 demo_cli.py           `dialer demo`

@@ -6,7 +6,7 @@ import phonenumbers
 import pytest
 
 from bench.phone_numbers import ELSEWHERE, WAYS, numbers, outcome
-from campaigns.phone_number import e164, readings
+from campaigns.phone_number import e164
 
 
 def test_no_valid_number_is_taken_for_another() -> None:
@@ -85,21 +85,28 @@ def test_lost_zeros_are_put_back_where_one_reading_remains() -> None:
             e164(cell, region, zeros_lost=True)
 
 
-@pytest.mark.parametrize(
-    ("cell", "region", "phones"),
-    [
-        ("491711234567", "DE", {"+491711234567", "+49491711234567"}),
-        ("+1 415 555 0100 x12", "US", {"+14155550100"}),
-        ("14155550100.0", "US", {"+14155550100"}),
-        ("mobile: 415-555-0100", "US", {"+14155550100"}),
-        ("415-555-0100 / 415-555-0101", "US", {"+14155550100", "+14155550101"}),
-        ("+52 1 55 1234 5678", "MX", {"+525512345678"}),
-        ("+54 11 2345 6789", "AR", {"+541123456789", "+5491123456789"}),
-        ("331649111", "IT", {"+39331649111", "+390331649111"}),
-        ("no number", "US", set()),
-    ],
-)
-def test_all_readings_are_found(cell: str, region: str, phones: set[str]) -> None:
-    """A do-not-call list holds each number that was meant."""
-    assert phones <= readings(cell, region)
-    assert bool(phones) == bool(readings(cell, region))
+def test_where_others_are_marked_digits_alone_are_the_countrys_own() -> None:
+    """None is taken for another number, and more are accepted than if a + may be lost."""
+    chance, another, marked, unmarked = random.Random(7), [], 0, 0
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        for number in numbers(region, 0, chance):
+            own = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+            for cell in {write(number) for write in WAYS.values()}:
+                unmarked += outcome(cell, region, number) == "itself"
+                try:
+                    found = e164(cell, region, others_marked=True)
+                except ValueError:
+                    continue
+                marked += found == own
+                another += [(cell, region)] if found != own else []
+    assert another == []
+    assert marked > unmarked
+
+
+def test_own_country_codes_are_still_missed_where_others_are_marked() -> None:
+    """A lost + of the country itself is no matter of other countries."""
+    assert e164("3235551234", "US", others_marked=True) == "+13235551234"
+    with pytest.raises(ValueError, match="two different numbers"):
+        e164("491711234567", "DE", others_marked=True)
+    with pytest.raises(ValueError, match='other_countries = "marked"'):
+        e164("3235551234", "US")
