@@ -313,7 +313,8 @@ def test_two_dialers_share_one_list_and_the_second_goes_on_alone(office: Office)
     """Two on one data directory ring nobody twice; when one is stopped, the other takes over all of it."""
     numbers = answered(240)
     office.list(numbers)
-    office.environment["DIALER_CALLS_PER_SECOND"] = "30"
+    # Slow enough for the first one to have ended before the list has.
+    office.environment["DIALER_CALLS_PER_SECOND"] = "15"
     first = office.start("up", "--sandbox", "--faults", "--speed", "60")
     office.do("load", "campaign.toml", "list.csv")
     office.do("start", "story", "--sandbox")
