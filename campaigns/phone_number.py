@@ -72,7 +72,9 @@ def e164(
     return certain or _closely(text, number, default_region, zeros_lost, others_marked)
 
 
-def _closely(text: str, number: str, region: str | None, zeros_lost: bool, others_marked: bool) -> str:
+def _closely(
+    text: str, number: str, region: str | None, zeros_lost: bool = False, others_marked: bool = False
+) -> str:
     """Of what is not certain at once: the number that all readings give. Raises ValueError as e164 does."""
     if region not in SUPPORTED_REGIONS:
         region = None
