@@ -277,7 +277,7 @@ def test_invisible_marks_in_an_appointment_are_nothing(dialer: Dialer) -> None:
 
 
 def test_formulas_are_written_as_text_and_read_back(dialer: Dialer) -> None:
-    """No cell of the results or the rejects begins as a formula does; what is corrected there is as it was."""
+    """No cell of the results or the rejects begins as a formula does; a corrected row is as it was."""
     file = "formulas.csv"
     shutil.copy(FILES / file, file)
     Path("campaign.toml").write_text(Odd(file, {"attributes": ["name"]}).campaign())
