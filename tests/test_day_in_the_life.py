@@ -1,7 +1,7 @@
 """One working day of an operator, step by step, through real processes and the commands as they are typed.
 
-A trial, a wrong flow, a terminal that is closed, corrections, an opt-out, another list, people taken out,
-busy lines called again. The journal of what counts as Amazon Connect says whose telephone rang, and how often.
+A trial, a wrong flow, a closed terminal, corrections, an opt-out, another list, people taken out, busy lines
+called again. The journal of what counts as Amazon Connect says whose telephone rang, and how often.
 """
 
 import json
