@@ -257,6 +257,17 @@ def test_no_language_writes_that(word: str) -> None:
     assert is_odd(word)
 
 
+def test_a_euro_of_latin_9_is_no_currency_sign() -> None:
+    """ISO 8859-15 has € where Windows-1252 has ¤: refused, with that encoding and how it reads."""
+    verdict = judged({each.encode("iso8859-15") for each in ("Jürgen Groß", "12,00 €", "€ 7")}, "DE")
+    assert not verdict.plausible
+    assert verdict.others[0].encoding == "iso8859-15"
+    assert {"12,00 €", "€ 7"} <= set(verdict.others[0].cells)
+    assert {"12,00 ¤", "¤ 7"} <= set(verdict.cells)
+    assert judged({each.encode("cp1252") for each in ("Jürgen Groß", "12,00 €")}, "DE").plausible
+    assert judged({each.encode("iso8859-15") for each in ("Jürgen Groß", "Zoë Schön")}, "DE").plausible
+
+
 SPREADSHEETS = {
     "pl": ["Łukasz Wójcik", "Grażyna Śliwa", "Żaneta Ćwik", "Paweł, Dąb"],
     "de": ["Jürgen Müller", "Käthe Groß", "Zoë Schön", 'Ann "Änne" Öz'],
