@@ -174,11 +174,11 @@ def _not_as(text: str, written: str | None) -> str:
         return f"has no time of day; write for instance {_EXAMPLE}"
     if _ISO.fullmatch(text):
         return "is no day and time that there is; correct it"
-    told = f"is not a date and time in ISO 8601; write for instance {_EXAMPLE}, or name [reminder] format"
+    other = "name [reminder] format"
     if match := _DOTTED.fullmatch(text):
         # With dots the day comes first everywhere; with strokes it may be the month, so nothing is suggested.
-        told += f': format = "%d.%m.%Y %H:%M{":%S" if match[1] else ""}"'
-    return told
+        other = f'format = "%d.%m.%Y %H:%M{":%S" if match[1] else ""}" in [reminder]'
+    return f"is not a date and time in ISO 8601; write for instance {_EXAMPLE}, or {other}"
 
 
 def _instant(campaign: Campaign, person: Recipient, found: datetime) -> datetime:

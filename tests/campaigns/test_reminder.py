@@ -416,7 +416,7 @@ def test_a_template_without_columns_is_a_mistake(at: str) -> None:
 )
 def test_a_date_with_dots_is_told_its_format(cell: str, written: str) -> None:
     """The format that the reason names reads the cell; with strokes day and month may be either."""
-    with pytest.raises(ValueError, match=re.escape(f'or name [reminder] format: format = "{written}"')):
+    with pytest.raises(ValueError, match=re.escape(f'or format = "{written}" in [reminder]')):
         appointment_time(cell)
     assert appointment_time(cell, written).day == int(cell.split(".")[0])
     with pytest.raises(ValueError, match=r"or name \[reminder\] format$"):
