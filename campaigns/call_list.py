@@ -45,7 +45,11 @@ _BLANK_BEFORE_QUOTE = (
     "remove the blanks behind the delimiters"
 )
 _NOT_STORABLE = re.compile(r"[\x00\ud800-\udfff]")
-_LOST = re.compile(r"[^\W\d_]\?+[^\W\d_]|(?<!\S)\?+[^\W\d_]|(?<!\S)\?{2,}(?!\S)")
+_LOST = re.compile(
+    r"[^\W\d_]\?+[^\W\d_]|(?<!\S)\?+[^\W\d_]|(?<!\S)\?{2,}(?!\S)"
+    # An amount and nothing else: the sign of its currency.
+    r"|\A\s*-?\d[\d.,'’\s]*\s\?\s*\Z|\A\s*\?\s*-?\d[\d.,'’\s]*\Z"
+)
 _ADDRESS = re.compile("[/=@]")  # with a query behind a question mark
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -268,7 +272,8 @@ class CallList:
             if "?" in cell and _LOST.search(cell) and not _ADDRESS.search(cell):
                 raise _BadCell(
                     index,
-                    "has question marks for letters that an earlier export has lost; export it as UTF-8",
+                    "has question marks for letters or signs that an earlier export has lost; "
+                    "export it as UTF-8",
                 )
 
     def _rejected(self, line: int, column: str, reason: str, cells: list[str]) -> RejectedRow:

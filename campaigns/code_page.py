@@ -52,6 +52,10 @@ _BEFORE = re.compile(
 )
 _BEHIND = re.compile(rf"{_LETTER}{{4}}[{_RAISED}ªºµ£¥¤¦§¬¯´¸¶¿¡«‚„ƒ¨˜†‡‰¢±]+(?!\w)")
 
+# The sign for any currency, which lists do not have: it is the place of € in ISO 8859-15.
+_CURRENCY = re.compile(rf"(?<!{_LETTER})¤(?!{_LETTER})")
+_WITH_EURO = "iso8859-15"
+
 # The code page of a country's Windows, where it is not 1252 (Microsoft's NLS table): spreadsheets write it.
 _OF_REGIONS = {
     "cp1250": "PL CZ SK HU RO HR SI RS BA ME AL",
@@ -154,7 +158,12 @@ def judged(cells: Iterable[bytes], region: str | None) -> Verdict:
     odd = [cell for cell, text in read if "\ufffd" in text or is_odd(text)]
     joined = b"\n".join(raw)
     plausible = len(odd) <= _ODD_SHARE * len(raw)
-    shown = [*odd, *(cell for cell in raw if cell not in set(odd[:_SHOWN]))][:_SHOWN]
+    # Bytes that are signs in Windows-1252 alone, € among them, are none of ISO 8859-15.
+    euros = [cell for cell, text in read if _CURRENCY.search(text)] if plausible else []
+    if euros and _NO_TEXT.search(_decoded(joined, _WITH_EURO)):
+        euros = []
+    first = [*euros, *odd]
+    shown = [*first, *(cell for cell in raw if cell not in set(first[:_SHOWN]))][:_SHOWN]
     # Signs such as ° and ½ say nothing of a language; whole cells show better what is no text at all.
     words = {word for _, text in read for word in _LETTERS.findall(text) if not word.isascii()}
     spoken = b"\n".join(word.encode(ASSUMED, "replace") for word in sorted(words)) if plausible else joined
@@ -165,6 +174,9 @@ def judged(cells: Iterable[bytes], region: str | None) -> Verdict:
         likelier.insert(0, (_TIMES_LIKELIER, own))
     if plausible and likelier and likelier[0][0] > _TIMES_LIKELIER:
         plausible = False
+    if plausible and euros:
+        plausible = False
+        likelier.insert(0, (_TIMES_LIKELIER, _WITH_EURO))
     others: dict[tuple[str, ...], Reading] = {}
     for _, encoding in likelier if not plausible else ():
         texts = tuple(_short(_decoded(cell, encoding)) for cell in shown)

@@ -23,6 +23,7 @@ from campaigns.zone_data import is_known
 _ISO = re.compile(
     r"\d{4}-\d\d-\d\d(?:T\d\d| \d\d?):\d\d(:\d\d(\.\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?", re.ASCII
 )
+_DOTTED = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4} \d{1,2}:\d\d(:\d\d)?", re.ASCII)
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LONGEST = 200  # characters of a cell that is looked at
 _EXAMPLE = "2026-11-23T14:30"
@@ -173,7 +174,11 @@ def _not_as(text: str, written: str | None) -> str:
         return f"has no time of day; write for instance {_EXAMPLE}"
     if _ISO.fullmatch(text):
         return "is no day and time that there is; correct it"
-    return f"is not a date and time in ISO 8601; write for instance {_EXAMPLE}, or name [reminder] format"
+    other = "name [reminder] format"
+    if match := _DOTTED.fullmatch(text):
+        # With dots the day comes first everywhere; with strokes it may be the month, so nothing is suggested.
+        other = f'format = "%d.%m.%Y %H:%M{":%S" if match[1] else ""}" in [reminder]'
+    return f"is not a date and time in ISO 8601; write for instance {_EXAMPLE}, or {other}"
 
 
 def _instant(campaign: Campaign, person: Recipient, found: datetime) -> datetime:

@@ -50,6 +50,7 @@ settings.py           DIALER_* settings of this side
 plan_cli.py           `dialer plan`
 rehearsal_speed.py    how fast the clock of a rehearsal runs for this process
 rehearsing.py         the clock of a rehearsal, kept running and followed
+closed_terminal.py    the terminal was closed: stop cleanly, and write to it no longer
 until_stopped.py      what `dialer run` and `dialer up` have in common
 run_cli.py            `dialer run`
 demo_cli.py           `dialer demo`

@@ -73,7 +73,8 @@ def run(
 ) -> None:
     """Load a list, start it, and dial it on this machine until nobody is waiting or in progress.
 
-    Ctrl-C stops cleanly: calls under way are recorded, and the same command goes on where it stopped.
+    Ctrl-C stops cleanly, as does closing the terminal: calls under way are recorded, and the same command
+    goes on where it stopped.
     When a trial is over, the same command without --sandbox calls everybody on the list for real, and the
     trial is kept as a campaign of its own, `NAME (trial 1)`. `dialer discard` throws trials away.
     With --sandbox --as-of TIME it is a rehearsal: hours, reminders and redials go by a clock that begins then

@@ -17,6 +17,7 @@ import typer
 
 from campaigns.command_line import say
 from campaigns.mistake import Mistake
+from worker.closed_terminal import is_heeded, write_no_longer
 
 if TYPE_CHECKING:
     from campaigns.ledger import Ledger
@@ -58,11 +59,11 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
 class Stopped(BaseException):
-    """Ctrl-C or SIGTERM. Its text says what goes on, where that is not the usual."""
+    """Ctrl-C, SIGTERM, or a closed terminal. Its text says what goes on, where that is not the usual."""
 
 
 Wait = Callable[[float], None]
-"""Sleeps for so many seconds. Raises Stopped as soon as there has been Ctrl-C or SIGTERM."""
+"""Sleeps for so many seconds. Raises Stopped as soon as there has been Ctrl-C, SIGTERM or SIGHUP."""
 
 
 @contextmanager
@@ -75,12 +76,16 @@ def the_stack(
     from worker.positions import prefix_of
 
     asked = waiting = False
+    heeded = is_heeded()
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
+        if number == signal.SIGHUP:
+            write_no_longer()
         # Once only: a second signal must not cut the stopping short half-way, unless it is meant to.
         signal.signal(signal.SIGINT, hurry)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        when_closed(lambda *_: write_no_longer())
         asked = True
         # At once: with a database that is silent our own look at the ledger may take 12 s.
         stack.ask_to_stop()
@@ -92,6 +97,10 @@ def the_stack(
     def hurry(_number: int, _frame: FrameType | None) -> None:
         say("stopping at once; what was under way is found by the next start")
         stack.kill()
+
+    def when_closed(handler: Callable[[int, FrameType | None], None]) -> None:
+        if heeded:
+            signal.signal(signal.SIGHUP, handler)
 
     def wait(seconds: float) -> None:
         nonlocal waiting
@@ -115,6 +124,7 @@ def the_stack(
     stack = Stack(settings, workers=workers, trial=trial, sleep=wait, say=say, prefix=prefix)
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+    when_closed(interrupt)
     try:
         say_clock(ledger.real_now)
         stack.start()
@@ -127,10 +137,12 @@ def the_stack(
         # From here on Ctrl-C hurries the stopping, and cannot cut it short.
         signal.signal(signal.SIGINT, hurry)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        when_closed(lambda *_: write_no_longer())
         stack.stop(say)
         _within(_GIVING_BACK_SECONDS, lambda: _give_back_queued(ledger, stack.settings.exchange))
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # A terminal that goes away now must not lose the results, which are written after this.
 
 
 def trial_of(sandbox: bool, speed: float, as_of: str | None, *, faults: bool = False) -> "Trial | None":

@@ -235,7 +235,7 @@ def test_a_file_that_turns_into_garbage_is_one_line(tmp_path: Path, garbage: byt
         assert 0 <= int(line[1]) - (rows + 2) < 40
 
 
-@pytest.mark.parametrize("name", ["?ukasz", "Gra?yna", "???? ??????", "Zo?ë"])
+@pytest.mark.parametrize("name", ["?ukasz", "Gra?yna", "???? ??????", "Zo?ë", "100 ?", "1 234.50 ?", "? 99"])
 def test_letters_that_an_export_has_lost_are_not_said(tmp_path: Path, name: str) -> None:
     """Programs write a question mark for a letter that their code page lacks."""
     [row] = opened(tmp_path / "people.csv", text_of([name]).encode())
@@ -243,7 +243,9 @@ def test_letters_that_an_export_has_lost_are_not_said(tmp_path: Path, name: str)
     assert (row.column, row.reason[:18]) == ("name", "has question marks")
 
 
-@pytest.mark.parametrize("name", ["Why?", "Who? Me?", "really ?", "https://example.com/?a=b", "x.php?id=1"])
+@pytest.mark.parametrize(
+    "name", ["Why?", "Who? Me?", "really ?", "At 10?", "At 10 ?", "https://example.com/?a=b", "x.php?id=1"]
+)
 def test_question_marks_of_people_stay(tmp_path: Path, name: str) -> None:
     """A question mark at the end of a word, or in an address, is one."""
     assert names(opened(tmp_path / "people.csv", text_of([name]).encode())) == [name]
@@ -255,6 +257,17 @@ def test_question_marks_of_people_stay(tmp_path: Path, name: str) -> None:
 def test_no_language_writes_that(word: str) -> None:
     """Signs inside of words, capitals behind small letters, and alphabets that do not mix."""
     assert is_odd(word)
+
+
+def test_a_euro_of_latin_9_is_no_currency_sign() -> None:
+    """ISO 8859-15 has € where Windows-1252 has ¤: refused, with that encoding and how it reads."""
+    verdict = judged({each.encode("iso8859-15") for each in ("Jürgen Groß", "12,00 €", "€ 7")}, "DE")
+    assert not verdict.plausible
+    assert verdict.others[0].encoding == "iso8859-15"
+    assert {"12,00 €", "€ 7"} <= set(verdict.others[0].cells)
+    assert {"12,00 ¤", "¤ 7"} <= set(verdict.cells)
+    assert judged({each.encode("cp1252") for each in ("Jürgen Groß", "12,00 €")}, "DE").plausible
+    assert judged({each.encode("iso8859-15") for each in ("Jürgen Groß", "Zoë Schön")}, "DE").plausible
 
 
 SPREADSHEETS = {

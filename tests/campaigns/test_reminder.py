@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -407,3 +408,16 @@ def test_a_template_without_columns_is_a_mistake(at: str) -> None:
     """It is said when the campaign is read, not for each row."""
     with pytest.raises(ValidationError):
         campaign(at=at)
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [("03.12.2026 14:30", "%d.%m.%Y %H:%M"), ("4.12.2026 9:05:00", "%d.%m.%Y %H:%M:%S")],
+)
+def test_a_date_with_dots_is_told_its_format(cell: str, written: str) -> None:
+    """The format that the reason names reads the cell; with strokes day and month may be either."""
+    with pytest.raises(ValueError, match=re.escape(f'or format = "{written}" in [reminder]')):
+        appointment_time(cell)
+    assert appointment_time(cell, written).day == int(cell.split(".")[0])
+    with pytest.raises(ValueError, match=r"or name \[reminder\] format$"):
+        appointment_time("03/12/2026 14:30")

@@ -39,13 +39,13 @@ def as_it_stops(settings: DialerSettings, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(local.Stack, "start", lambda _: None)
     monkeypatch.setattr(local.Stack, "stop", record)
     monkeypatch.setattr(local.Stack, "ask_to_stop", lambda _: recorded.append("asked"))
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield recorded
-    signal.signal(signal.SIGINT, before[0])
-    signal.signal(signal.SIGTERM, before[1])
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_look_at_the_ledger_is_not_cut_off(
     settings: DialerSettings, as_it_stops: list[str], told: signal.Signals
 ) -> None:
@@ -71,7 +71,7 @@ def test_a_look_at_the_ledger_is_not_cut_off(
     assert as_it_stops == ["asked", "the last call"]
 
 
-@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_waiting_ends_at_once(settings: DialerSettings, as_it_stops: list[str], told: signal.Signals) -> None:
     def wait_long() -> None:
         with the_stack(settings, 1, None) as (_ledger, _stack, wait):
@@ -84,6 +84,15 @@ def test_waiting_ends_at_once(settings: DialerSettings, as_it_stops: list[str], 
         wait_long()
     assert 0.2 <= time.monotonic() - began < 30
     assert as_it_stops == ["asked", "the last call"]
+
+
+def test_nohup_keeps_it_running(settings: DialerSettings, as_it_stops: list[str]) -> None:
+    """A SIGHUP that is ignored from the start stays ignored."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with the_stack(settings, 1, None) as (_ledger, _stack, wait):
+        os.kill(os.getpid(), signal.SIGHUP)
+        wait(0.01)
+    assert as_it_stops == ["the last call"]
 
 
 def test_a_ledger_that_is_silent_does_not_keep_it(
