@@ -128,7 +128,9 @@ def _as_number(db: Connection, run_id: int, key: str) -> str | None:
     """The key as a number, where the list's numbers are its keys."""
     try:
         options = campaign_of_run(db, run_id).list
-        return e164(key, options.default_region) if options.key is None else None
+        if options.key is not None:
+            return None
+        return e164(key, options.default_region, zeros_lost=options.zeros_lost)
     except (ValueError, Unreadable):
         return None
 

@@ -106,6 +106,31 @@ def test_a_rejects_file_takes_nobody_out(loaded: Dialer) -> None:
     assert loaded("status", "reminders", "--json").json["recipients"]["waiting"] == 3
 
 
+@pytest.mark.parametrize("rows", ["", "A-1,n/a,Ana\nA-2,n/a,Bo\n", "B-1,n/a,Di\n"])
+def test_a_list_without_anybody_takes_nobody_out(loaded: Dialer, rows: str) -> None:
+    """An export that failed has a header only, or no number in it; it says nothing of those who are loaded."""
+    Path("list.csv").write_text("id,phone,name\n" + rows)
+    said = loaded("load", "campaign.toml", "list.csv", "--gone", "drop")
+    assert said.code == 2
+    assert "--gone drop would take out all recipients, so nothing was changed" in said.err
+    assert len(said.err.splitlines()) == 1
+    assert loaded("status", "reminders", "--json").json["recipients"]["dropped"] == 0
+    assert Path("list.rejects.csv").exists() == bool(rows)
+
+
+def test_lost_zeros_are_put_back_in_keys_too(dialer: Dialer) -> None:
+    """A number whose 0 a spreadsheet has eaten is the key: in a rejected row, and when it is dropped by it."""
+    campaign = CAMPAIGN.replace('"US"\nkey = "id"', '"FR"\nleading_zeros = "lost"\ntime_zone = "tz"')
+    Path("campaign.toml").write_text(campaign.replace("reminders", "zeros"))
+    rows = "phone,name,tz\n123456789,Ana,Europe/Paris\n123456780,Bo,Europe/Paris\n"
+    Path("list.csv").write_text(rows)
+    assert dialer("load", "campaign.toml", "list.csv", "--json").json["accepted"] == 2
+    Path("list.csv").write_text(rows.replace("Bo,Europe/Paris", "Bo,EST"))
+    done = dialer("load", "campaign.toml", "list.csv", "--gone", "drop", "--json").json
+    assert (done["rejected"], done["gone"], done["gone_dropped"]) == (1, 0, 0)
+    assert dialer("drop", "zeros", "123456789").code == 0
+
+
 def test_drop_and_undo_say_what_became_of_each(loaded: Dialer) -> None:
     """The same list does not put them back; --undo does."""
     said = loaded("drop", "reminders", "A-1", "A-3")

@@ -1,5 +1,6 @@
 """A trial is kept apart from real calls of the same campaign, repeated, and thrown away."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -218,6 +219,23 @@ def test_what_the_sandbox_made_up_suppresses_nobody_afterwards(desk: "Desk") -> 
         assert list(told.scalars()) == [desk.person(made_up).phone]
     thrown_away(desk)
     assert count(desk, suppressions) == 1
+
+
+def test_what_the_sandbox_made_up_goes_with_all_numbers_of_the_telephone(desk: "Desk") -> None:
+    """A list of the real calls may have the other number of a telephone that the trial found wrong."""
+    tables = {"suppression": {"outcomes": ["invalid_number"]}}
+    (person,) = desk.people(1)
+    desk.load(desk.campaign(**tables), [replace(person, phone="+5491123456789")])
+    desk.start(exchange="sandbox")
+    (made_up,) = desk.claim(exchange="sandbox")
+    desk.dial(made_up, exchange="sandbox")
+    desk.placed(made_up)
+    at = desk.noon + HOUR
+    mark_ended(desk.ledger, made_up.attempt_id, Outcome.INVALID_NUMBER, ended_at=at, redial=lambda _: None)
+    assert count(desk, suppressions) == 2
+    aside(desk)
+    loaded = desk.load(desk.campaign(**tables), [replace(person, phone="+541123456789")])
+    assert (loaded.accepted, loaded.suppressed) == (1, 0)
 
 
 def test_a_schedule_of_a_trial_ends_with_it(desk: "Desk", tmp_path: Any) -> None:
