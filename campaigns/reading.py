@@ -55,10 +55,10 @@ def _put(chunk: Chunk, row: Recipient | RejectedRow, timing: Timing, options: Li
             return
         if found.appointment_at is not None:
             chunk.batch.appointments.append((row.line, row.key, found.appointment_at))
-        chunk.batch.rejected_keys.append(row.key)
+        chunk.batch.reject(row.key, row.row)
         row = RejectedRow(row.line, found.column, found.reason, row.row)
     elif key := key_of(row, options):
-        chunk.batch.rejected_keys.append(key)
+        chunk.batch.reject(key, row.row)
     chunk.batch.rejected += 1
     chunk.rejected.append(row)
 

@@ -96,16 +96,17 @@ def differs(db: Connection) -> str:
 
     Cells and attributes that are empty, or in another order, are no difference.
     """
+    rows, attributes = (cells_differ(db, f"r.{each}", f"staging.{each}") for each in ('"row"', "attributes"))
+    return _DIFFERS.format(rows_differ=rows, attributes_differ=attributes)
+
+
+def cells_differ(db: Connection, a: str, b: str) -> str:
+    """The condition that two columns of JSON objects say something else, as SQL."""
     in_postgresql = db.dialect.name == "postgresql"
-    parts = {}
-    for column in ('"row"', "attributes"):
-        a, b = f"r.{column}", f"staging.{column}"
-        # PostgreSQL compares no JSON, but keeps its text as it was written.
-        a_text, b_text = (f"CAST({a} AS text)", f"CAST({b} AS text)") if in_postgresql else (a, b)
-        each = "json_each_text" if in_postgresql else "json_each"
-        differ = _CELLS_DIFFER.format(a=a, b=b, a_text=a_text, b_text=b_text, each=each)
-        parts[f"{'rows' if column != 'attributes' else column}_differ"] = differ
-    return _DIFFERS.format_map(parts)
+    # PostgreSQL compares no JSON, but keeps its text as it was written.
+    a_text, b_text = (f"CAST({a} AS text)", f"CAST({b} AS text)") if in_postgresql else (a, b)
+    each = "json_each_text" if in_postgresql else "json_each"
+    return _CELLS_DIFFER.format(a=a, b=b, a_text=a_text, b_text=b_text, each=each)
 
 
 def take(db: Connection, this: Mapping[str, Any]) -> bool:

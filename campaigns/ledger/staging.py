@@ -23,7 +23,7 @@ _STAGING = """
     )
 """
 # Keys of rejected rows: their recipients are on the list, whatever is wrong with the rest of the row.
-_UNREADABLE = "CREATE TEMPORARY TABLE unreadable (key TEXT NOT NULL)"
+_UNREADABLE = 'CREATE TEMPORARY TABLE unreadable (key TEXT NOT NULL, "row" JSON)'
 _PUT = "INSERT INTO staging VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 _MEMORY = {
@@ -56,8 +56,14 @@ class Batch:
     rejected: int = 0
     rejected_keys: list[str] = field(default_factory=list)
     """The keys of rejected rows, where they can be read."""
+    rejected_rows: list[tuple[str, str]] = field(default_factory=list)
+    """(key, cells as JSON) of rejected rows whose keys can be read, as the list has them."""
     appointments: list[tuple[int, str, datetime]] = field(default_factory=list)
     """(line, key, time) of rejected rows with an appointment: nobody is called for another time of theirs."""
+
+    def reject(self, key: str, cells: dict[str, str]) -> None:
+        """Note the key and the cells of a rejected row."""
+        self.rejected_rows.append((key, as_json(cells)))
 
     def accept(self, row: Sequence[Recipient]) -> None:
         """Add a row of the list: the recipients that it makes."""
@@ -83,7 +89,7 @@ def stage(db: Connection, batches: Iterable[Batch], *, by_key: bool = False) -> 
     for batch in batches:
         _put(db, batch.rows)
         _put(db, [_row_of_nobody(*each) for each in batch.appointments])
-        _put_keys(db, batch.rejected_keys)
+        _put_keys(db, [*((key, None) for key in batch.rejected_keys), *batch.rejected_rows])
         sent += len(batch.rows) + len(batch.appointments)
         accepted += batch.accepted
         rejected += batch.rejected
@@ -145,10 +151,13 @@ def _row_of_nobody(line: int, key: str, at: datetime) -> Row:
     return (line, "", "", None, None, microseconds(at), None, 0, None, "{}", "{}", key, None, None)
 
 
-def _put_keys(db: Connection, keys: list[str]) -> None:
+def _put_keys(db: Connection, keys: Sequence[tuple[str, str | None]]) -> None:
     if keys:
         with step(db):
-            db.execute(text("INSERT INTO unreadable VALUES (:key)"), [{"key": key} for key in keys])
+            put = text("INSERT INTO unreadable VALUES (:key, CAST(:cells AS JSON))")
+            if db.dialect.name == "sqlite":  # to which that would be a number
+                put = text("INSERT INTO unreadable VALUES (:key, :cells)")
+            db.execute(put, [{"key": key, "cells": cells} for key, cells in keys])
 
 
 def _put(db: Connection, rows: list[Row]) -> None:
