@@ -17,6 +17,7 @@ from campaigns.ledger.tables import attempts, recipients
 from campaigns.mistake import Mistake
 from campaigns.nearest import nearest
 from campaigns.phone_number import e164
+from campaigns.same_telephone import forms
 from campaigns.stored import Unreadable
 
 _PIECE = 400  # keys a statement; each is two parameters
@@ -109,7 +110,7 @@ def _found(db: Connection, name: str, held: dict[int, int], keys: Sequence[str])
     missing = [key for key in wanted if key not in there]
     unknown = []
     for key, phone in [(key, _as_number(db, max(held), key)) for key in missing]:
-        of_number = _by_key(db, held, [phone]) if phone else {}
+        of_number = _by_key(db, held, forms(phone)) if phone else {}
         found |= of_number
         if not of_number:
             unknown.append(key)

@@ -16,6 +16,7 @@ from campaigns.ledger.choices import put_campaign
 from campaigns.ledger.corrections import Corrected, correct
 from campaigns.ledger.drops import Gone, settle_gone
 from campaigns.ledger.engine import Errand, Ledger, begun
+from campaigns.ledger.one_telephone import unite
 from campaigns.ledger.preparation import entering, prepare
 from campaigns.ledger.rules import Judged, judge_again, rehearse
 from campaigns.ledger.schedules import Fire
@@ -135,6 +136,7 @@ def put_list(
             )
             load_id = int(db.execute(row.returning(loads.c.id)).scalar_one())
             this = {"run_id": run_id, "load_id": load_id, "campaign_id": campaign_id}
+            unite(db, run_id)
             all_are_new = not _has_anybody(db, run_id)
             moved = back = replaced = 0
             names = campaign.reminder.names.values() if campaign.reminder else None
