@@ -108,6 +108,11 @@ def _gone(loaded: Loaded) -> list[str]:
             f"{gone.stay_dropped:,} of the duplicates {stay} taken out by dialer drop; "
             f"to put one back: dialer drop {loaded.campaign} KEY --undo"
         )
+    if loaded.kept_out:
+        words.append(
+            f"{loaded.kept_out:,} taken out of the trial by dialer drop: not called here either; "
+            f"to put one back: dialer drop {loaded.campaign} KEY --undo"
+        )
     return words
 
 
@@ -145,6 +150,7 @@ def as_json(report: LoadReport) -> dict[str, Any]:
         "rejected_dropped": loaded.gone.spoiled,
         "put_back": loaded.gone.put_back,
         "stay_dropped": loaded.gone.stay_dropped,
+        "kept_out": loaded.kept_out,
         "changes": [
             {"key": each.key, "was": _as_written(each, each.was), "now": _as_written(each, each.now)}
             for each in loaded.changes

@@ -22,10 +22,12 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     update,
 )
 
 from campaigns.attempt import AttemptState, RunState
+from campaigns.ledger.drops import DroppedBy, choose, drop_chosen
 from campaigns.ledger.runs import cancel, find_to_come
 from campaigns.ledger.tables import (
     attempts,
@@ -104,6 +106,31 @@ def set_aside(db: Connection, name: str, now: datetime) -> str | None:
             )
         )
     return kept
+
+
+def keep_out(db: Connection, name: str, run_id: int, load_id: int, now: datetime) -> int:
+    """Take out those of a load whom an operator had taken out of the latest trial. Returns how many.
+
+    Otherwise the trial that becomes real would call them. Who is put back in the new run stays so: only
+    recipients whom this load has entered are looked at.
+    """
+    trials = _trials_of(db, name)
+    if not trials:
+        return 0
+    tried = recipients.alias("tried")
+    of_trial = select(runs.c.id).where(runs.c.campaign_id == max(trials))
+    mine = (
+        select(recipients.c.id)
+        .select_from(recipients.join(tried, tried.c.key == recipients.c.key))
+        .where(tried.c.run_id.in_(of_trial), tried.c.dropped_by == DroppedBy.OPERATOR)
+        .where(recipients.c.run_id == run_id, recipients.c.load_id == load_id)
+        .where(recipients.c.dropped_by.is_(None))
+        .distinct()
+    )
+    choose(db, list(db.execute(mine).scalars()))
+    taken_out = drop_chosen(db, DroppedBy.OPERATOR, now, hold=run_id)
+    db.execute(text("DROP TABLE chosen"))
+    return taken_out
 
 
 def discard(db: Connection, name: str, now: datetime) -> list[str]:

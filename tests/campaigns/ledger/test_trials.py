@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from campaigns.attempt import AttemptState, Outcome, RunState
 from campaigns.ledger.binding import decided
+from campaigns.ledger.drop_keys import drop, put_back
 from campaigns.ledger.lists import put_schedule
 from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.runs import finish
@@ -236,6 +237,27 @@ def test_what_the_sandbox_made_up_goes_with_all_numbers_of_the_telephone(desk: "
     aside(desk)
     loaded = desk.load(desk.campaign(**tables), [replace(person, phone="+541123456789")])
     assert (loaded.accepted, loaded.suppressed) == (1, 0)
+
+
+def test_who_was_taken_out_of_a_trial_is_not_called_for_real(desk: "Desk") -> None:
+    """Nor in another trial; the same list does not put them back, and --undo does."""
+    people = desk.people(3)
+    desk.load(desk.campaign(), people)
+    drop(desk.ledger, "reminders", ["key-2"], desk.noon)
+    desk.start(exchange="sandbox")
+    aside(desk)
+    assert desk.load(desk.campaign(), people).kept_out == 1
+    desk.start(exchange="sandbox")
+    assert len(desk.claim(exchange="sandbox")) == 2
+    aside(desk)
+    loaded = desk.load(desk.campaign(), people)
+    assert (loaded.accepted, loaded.kept_out) == (3, 1)
+    desk.start(exchange="connect")
+    assert {desk.person(each).key for each in desk.claim()} == {"key-1", "key-3"}
+    put_back(desk.ledger, "reminders", ["key-2"], desk.noon)
+    again = desk.load(desk.campaign(), people)
+    assert (again.kept_out, again.gone.stay_dropped) == (0, 0)
+    assert [desk.person(each).key for each in desk.claim()] == ["key-2"]
 
 
 def test_a_schedule_of_a_trial_ends_with_it(desk: "Desk", tmp_path: Any) -> None:
