@@ -113,13 +113,14 @@ def look_up(
 
 _CALLED = exists().where(
     attempts.c.recipient_id == recipients.c.id,
-    attempts.c.state.not_in((AttemptState.QUEUED, AttemptState.RETURNED)),
+    attempts.c.state.not_in((AttemptState.QUEUED, AttemptState.RETURNED, AttemptState.REFUSED)),
 )
 _OPEN = (
     RecipientState.WAITING,
     RecipientState.IN_PROGRESS,
     RecipientState.SUPPRESSED,
     RecipientState.DROPPED,
+    RecipientState.DONE,  # refused by Connect, and never called
 )
 _OVER = (RecipientState.EXPIRED, RecipientState.CANCELLED)
 
