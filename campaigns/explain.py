@@ -28,6 +28,7 @@ from campaigns.mistake import Mistake
 from campaigns.outlook import Outlook, outlook
 from campaigns.phone_number import e164
 from campaigns.redial import MOST_NOT_FOUND, RedialAt, Ring, counts, dial_again_unfound
+from campaigns.same_telephone import all_forms, forms
 from campaigns.side import either_way, flag
 
 
@@ -167,7 +168,7 @@ def explain(ledger: Ledger, name: str, text: str, now: datetime, *, number: int 
             raise Mistake(f"nobody in {name} has the number {phone}{barred}; {there}")
         said = {phone: story_of(db, phone, run.campaign_id) for phone in {r.recipient.phone for r in found}}
         phones = sorted({record.recipient.phone for record in found})
-        dialed = calls_to(db, phones, run.exchange or "connect", now - WEEK)
+        dialed = calls_to(db, all_forms(phones), run.exchange or "connect", now - WEEK)
     stories = [story(record, run, campaign, dialed, now) for record in found]
     lists = [said[each.record.recipient.phone] for each in stories]
     return [
@@ -194,7 +195,7 @@ def story(record: Record, run: Run, campaign: Campaign, dialed: Sequence[Call], 
     tries = [AttemptStory(row, _events(row), _rule(row, record, run, rules)) for row in record.attempts]
     to_come = None
     if person.state == RecipientState.WAITING:
-        calls = [call for call in dialed if call.phone == person.phone]
+        calls = [call for call in dialed if call.phone in forms(person.phone)]
         to_come = outlook(campaign, person, calls, now)
     return Story(record, run.exchange, tries, _comes_next(record, run, to_come, now), to_come, run=run.number)
 

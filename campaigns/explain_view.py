@@ -13,6 +13,7 @@ from campaigns.side import told as told_side
 _TAKEN_OUT = {
     "dropped": "taken out by an operator (dialer drop)",
     "gone": "taken out: a list was loaded with --gone drop, and it was not on it",
+    "spoiled": "taken out: a list had another row for it, which was rejected",
     "put_back": "put back",
 }
 

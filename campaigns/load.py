@@ -113,8 +113,18 @@ def load(
         with RejectsFile(rejects_path, call_list, raw=raw) as rejects:
 
             def batches() -> Iterator[Batch]:
-                yield from _batches(read_chunks(call_list, campaign, now), rejects, progress)
+                anybody = False
+                for batch in _batches(read_chunks(call_list, campaign, now), rejects, progress):
+                    anybody |= batch.accepted > 0
+                    yield batch
                 refuse_changed(list_path, before, LOAD_AGAIN)
+                if drop_gone and not anybody:
+                    rejects.close()
+                    # An export that failed, or another campaign's list, says nothing of anybody.
+                    raise Mistake(
+                        f"{list_path}: {_nobody(rejects)}; --gone drop would take out all recipients, so "
+                        "nothing was changed"
+                    )
                 rows = call_list.rows_read
                 if most_rejects is not None and most_rejects.passed(rejects.count, rows):
                     rejects.close()

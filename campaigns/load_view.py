@@ -92,12 +92,25 @@ def _gone(loaded: Loaded) -> list[str]:
             f"{gone.gone:,} loaded before not on this list: kept; "
             "to take them out, load the list with --gone drop"
         )
+    if gone.spoiled:
+        words.append(
+            "1 of the rejected rows has changed since it was loaded: its recipient is not called until it is "
+            "corrected"
+            if gone.spoiled == 1
+            else f"{gone.spoiled:,} of the rejected rows have changed since they were loaded: their "
+            "recipients are not called until they are corrected"
+        )
     if gone.put_back:
         words.append(f"{gone.put_back:,} on this list again: put back")
     if gone.stay_dropped:
         stay = "stays" if gone.stay_dropped == 1 else "stay"
         words.append(
             f"{gone.stay_dropped:,} of the duplicates {stay} taken out by dialer drop; "
+            f"to put one back: dialer drop {loaded.campaign} KEY --undo"
+        )
+    if loaded.kept_out:
+        words.append(
+            f"{loaded.kept_out:,} taken out of the trial by dialer drop: not called here either; "
             f"to put one back: dialer drop {loaded.campaign} KEY --undo"
         )
     return words
@@ -134,8 +147,10 @@ def as_json(report: LoadReport) -> dict[str, Any]:
         "updated": loaded.updated,
         "gone": loaded.gone.gone,
         "gone_dropped": loaded.gone.dropped,
+        "rejected_dropped": loaded.gone.spoiled,
         "put_back": loaded.gone.put_back,
         "stay_dropped": loaded.gone.stay_dropped,
+        "kept_out": loaded.kept_out,
         "changes": [
             {"key": each.key, "was": _as_written(each, each.was), "now": _as_written(each, each.now)}
             for each in loaded.changes

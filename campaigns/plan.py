@@ -20,6 +20,7 @@ from campaigns.load import LOAD_AGAIN, as_it_stands, refuse_changed
 from campaigns.number_hints import NumberHints
 from campaigns.reading import key_of
 from campaigns.recipient import Recipient
+from campaigns.same_telephone import telephone
 from campaigns.timing import Timing, Untimely
 from campaigns.waits import earliest, places
 
@@ -219,7 +220,10 @@ class _Tally:
                 self._reject(row.line, calls.column, calls.reason)
                 continue
             candidate = Candidate(row.key, row.phone, calls[0].appointment_at)
-            if self._seen.first_time(f"row {row.key}\n{candidate.appointment_at}"):
+            same = (
+                telephone(row.phone) if row.key == row.phone and candidate.appointment_at is None else row.key
+            )
+            if self._seen.first_time(f"row {same}\n{candidate.appointment_at}"):
                 found.append((candidate, calls))
             else:
                 self._twice += 1

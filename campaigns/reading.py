@@ -55,10 +55,10 @@ def _put(chunk: Chunk, row: Recipient | RejectedRow, timing: Timing, options: Li
             return
         if found.appointment_at is not None:
             chunk.batch.appointments.append((row.line, row.key, found.appointment_at))
-        chunk.batch.rejected_keys.append(row.key)
+        chunk.batch.reject(row.key, row.row)
         row = RejectedRow(row.line, found.column, found.reason, row.row)
     elif key := key_of(row, options):
-        chunk.batch.rejected_keys.append(key)
+        chunk.batch.reject(key, row.row)
     chunk.batch.rejected += 1
     chunk.rejected.append(row)
 
@@ -70,6 +70,6 @@ def key_of(row: RejectedRow, options: ListOptions) -> str | None:
     if options.key is not None:
         return cell if len(cell) <= MAX_KEY_LENGTH else None
     try:
-        return e164(cell, options.default_region)
+        return e164(cell, options.default_region, zeros_lost=options.zeros_lost)
     except ValueError:
         return None

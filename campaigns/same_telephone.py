@@ -67,3 +67,8 @@ def forms(phone: str) -> tuple[str, ...]:
 def all_forms(phones: Iterable[str]) -> list[str]:
     """The numbers of all these telephones, each once."""
     return list(dict.fromkeys(form for phone in phones for form in forms(phone)))
+
+
+def telephone(phone: str) -> str:
+    """One number of a telephone, the same one for all of its numbers."""
+    return min(forms(phone))

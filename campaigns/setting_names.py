@@ -34,8 +34,19 @@ NAMES = frozenset(
 _BETWEEN_PROCESSES = frozenset({"PARENT_PID", "REHEARSAL_SPEED"})
 """What the dialer's processes tell each other. `SANDBOX_…` is for the sandbox, and not told in the manual."""
 
-_OF_OTHERS = re.compile(r"(?:SERVICE_(?:HOST|PORT)(?:_.+)?|PORT(?:_.+)?|ENV_.+|NAME)")
-"""What Kubernetes and Docker set in each container beside a service that is called `dialer`."""
+_OF_OTHERS = re.compile(
+    r"(?:.+_)?SERVICE_(?:HOST|PORT)(?:_.+)?|(?:.+_)?PORT_\d+_(?:TCP|UDP|SCTP)(?:_.+)?|PORT(?:_.+)?|ENV_.+|NAME"
+)
+"""What Kubernetes and Docker set in each container beside a service called `dialer` or `dialer-…`."""
+
+_ADDRESS_OF_SERVICE = re.compile(r"(?:tcp|udp|sctp)://\S+")
+"""The value of `DIALER_REDIS_PORT` beside a service called `dialer-redis`."""
+
+_TO_COME = frozenset({"WEB_HOST", "WEB_PORT", "WEB_URL"})
+"""Settings of later versions: the same environment may serve both while one is replaced by the other."""
+
+_PART = re.compile(r"(.+)_(?:HOST|PORT|USER|USERNAME|PASSWORD|NAME|DB)")
+"""Parts of which a deployment makes a URL: `DIALER_DATABASE_PASSWORD` for `DIALER_DATABASE_URL`."""
 
 _SLIPS_OF_PREFIX = frozenset({"DIALLER", "DAILER", "DIALERS", "DIALR"})
 
@@ -49,7 +60,7 @@ def misspelled(environment: Mapping[str, str]) -> list[str]:
             continue
         if name in NAMES:
             meant = name
-        elif not _known_elsewhere(name):
+        elif not _known_elsewhere(name, environment[variable]) and not _is_part(name, environment):
             meant = nearest(name, NAMES)
         if meant is not None and variable.upper() != PREFIX + meant:
             found.append(f"{variable} is no setting; did you mean {PREFIX}{meant}? Rename it, or unset it")
@@ -65,8 +76,8 @@ def unknown(environment: Mapping[str, str]) -> list[str]:
         and environment[variable]
         and (name := _name(variable)) is not None
         and name not in NAMES
-        and not _known_elsewhere(name)
-        and nearest(name, NAMES) is None
+        and not _known_elsewhere(name, environment[variable])
+        and (_is_part(name, environment) or nearest(name, NAMES) is None)
     )
 
 
@@ -79,5 +90,22 @@ def _name(variable: str) -> str | None:
     return name if prefix in _SLIPS_OF_PREFIX and name in NAMES else None
 
 
-def _known_elsewhere(name: str) -> bool:
-    return name in _BETWEEN_PROCESSES or name.startswith("SANDBOX_") or bool(_OF_OTHERS.fullmatch(name))
+def _known_elsewhere(name: str, value: str) -> bool:
+    return (
+        name in _BETWEEN_PROCESSES
+        or name in _TO_COME
+        or name.startswith("SANDBOX_")
+        or bool(_OF_OTHERS.fullmatch(name))
+        or (name.endswith("_PORT") and bool(_ADDRESS_OF_SERVICE.fullmatch(value)))
+    )
+
+
+def _is_part(name: str, environment: Mapping[str, str]) -> bool:
+    """Whether it is a part of a URL that is set as a whole. Without the URL, the part was meant to set it."""
+    part = _PART.fullmatch(name)
+    if part is None:
+        return False
+    url = f"{PREFIX}{part[1]}_URL"
+    return f"{part[1]}_URL" in NAMES and any(
+        variable.upper() == url and value for variable, value in environment.items()
+    )

@@ -21,6 +21,7 @@
     schedules.py  which campaigns begin runs by themselves, and the fires that did not become one
     appointments.py  a list of appointments meets those that are there: the same, moved, new ones
     new_rows.py  a recipient who was never called takes the row of the latest list
+    one_telephone.py  two numbers of one telephone are one recipient where the number is the key
     corrections.py  a list says something else of recipients who are there
     drops.py     recipients are taken out, by an operator or by a list without them, and put back
     drop_keys.py  the same for single recipients, by their keys

@@ -31,6 +31,7 @@ from campaigns.ledger.tables import (
     runs,
 )
 from campaigns.limits import WEEK
+from campaigns.same_telephone import telephone
 from campaigns.stored import Unreadable
 from campaigns.turns import Contender, Share, share
 
@@ -297,12 +298,12 @@ def _due_by_run(
             people = sorted(people, key=lambda each: int(each.attempts))
         if limited(campaign):
             # A dictionary has each number once, and the first one who has it.
-            people = list({each.phone: each for each in reversed(people)}.values())[::-1]
-            people = [each for each in people if each.phone not in named]
+            people = list({telephone(each.phone): each for each in reversed(people)}.values())[::-1]
+            people = [each for each in people if telephone(each.phone) not in named]
         # Only those who can be queued. One campaign that waits, for its rate or for Connect, would keep the
         # first people of its list from the other for as long.
         sent = max(0, min(most[run.id], rooms.get(run.instance, most[run.id])))
-        named.update(each.phone for each in people[:sent])
+        named.update(telephone(each.phone) for each in people[:sent])
         due[run.id] = people
     return due
 

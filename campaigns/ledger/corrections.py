@@ -105,7 +105,7 @@ _TAKE_BACK_QUEUED = """
             SELECT recipient_id FROM corrected WHERE other_zones OR NOT EXISTS (
                 SELECT 1 FROM attempts AS dialed
                 WHERE dialed.recipient_id = corrected.recipient_id
-                AND dialed.state NOT IN ('queued', 'returned')
+                AND dialed.state NOT IN ('queued', 'returned', 'refused')
             )
         )
         ORDER BY attempts.lease_until, attempts.id {for_update}

@@ -17,6 +17,7 @@ from campaigns.ledger.tables import attempts, recipients
 from campaigns.mistake import Mistake
 from campaigns.nearest import nearest
 from campaigns.phone_number import e164
+from campaigns.same_telephone import forms
 from campaigns.stored import Unreadable
 
 _PIECE = 400  # keys a statement; each is two parameters
@@ -109,7 +110,7 @@ def _found(db: Connection, name: str, held: dict[int, int], keys: Sequence[str])
     missing = [key for key in wanted if key not in there]
     unknown = []
     for key, phone in [(key, _as_number(db, max(held), key)) for key in missing]:
-        of_number = _by_key(db, held, [phone]) if phone else {}
+        of_number = _by_key(db, held, forms(phone)) if phone else {}
         found |= of_number
         if not of_number:
             unknown.append(key)
@@ -128,7 +129,9 @@ def _as_number(db: Connection, run_id: int, key: str) -> str | None:
     """The key as a number, where the list's numbers are its keys."""
     try:
         options = campaign_of_run(db, run_id).list
-        return e164(key, options.default_region) if options.key is None else None
+        if options.key is not None:
+            return None
+        return e164(key, options.default_region, zeros_lost=options.zeros_lost)
     except (ValueError, Unreadable):
         return None
 

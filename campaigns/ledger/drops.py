@@ -13,6 +13,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, text
 
 from campaigns.ledger.engine import Ledger
+from campaigns.ledger.new_rows import cells_differ
 from campaigns.ledger.preparation import create_temporary
 from campaigns.ledger.readmissions import readmit
 from campaigns.ledger.tables import microseconds, recipients
@@ -41,6 +42,22 @@ _LISTED_APPOINTMENT = """
         SELECT 1 FROM staging
         WHERE staging.list_key = r.list_key AND staging.appointment_at = r.appointment_at
         AND staging.key <> ''
+    )
+"""
+
+# The list has another row for them, which cannot be used, and the one in the ledger is out of date: its
+# number may be another person's by now. A row that stands as it was loaded says nothing new.
+_SPOILED = """
+    r.{key} IN (SELECT key FROM unreadable)
+    AND r.dropped_by IS NULL AND r.state NOT IN ('expired', 'cancelled', 'done')
+    AND EXISTS (
+        SELECT 1 FROM unreadable
+        WHERE unreadable.key = r.{key} AND unreadable."row" IS NOT NULL AND {differ}
+    )
+    AND NOT EXISTS (SELECT 1 FROM staging WHERE staging.{key} = r.{key} AND staging.key <> '')
+    AND NOT EXISTS (
+        SELECT 1 FROM attempts
+        WHERE attempts.recipient_id = r.id AND attempts.state NOT IN ('queued', 'returned')
     )
 """
 
@@ -134,6 +151,8 @@ class Gone:
     """Those who are on it, and stay as an operator has taken them out."""
     waiting: bool = False
     """Whether any who were put back wait."""
+    spoiled: int = 0
+    """Those who were never called, and whose row has changed to one that is rejected: they are taken out."""
 
 
 def settle_gone(
@@ -168,13 +187,32 @@ def settle_gone(
         _choose(db, run_id, f"r.dropped_by IS NULL AND {absent}")
         taken_out = drop_chosen(db, DroppedBy.LIST, now, hold=run_id)
         db.execute(text("DROP TABLE chosen"))
-    return Gone(gone, taken_out, put_back_count, stay, waiting)
+    return Gone(gone, taken_out, put_back_count, stay, waiting, _take_out_spoiled(db, run_id, key, now))
 
 
-def drop_chosen(db: Connection, by: DroppedBy, now: datetime, *, hold: int | None = None) -> int:
-    """Take out those in the table `chosen`. `hold`: the run, if it is not held yet. Returns how many."""
+def _take_out_spoiled(db: Connection, run_id: int, key: str, now: datetime) -> int:
+    """Take out those whose row has changed to one that cannot be used. Returns how many keys they have."""
+    if not db.execute(text('SELECT EXISTS (SELECT 1 FROM unreadable WHERE "row" IS NOT NULL)')).scalar_one():
+        return 0
+    db.execute(text("CREATE INDEX unreadable_key ON unreadable (key)"))
+    spoiled = _SPOILED.format(key=key, differ=cells_differ(db, 'r."row"', 'unreadable."row"'))
+    count = _count(db, run_id, f"DISTINCT r.{key}", spoiled)
+    if count:
+        _choose(db, run_id, spoiled)
+        drop_chosen(db, DroppedBy.LIST, now, hold=run_id, what="spoiled")
+        db.execute(text("DROP TABLE chosen"))
+    return count
+
+
+def drop_chosen(
+    db: Connection, by: DroppedBy, now: datetime, *, hold: int | None = None, what: str | None = None
+) -> int:
+    """Take out those in the table `chosen`. Returns how many.
+
+    `hold`: the run, if it is not held yet. `what`: as the history has it; else by who takes them out.
+    """
     _hold(db, hold)
-    what = "dropped" if by == DroppedBy.OPERATOR else "gone"
+    what = what or ("dropped" if by == DroppedBy.OPERATOR else "gone")
     tell = {"what": what, "by": str(by), "now": microseconds(now)}
     db.execute(text(_TELL.format(which=_CAN_BE_DROPPED)), tell)
     return db.execute(text(_DROP), {"by": str(by)}).rowcount

@@ -1,4 +1,4 @@
-"""Which calls to a number count against its limits, those of all campaigns."""
+"""Which calls to a telephone count against its limits: those of all campaigns, to any of its numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from campaigns.campaign import Campaign
 from campaigns.ledger.engine import Errand, Ledger
 from campaigns.ledger.tables import attempts, campaigns, recipients, runs
 from campaigns.limits import WEEK, next_allowed
+from campaigns.same_telephone import all_forms, telephone
 
 LIMIT = "limit"
 """`recipients.waits_for` of those who wait until the limits allow a call to their number."""
@@ -102,25 +103,27 @@ def allowed_again(
     if not limited(campaign):
         return {}
     calls: dict[str, list[Call]] = {}
-    for call in calls_to(db, phones, exchange, now - WEEK):
-        calls.setdefault(call.phone, []).append(call)
-    again = {phone: _allowed(campaign, found, now) for phone, found in calls.items()}
+    # Those to the other numbers of the same telephone, too.
+    for call in calls_to(db, all_forms(phones), exchange, now - WEEK):
+        calls.setdefault(telephone(call.phone), []).append(call)
+    again = {phone: _allowed(campaign, calls.get(telephone(phone), ()), now) for phone in phones}
     return {phone: at for phone, at in again.items() if at is not None}
 
 
 def queued_numbers(db: Connection, phones: Sequence[str]) -> set[str]:
-    """Those of the numbers for which an attempt is queued, and may be dialed at any moment."""
+    """Those of the numbers whose telephone has an attempt queued, and may be dialed at any moment."""
     found: set[str] = set()
-    for first in range(0, len(phones), _PIECE):
+    numbers = all_forms(phones)
+    for first in range(0, len(numbers), _PIECE):
         queued = (
             select(recipients.c.phone)
             .select_from(recipients.join(attempts, attempts.c.recipient_id == recipients.c.id))
-            .where(recipients.c.phone.in_(phones[first : first + _PIECE]))
+            .where(recipients.c.phone.in_(numbers[first : first + _PIECE]))
             .where(recipients.c.state == RecipientState.IN_PROGRESS)
             .where(attempts.c.state == literal_column("'queued'"))
         )
-        found.update(db.execute(queued).scalars())
-    return found
+        found.update(map(telephone, db.execute(queued).scalars()))
+    return {phone for phone in phones if telephone(phone) in found}
 
 
 def _allowed(campaign: Campaign, calls: Sequence[Call], now: datetime) -> datetime | None:
@@ -143,7 +146,7 @@ def one_at_a_time(ledger: Ledger, db: Connection, phone: str) -> None:
     """
     if not ledger.is_sqlite:
         lock = text("SELECT pg_advisory_xact_lock(:errand, hashtext(:phone))")
-        db.execute(lock, {"errand": Errand.NUMBER, "phone": phone})
+        db.execute(lock, {"errand": Errand.NUMBER, "phone": telephone(phone)})
 
 
 def not_limited(db: Connection, run_ids: Sequence[int], now: datetime) -> None:

@@ -11,11 +11,12 @@ from campaigns.attempt import RecipientState
 from campaigns.campaign import Campaign
 from campaigns.campaign_source import CampaignSource
 from campaigns.changes import Change, changes
-from campaigns.ledger import appointments, runs, schedules
+from campaigns.ledger import appointments, runs, schedules, trials
 from campaigns.ledger.choices import put_campaign
 from campaigns.ledger.corrections import Corrected, correct
 from campaigns.ledger.drops import Gone, settle_gone
 from campaigns.ledger.engine import Errand, Ledger, begun
+from campaigns.ledger.one_telephone import unite
 from campaigns.ledger.preparation import entering, prepare
 from campaigns.ledger.rules import Judged, judge_again, rehearse
 from campaigns.ledger.schedules import Fire
@@ -70,6 +71,8 @@ class Loaded:
     """Duplicates that had another time zone, or none, in the ledger until now."""
     gone: Gone = field(default_factory=Gone)
     """Who is in the run, but not on the list."""
+    kept_out: int = 0
+    """Accepted, but taken out: an operator had taken them out of the latest trial."""
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -135,6 +138,7 @@ def put_list(
             )
             load_id = int(db.execute(row.returning(loads.c.id)).scalar_one())
             this = {"run_id": run_id, "load_id": load_id, "campaign_id": campaign_id}
+            unite(db, run_id)
             all_are_new = not _has_anybody(db, run_id)
             moved = back = replaced = 0
             names = campaign.reminder.names.values() if campaign.reminder else None
@@ -149,6 +153,7 @@ def put_list(
                 # After the counting: who they are is in the ledger already.
                 places = {**this, "now": microseconds(now)}
                 back, replaced = appointments.take_places(db, places, _SUPPRESSED_OR_WAITING)
+            kept_out = trials.keep_out(db, campaign.name, run_id, load_id, now) if entered else 0
             corrected, gone = Corrected(), Gone()
             # Of a row with two reminders, one may be new and the other there. And a recipient whom only this
             # list has, it does not correct: the first line wins.
@@ -180,6 +185,7 @@ def put_list(
             updated=corrected.updated + replaced,
             other_zones=corrected.other_zones,
             gone=gone,
+            kept_out=kept_out,
         )
 
 

@@ -21,7 +21,8 @@ _CELLS_DIFFER = """
 _DIFFERS = "(r.phone <> staging.phone OR {rows_differ} OR {attributes_differ})"
 
 # What was queued and came back did not ring: Connect has told so, or the request was never sent. A client
-# token that belongs to such an attempt may go out with another number.
+# token that belongs to such an attempt may go out with another number. A number that Connect has refused did
+# not ring either: its recipient is done, and waits again for the number that is right.
 _TAKES = """
     UPDATE corrected SET taken = TRUE
     WHERE other_row AND EXISTS (
@@ -29,6 +30,10 @@ _TAKES = """
         WHERE r.id = corrected.recipient_id
         AND (
             r.state IN ('waiting', 'suppressed', 'dropped')
+            OR (r.state = 'done' AND EXISTS (
+                SELECT 1 FROM attempts AS latest
+                WHERE latest.recipient_id = r.id AND latest.number = r.attempts AND latest.state = 'refused'
+            ))
             OR (r.state = 'in_progress' AND EXISTS (
                 SELECT 1 FROM attempts AS latest
                 WHERE latest.recipient_id = r.id AND latest.number = r.attempts AND latest.state = 'returned'
@@ -36,7 +41,7 @@ _TAKES = """
         )
         AND NOT EXISTS (
             SELECT 1 FROM attempts
-            WHERE attempts.recipient_id = r.id AND attempts.state NOT IN ('queued', 'returned')
+            WHERE attempts.recipient_id = r.id AND attempts.state NOT IN ('queued', 'returned', 'refused')
         )
     )
 """
@@ -70,7 +75,8 @@ _REPLACE = """
             ELSE recipients.waits_for
         END,
         state = CASE
-            WHEN recipients.state = 'dropped' THEN 'dropped'
+            WHEN recipients.state = 'dropped' OR recipients.dropped_by IS NOT NULL THEN 'dropped'
+            WHEN NOT corrected.other_phone AND recipients.state = 'done' THEN 'done'
             WHEN NOT corrected.other_phone AND recipients.state = 'suppressed' THEN 'suppressed'
             WHEN corrected.other_phone AND EXISTS (
                 SELECT 1 FROM suppressions
@@ -96,16 +102,17 @@ def differs(db: Connection) -> str:
 
     Cells and attributes that are empty, or in another order, are no difference.
     """
+    rows, attributes = (cells_differ(db, f"r.{each}", f"staging.{each}") for each in ('"row"', "attributes"))
+    return _DIFFERS.format(rows_differ=rows, attributes_differ=attributes)
+
+
+def cells_differ(db: Connection, a: str, b: str) -> str:
+    """The condition that two columns of JSON objects say something else, as SQL."""
     in_postgresql = db.dialect.name == "postgresql"
-    parts = {}
-    for column in ('"row"', "attributes"):
-        a, b = f"r.{column}", f"staging.{column}"
-        # PostgreSQL compares no JSON, but keeps its text as it was written.
-        a_text, b_text = (f"CAST({a} AS text)", f"CAST({b} AS text)") if in_postgresql else (a, b)
-        each = "json_each_text" if in_postgresql else "json_each"
-        differ = _CELLS_DIFFER.format(a=a, b=b, a_text=a_text, b_text=b_text, each=each)
-        parts[f"{'rows' if column != 'attributes' else column}_differ"] = differ
-    return _DIFFERS.format_map(parts)
+    # PostgreSQL compares no JSON, but keeps its text as it was written.
+    a_text, b_text = (f"CAST({a} AS text)", f"CAST({b} AS text)") if in_postgresql else (a, b)
+    each = "json_each_text" if in_postgresql else "json_each"
+    return _CELLS_DIFFER.format(a=a, b=b, a_text=a_text, b_text=b_text, each=each)
 
 
 def take(db: Connection, this: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from campaigns.campaign import Campaign
 from campaigns.ledger.engine import Ledger
 from campaigns.ledger.limits import allowed_again
 from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, campaigns, recipients, runs, suppressions
+from campaigns.same_telephone import all_forms, forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,8 @@ def look_up(
     barred = barred.where(suppressions.c.campaign_id.in_(campaigns_too))
     with ledger.read() as db:
         return Known(
-            _there(db, campaign, run, [each.key for each in people]) if run is not None else {},
-            _listed(db, campaign, run, keys) if run is not None and keys else 0,
+            _there(db, campaign, run, people) if run is not None else {},
+            _listed(db, campaign, run, all_forms(keys)) if run is not None and keys else 0,
             set(db.execute(barred).scalars()),
             allowed_again(db, campaign, phones, "connect", now),
         )
@@ -112,21 +113,25 @@ def look_up(
 
 _CALLED = exists().where(
     attempts.c.recipient_id == recipients.c.id,
-    attempts.c.state.not_in((AttemptState.QUEUED, AttemptState.RETURNED)),
+    attempts.c.state.not_in((AttemptState.QUEUED, AttemptState.RETURNED, AttemptState.REFUSED)),
 )
 _OPEN = (
     RecipientState.WAITING,
     RecipientState.IN_PROGRESS,
     RecipientState.SUPPRESSED,
     RecipientState.DROPPED,
+    RecipientState.DONE,  # refused by Connect, and never called
 )
 _OVER = (RecipientState.EXPIRED, RecipientState.CANCELLED)
 
 
 def _there(
-    db: Connection, campaign: Campaign, run: Entered, keys: Sequence[str]
+    db: Connection, campaign: Campaign, run: Entered, people: Sequence[Candidate]
 ) -> dict[tuple[str, datetime | None], list[There]]:
     key = recipients.c.key if campaign.reminder is None else recipients.c.list_key
+    # Where the number is the key, the recipient may be there under another number of the telephone.
+    numbers = [each.phone for each in people if each.key == each.phone and campaign.reminder is None]
+    keys = [*(each.key for each in people), *all_forms(numbers)]
     mine = select(
         key,
         recipients.c.appointment_at,
@@ -146,6 +151,10 @@ def _there(
         is_open = row.state in _OPEN and not row.called
         this = There(row.phone, row.attributes, row.row, is_open, row.state in _OVER)
         found.setdefault((row[0], row.appointment_at), []).append(this)
+    for phone in numbers:
+        same = [found[other, None] for other in forms(phone) if (other, None) in found]
+        if same:
+            found.setdefault((phone, None), same[0])
     return found
 
 

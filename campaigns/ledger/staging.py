@@ -13,18 +13,19 @@ from campaigns.ledger.postgresql import POOLER
 from campaigns.ledger.preparation import create_temporary, step
 from campaigns.ledger.tables import AT_ONCE, microseconds
 from campaigns.recipient import Recipient
+from campaigns.same_telephone import forms
 
 _STAGING = """
     CREATE TEMPORARY TABLE staging (
         line INTEGER NOT NULL, key TEXT NOT NULL, phone TEXT NOT NULL,
         time_zone TEXT, zones TEXT, appointment_at BIGINT, reminder TEXT, due_at BIGINT NOT NULL,
         expires_at BIGINT, attributes JSON NOT NULL, "row" JSON NOT NULL,
-        list_key TEXT, dated_key TEXT, enter_as TEXT
+        list_key TEXT, dated_key TEXT, enter_as TEXT, other_key TEXT, third_key TEXT
     )
 """
 # Keys of rejected rows: their recipients are on the list, whatever is wrong with the rest of the row.
-_UNREADABLE = "CREATE TEMPORARY TABLE unreadable (key TEXT NOT NULL)"
-_PUT = "INSERT INTO staging VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_UNREADABLE = 'CREATE TEMPORARY TABLE unreadable (key TEXT NOT NULL, "row" JSON)'
+_PUT = "INSERT INTO staging VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 _MEMORY = {
     # A list's numbers go into the indexes in no order: what does not stay in memory is written many times.
@@ -35,6 +36,7 @@ _MEMORY = {
 """What gives this connection 64 MB to work in."""
 
 _AT_ONCE = microseconds(AT_ONCE)
+_NO_OTHERS = (None, None)
 
 
 Row = tuple[Any, ...]
@@ -56,8 +58,14 @@ class Batch:
     rejected: int = 0
     rejected_keys: list[str] = field(default_factory=list)
     """The keys of rejected rows, where they can be read."""
+    rejected_rows: list[tuple[str, str]] = field(default_factory=list)
+    """(key, cells as JSON) of rejected rows whose keys can be read, as the list has them."""
     appointments: list[tuple[int, str, datetime]] = field(default_factory=list)
     """(line, key, time) of rejected rows with an appointment: nobody is called for another time of theirs."""
+
+    def reject(self, key: str, cells: dict[str, str]) -> None:
+        """Note the key and the cells of a rejected row."""
+        self.rejected_rows.append((key, as_json(cells)))
 
     def accept(self, row: Sequence[Recipient]) -> None:
         """Add a row of the list: the recipients that it makes."""
@@ -83,7 +91,7 @@ def stage(db: Connection, batches: Iterable[Batch], *, by_key: bool = False) -> 
     for batch in batches:
         _put(db, batch.rows)
         _put(db, [_row_of_nobody(*each) for each in batch.appointments])
-        _put_keys(db, batch.rejected_keys)
+        _put_keys(db, [*((key, None) for key in batch.rejected_keys), *batch.rejected_rows])
         sent += len(batch.rows) + len(batch.appointments)
         accepted += batch.accepted
         rejected += batch.rejected
@@ -131,7 +139,14 @@ def _row(person: Recipient) -> Row:
         None if at is None else _list_key(person),
         None if at is None else f"{person.key} {at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         person.key,
+        *(_NO_OTHERS if at is not None or person.key != person.phone else _other_keys(person.phone)),
     )
+
+
+def _other_keys(phone: str) -> tuple[str | None, str | None]:
+    """The other numbers of a telephone whose number is the key."""
+    _, *others = forms(phone)
+    return (*others, None, None)[:2] if others else _NO_OTHERS  # type: ignore[return-value]
 
 
 def _list_key(person: Recipient) -> str:
@@ -142,13 +157,33 @@ def _list_key(person: Recipient) -> str:
 def _row_of_nobody(line: int, key: str, at: datetime) -> Row:
     """The time of a rejected row: that the list has it is what counts."""
     # Without a key of a recipient, or it would keep out a good row further down.
-    return (line, "", "", None, None, microseconds(at), None, 0, None, "{}", "{}", key, None, None)
+    return (
+        line,
+        "",
+        "",
+        None,
+        None,
+        microseconds(at),
+        None,
+        0,
+        None,
+        "{}",
+        "{}",
+        key,
+        None,
+        None,
+        None,
+        None,
+    )
 
 
-def _put_keys(db: Connection, keys: list[str]) -> None:
+def _put_keys(db: Connection, keys: Sequence[tuple[str, str | None]]) -> None:
     if keys:
         with step(db):
-            db.execute(text("INSERT INTO unreadable VALUES (:key)"), [{"key": key} for key in keys])
+            put = text("INSERT INTO unreadable VALUES (:key, CAST(:cells AS JSON))")
+            if db.dialect.name == "sqlite":  # to which that would be a number
+                put = text("INSERT INTO unreadable VALUES (:key, :cells)")
+            db.execute(put, [{"key": key, "cells": cells} for key, cells in keys])
 
 
 def _put(db: Connection, rows: list[Row]) -> None:

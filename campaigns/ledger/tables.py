@@ -274,7 +274,8 @@ recipient_history = Table(
     Column("id", _Id, primary_key=True),
     Column("recipient_id", ForeignKey("recipients.id"), nullable=False, index=True),
     # `replaced`: the row below was the recipient's until a list brought another one. `dropped`: an operator
-    # took the recipient out; `gone`: a list without the recipient did. `put_back`: waits again.
+    # took the recipient out; `gone`: a list without the recipient did. `spoiled`: a list
+    # whose row was rejected did. `put_back`: waits again.
     Column("what", String(20), nullable=False),
     Column("at", Instant, nullable=False),
     # The row that was replaced; NULL for everything else.

@@ -17,16 +17,17 @@ from sqlalchemy import (
     Connection,
     Table,
     delete,
-    exists,
     func,
     insert,
     literal,
     or_,
     select,
+    text,
     update,
 )
 
 from campaigns.attempt import AttemptState, RunState
+from campaigns.ledger.drops import DroppedBy, choose, drop_chosen
 from campaigns.ledger.runs import cancel, find_to_come
 from campaigns.ledger.tables import (
     attempts,
@@ -41,6 +42,7 @@ from campaigns.ledger.tables import (
     tallies,
 )
 from campaigns.mistake import Mistake
+from campaigns.same_telephone import forms
 
 _WHOLE = 80
 """Characters of a name that stand whole in the names of its trials; `campaigns.name` has room for 100."""
@@ -104,6 +106,31 @@ def set_aside(db: Connection, name: str, now: datetime) -> str | None:
             )
         )
     return kept
+
+
+def keep_out(db: Connection, name: str, run_id: int, load_id: int, now: datetime) -> int:
+    """Take out those of a load whom an operator had taken out of the latest trial. Returns how many.
+
+    Otherwise the trial that becomes real would call them. Who is put back in the new run stays so: only
+    recipients whom this load has entered are looked at.
+    """
+    trials = _trials_of(db, name)
+    if not trials:
+        return 0
+    tried = recipients.alias("tried")
+    of_trial = select(runs.c.id).where(runs.c.campaign_id == max(trials))
+    mine = (
+        select(recipients.c.id)
+        .select_from(recipients.join(tried, tried.c.key == recipients.c.key))
+        .where(tried.c.run_id.in_(of_trial), tried.c.dropped_by == DroppedBy.OPERATOR)
+        .where(recipients.c.run_id == run_id, recipients.c.load_id == load_id)
+        .where(recipients.c.dropped_by.is_(None))
+        .distinct()
+    )
+    choose(db, list(db.execute(mine).scalars()))
+    taken_out = drop_chosen(db, DroppedBy.OPERATOR, now, hold=run_id)
+    db.execute(text("DROP TABLE chosen"))
+    return taken_out
 
 
 def discard(db: Connection, name: str, now: datetime) -> list[str]:
@@ -178,24 +205,27 @@ def _take_along_what_was_made_up(db: Connection, campaign_id: int, trial_id: int
     What an operator has entered for the campaign stays: those people have said it themselves.
     """
     # An outcome enters its number with the time at which the call ended, which is kept to the microsecond.
-    by_a_call = exists().where(
-        recipients.c.phone == suppressions.c.phone,
-        recipients.c.run_id == runs.c.id,
-        runs.c.campaign_id == trial_id,
-        attempts.c.recipient_id == recipients.c.id,
-        attempts.c.ended_at == suppressions.c.added_at,
+    by_a_call = (
+        select(recipients.c.phone, suppressions.c.added_at)
+        .select_from(
+            suppressions.join(attempts, attempts.c.ended_at == suppressions.c.added_at)
+            .join(recipients, recipients.c.id == attempts.c.recipient_id)
+            .join(runs, runs.c.id == recipients.c.run_id)
+        )
+        .where(recipients.c.phone == suppressions.c.phone)
+        .where(suppressions.c.campaign_id == campaign_id, runs.c.campaign_id == trial_id)
+        .order_by(recipients.c.phone)
     )
-    these = (suppressions.c.campaign_id == campaign_id, by_a_call)
-    removed = select(
-        suppressions.c.phone,
-        suppressions.c.campaign_id,
-        literal("removed"),
-        literal("the sandbox had made it up, in a trial that is set apart"),
-        literal(now, suppression_history.c.at.type),
-    ).where(*these)
-    names = ["phone", "campaign_id", "what", "reason", "at"]
-    db.execute(insert(suppression_history).from_select(names, removed))
-    db.execute(update(suppressions).where(*these).values(campaign_id=trial_id))
+    for called, at in db.execute(by_a_call).all():
+        # With the other numbers of the same telephone, which were entered with it.
+        for phone in sorted(forms(called)):
+            entry = (suppressions.c.campaign_id == campaign_id, suppressions.c.phone == phone)
+            mine = update(suppressions).where(*entry, suppressions.c.added_at == at)
+            if not db.execute(mine.values(campaign_id=trial_id)).rowcount:
+                continue
+            told = {"what": "removed", "reason": "the sandbox had made it up, in a trial that is set apart"}
+            removed = insert(suppression_history).values(phone=phone, campaign_id=campaign_id, at=now, **told)
+            db.execute(removed)
 
 
 def _delete(db: Connection, table: Table, these: ColumnElement[bool], above: Iterable[Table]) -> None:

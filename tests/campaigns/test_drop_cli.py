@@ -73,11 +73,44 @@ def test_a_plan_lists_the_changed_rows_first(loaded: Dialer) -> None:
 
 
 def test_a_rejected_row_is_not_gone(loaded: Dialer) -> None:
-    """Neither for the plan nor for the load; its recipient keeps the old row."""
+    """Neither for the plan nor for the load."""
     Path("list.csv").write_text(CORRECTED.replace("4155550102", "n/a"))
     planned = loaded("plan", "campaign.toml", "list.csv", "--json").json
     done = loaded("load", "campaign.toml", "list.csv", "--gone", "drop", "--json").json
     assert (planned["gone"], done["gone"], done["gone_dropped"], done["rejected"]) == (1, 1, 1, 1)
+
+
+def test_a_recipient_whose_new_number_is_rejected_is_not_called_by_the_old_one(loaded: Dialer) -> None:
+    """The list says that the old number holds no more; the corrected rejects file puts them back."""
+    Path("list.csv").write_text(LIST.replace("4155550102", "n/a").replace("4155550103", "555"))
+    said = loaded("load", "campaign.toml", "list.csv")
+    assert said.code == 0
+    assert (
+        "2 of the rejected rows have changed since they were loaded: their recipients are not called until "
+        "they are corrected"
+    ) in said.out
+    assert loaded("status", "reminders", "--json").json["recipients"]["dropped"] == 2
+    assert "which was rejected" in loaded("explain", "reminders", "A-2").out
+    assert loaded("load", "campaign.toml", "list.csv", "--json").json["rejected_dropped"] == 0
+    rejects = Path("list.rejects.csv").read_text(encoding="utf-8-sig").replace("n/a", "4155550122")
+    Path("corrected.csv").write_text(rejects)
+    done = loaded("load", "campaign.toml", "corrected.csv", "--json").json
+    assert (done["updated"], done["put_back"], done["rejected_dropped"]) == (1, 1, 0)
+    rows = loaded("export", "reminders").out.replace("'", "").splitlines()[1:]
+    assert [row.split(",")[1:4] for row in rows] == [
+        ["A-1", "+14155550101", "waiting"],
+        ["A-2", "+14155550122", "waiting"],
+        ["A-3", "+14155550103", "dropped"],
+    ]
+
+
+def test_a_row_that_is_rejected_as_it_stood_changes_nothing(loaded: Dialer) -> None:
+    """A campaign file that names a wrong column rejects all rows: nothing has changed about the people."""
+    Path("list.csv").write_text(LIST)
+    Path("campaign.toml").write_text(CAMPAIGN.replace("[list]\n", '[list]\ntime_zone = "name"\n'))
+    done = loaded("load", "campaign.toml", "list.csv", "--json")
+    assert (done.code, done.json["rejected"], done.json["rejected_dropped"]) == (1, 3, 0)
+    assert loaded("status", "reminders", "--json").json["recipients"]["waiting"] == 3
 
 
 def test_gone_drop_takes_out_and_status_and_export_show_it(loaded: Dialer) -> None:
@@ -97,13 +130,38 @@ def test_gone_drop_takes_out_and_status_and_export_show_it(loaded: Dialer) -> No
 
 
 def test_a_rejects_file_takes_nobody_out(loaded: Dialer) -> None:
-    """It has a part of the list only."""
+    """It has a part of the list only: the others wait as before."""
     Path("list.csv").write_text(LIST.replace("4155550102", "n/a"))
     loaded("load", "campaign.toml", "list.csv")
     said = loaded("load", "campaign.toml", "list.rejects.csv", "--gone", "drop")
     assert said.code == 2
     assert "is a rejects file" in said.err
-    assert loaded("status", "reminders", "--json").json["recipients"]["waiting"] == 3
+    assert loaded("status", "reminders", "--json").json["recipients"]["waiting"] == 2
+
+
+@pytest.mark.parametrize("rows", ["", "A-1,n/a,Ana\nA-2,n/a,Bo\n", "B-1,n/a,Di\n"])
+def test_a_list_without_anybody_takes_nobody_out(loaded: Dialer, rows: str) -> None:
+    """An export that failed has a header only, or no number in it, and says nothing of those loaded."""
+    Path("list.csv").write_text("id,phone,name\n" + rows)
+    said = loaded("load", "campaign.toml", "list.csv", "--gone", "drop")
+    assert said.code == 2
+    assert "--gone drop would take out all recipients, so nothing was changed" in said.err
+    assert len(said.err.splitlines()) == 1
+    assert loaded("status", "reminders", "--json").json["recipients"]["dropped"] == 0
+    assert Path("list.rejects.csv").exists() == bool(rows)
+
+
+def test_lost_zeros_are_put_back_in_keys_too(dialer: Dialer) -> None:
+    """A number whose 0 a spreadsheet has eaten is the key, in a rejected row and for `drop`."""
+    campaign = CAMPAIGN.replace('"US"\nkey = "id"', '"DE"\nleading_zeros = "lost"\ntime_zone = "tz"')
+    Path("campaign.toml").write_text(campaign.replace("reminders", "zeros"))
+    rows = "phone,name,tz\n30123456,Ana,Europe/Paris\n30123457,Bo,Europe/Paris\n"
+    Path("list.csv").write_text(rows)
+    assert dialer("load", "campaign.toml", "list.csv", "--json").json["accepted"] == 2
+    Path("list.csv").write_text(rows.replace("Bo,Europe/Paris", "Bo,EST"))
+    done = dialer("load", "campaign.toml", "list.csv", "--gone", "drop", "--json").json
+    assert (done["rejected"], done["gone"], done["gone_dropped"]) == (1, 0, 0)
+    assert dialer("drop", "zeros", "30123456").code == 0
 
 
 def test_drop_and_undo_say_what_became_of_each(loaded: Dialer) -> None:

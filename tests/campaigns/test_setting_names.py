@@ -71,6 +71,39 @@ def test_what_others_set_is_their_business(variable: str) -> None:
     assert (misspelled({variable: "1"}), unknown({variable: "1"})) == ([], [])
 
 
+@pytest.mark.parametrize("service", ["REDIS", "DATABASE", "EVENTS", "WEB", "DATA", "TOKEN", "EVENTS_QUEUE"])
+def test_services_beside_the_dialer_are_no_slips(service: str) -> None:
+    """Kubernetes sets these in each container of a namespace with a service called `dialer-redis`."""
+    address = "tcp://10.96.7.11:6379"
+    environment = {
+        f"DIALER_{service}_SERVICE_HOST": "10.96.7.11",
+        f"DIALER_{service}_SERVICE_PORT": "6379",
+        f"DIALER_{service}_SERVICE_PORT_MAIN": "6379",
+        f"DIALER_{service}_PORT": address,
+        f"DIALER_{service}_PORT_6379_TCP": address,
+        f"DIALER_{service}_PORT_6379_TCP_PROTO": "tcp",
+        f"DIALER_{service}_PORT_6379_TCP_PORT": "6379",
+        f"DIALER_{service}_PORT_6379_TCP_ADDR": "10.96.7.11",
+    }
+    assert (misspelled(environment), unknown(environment)) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["WEB_HOST", "WEB_PORT", "WEB_URL"])
+def test_settings_of_a_later_version_stop_no_earlier_one(name: str) -> None:
+    """One environment serves both while a deployment is replaced."""
+    assert misspelled({f"DIALER_{name}": "1"}) == []
+
+
+@pytest.mark.parametrize("part", ["HOST", "PORT", "USER", "PASSWORD", "NAME"])
+@pytest.mark.parametrize("setting", ["DATABASE", "REDIS"])
+def test_parts_of_a_url_beside_the_url_are_no_slips(setting: str, part: str) -> None:
+    """A deployment keeps the password apart and makes the URL of it; alone, it was meant to set something."""
+    variable, url = f"DIALER_{setting}_{part}", f"DIALER_{setting}_URL"
+    assert misspelled({variable: "x", url: "y"}) == []
+    assert unknown({variable: "x", url: "y"}) == [variable]
+    assert misspelled({variable: "x"}) == misspelled({variable: "x", url: ""}) != []
+
+
 def test_an_empty_variable_sets_nothing() -> None:
     """As with the settings themselves, an empty value is none."""
     assert misspelled({"DIALER_BURTS": ""}) == unknown({"DIALER_XYZ": ""}) == []

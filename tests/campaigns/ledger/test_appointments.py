@@ -496,8 +496,12 @@ def test_a_rejected_row_takes_the_old_time_back(desk: "Desk", tmp_path: Path) ->
     night = desk.noon + 14 * HOUR
     loaded = load(desk.ledger, campaign, path, now=night).loaded
     assert numbers(loaded) == (4, 0, 1, 3, 0, 0)
-    # Of C the new time could not be read, so that nothing is known of it.
-    assert desk.states() == ["expired", "expired", "waiting", "waiting"]
+    # Of C the new time could not be read: the old one holds no more, until the row is corrected.
+    assert desk.states() == ["expired", "expired", "dropped", "waiting"]
+    rows[2] = "C,+14155550102,2026-03-03T16:00-05:00\n"
+    path.write_text(head + "".join(rows))
+    assert load(desk.ledger, campaign, path, now=night).loaded.accepted == 1
+    assert [row.state for row in desk.recipients() if row.list_key == "C"][-1] == "waiting"
 
 
 def test_a_rejected_row_keeps_no_good_one_out(desk: "Desk", tmp_path: Path) -> None:

@@ -267,6 +267,53 @@ def test_the_key_of_a_rejected_row_is_on_the_list(desk: "Desk") -> None:
     assert desk.states() == ["waiting", "waiting", "dropped"]
 
 
+@pytest.mark.parametrize(
+    ("state", "spoiled"),
+    [
+        (None, 1),
+        (AttemptState.QUEUED, 1),
+        (AttemptState.RETURNED, 1),
+        (AttemptState.DIALING, 0),
+        (AttemptState.PLACED, 0),
+        (AttemptState.UNKNOWN, 0),
+        (AttemptState.ENDED, 0),
+    ],
+)
+def test_a_row_that_has_changed_and_is_rejected_keeps_its_recipient_from_the_first_call(
+    desk: "Desk", state: AttemptState | None, spoiled: int
+) -> None:
+    """A queued attempt comes back; those who may have been called keep the row that they were called by."""
+    people = desk.people(2)
+    desk.load(desk.campaign(), people)
+    desk.start()
+    if state is not None:
+        first, _ = desk.claim()
+        if state != AttemptState.QUEUED:
+            desk.bring(first, state)
+
+    def load(**cells: str) -> Loaded:
+        batches = list(laid_out(people[1:], rejected=1))
+        batches[0].reject("key-1", {**people[0].row, **cells})
+        return put_list(
+            desk.ledger,
+            desk.campaign(),
+            batches,
+            file_name="people.csv",
+            columns=("phone", "name"),
+            now=desk.noon,
+        )
+
+    assert load(note="").gone.spoiled == 0
+    before = desk.states()
+    assert load(phone="n/a").gone.spoiled == spoiled
+    assert desk.states() == (["dropped", before[1]] if spoiled else before)
+    assert history(desk) == ["spoiled"] * spoiled
+    back = desk.load(desk.campaign(), people)
+    assert back.gone.put_back == spoiled
+    if spoiled:
+        assert desk.states()[0] == "waiting"
+
+
 def test_a_recipient_is_dialed_while_they_are_taken_out(
     two_desks: "tuple[Desk, Desk]", at_once: Callable[..., Any]
 ) -> None:

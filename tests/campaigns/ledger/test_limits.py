@@ -53,6 +53,40 @@ def claim_of(desk: "Desk", claims: "list[Claim]", name: str) -> "Claim":
     return claimed
 
 
+@pytest.mark.parametrize("release", ["one round", "two rounds"])
+def test_the_numbers_of_one_telephone_share_its_limits(desk: "Desk", release: str) -> None:
+    """One list writes it as it is called from abroad, another one as it is at home: it rings once a day."""
+    (person,) = desk.people(1)
+    for name, phone in (("abroad", "+5491123456789"), ("home", "+541123456789")):
+        desk.load(desk.campaign(name, limits=ONE_A_DAY), [replace(person, phone=phone)])
+    desk.start("abroad")
+    if release == "one round":
+        desk.start("home")
+    (first,) = desk.claim()
+    desk.start("home")
+    assert desk.claim() == []
+    assert isinstance(desk.dial(first), Order)
+    desk.placed(first)
+    desk.ended(first)
+    assert desk.claim(now=desk.noon + HOUR) == []
+    assert len(desk.claim(now=desk.noon + DAY + SECOND)) == 1
+
+
+def test_two_numbers_of_one_telephone_that_are_queued_ring_once(desk: "Desk") -> None:
+    """The limits came when both were queued: the second comes back at the dial instant."""
+    (person,) = desk.people(1)
+    people = [replace(person, key=phone, phone=phone) for phone in ("+970599123456", "+972599123456")]
+    desk.load(desk.campaign("one"), people[:1])
+    desk.load(desk.campaign("other"), people[1:])
+    desk.start("one")
+    desk.start("other")
+    first, second = desk.claim()
+    for name in ("one", "other"):
+        desk.load(desk.campaign(name, limits=ONE_A_DAY), [])
+    assert isinstance(desk.dial(first), Order)
+    assert isinstance(desk.dial(second), NotNow)
+
+
 def test_a_number_that_had_its_call_is_put_off(desk: "Desk") -> None:
     """Not claimed by the other campaign, but due when the 24 hours are over, marked as waiting for that."""
     (first, second), claims = queued(desk, None, ONE_A_DAY)

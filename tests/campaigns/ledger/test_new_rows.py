@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from campaigns.attempt import AttemptState, Outcome
-from campaigns.ledger.moves import NotNow, Order
+from campaigns.ledger.moves import NotNow, Order, mark_refused
 from campaigns.ledger.runs import finish
 from campaigns.ledger.tables import recipient_history
 from campaigns.recipient import Recipient
@@ -101,7 +101,6 @@ def test_what_never_rang_takes_the_new_row(desk: "Desk", state: AttemptState) ->
         AttemptState.PLACED,
         AttemptState.ENDED,
         AttemptState.UNKNOWN,
-        AttemptState.REFUSED,
     ],
 )
 def test_whoever_may_have_been_called_keeps_the_row(desk: "Desk", state: AttemptState) -> None:
@@ -303,3 +302,29 @@ def test_two_loads_at_once_leave_one_of_their_rows(
     (now,) = desk.recipients()
     assert (now.phone, now.attributes) == ("+14155558888", {"Name": "Bo"})
     assert [each.phone for each in history(desk)] == [person.phone, NEW]
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_number_that_connect_refused_is_corrected_and_called(desk: "Desk", over: bool) -> None:
+    """It never rang. The new number is called once, as the next attempt; the same one is not called again."""
+    people = desk.people(2)
+    desk.load(desk.campaign(), people)
+    desk.start()
+    first, other = desk.claim()
+    assert desk.person(first).key == people[0].key
+    for each in (first, other):
+        desk.dial(each)
+        mark_refused(desk.ledger, each.attempt_id, each.fence, "invalid number", now=desk.noon)
+    if over:
+        assert finish(desk.ledger, desk.noon) == 1
+    renamed = replace(people[1], row={**people[1].row, "note": "new"})
+    corrected = [replace(people[0], phone="+14155550199"), renamed]
+    again = desk.load(desk.campaign(), corrected)
+    assert (again.changed_rows, again.updated) == (2, 2)
+    assert desk.states() == ["waiting", "done"]
+    if over:
+        desk.start()
+    (claimed,) = desk.claim()
+    assert claimed.client_token != first.client_token
+    assert desk.dial(claimed).phone == "+14155550199"
+    assert desk.load(desk.campaign(), corrected).updated == 0

@@ -1,5 +1,6 @@
 """A trial is kept apart from real calls of the same campaign, repeated, and thrown away."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ from sqlalchemy import func, select
 
 from campaigns.attempt import AttemptState, Outcome, RunState
 from campaigns.ledger.binding import decided
+from campaigns.ledger.drop_keys import drop, put_back
 from campaigns.ledger.lists import put_schedule
 from campaigns.ledger.outcomes import mark_ended
 from campaigns.ledger.runs import finish
@@ -218,6 +220,44 @@ def test_what_the_sandbox_made_up_suppresses_nobody_afterwards(desk: "Desk") -> 
         assert list(told.scalars()) == [desk.person(made_up).phone]
     thrown_away(desk)
     assert count(desk, suppressions) == 1
+
+
+def test_what_the_sandbox_made_up_goes_with_all_numbers_of_the_telephone(desk: "Desk") -> None:
+    """A list of the real calls may have the other number of a telephone that the trial found wrong."""
+    tables = {"suppression": {"outcomes": ["invalid_number"]}}
+    (person,) = desk.people(1)
+    desk.load(desk.campaign(**tables), [replace(person, phone="+5491123456789")])
+    desk.start(exchange="sandbox")
+    (made_up,) = desk.claim(exchange="sandbox")
+    desk.dial(made_up, exchange="sandbox")
+    desk.placed(made_up)
+    at = desk.noon + HOUR
+    mark_ended(desk.ledger, made_up.attempt_id, Outcome.INVALID_NUMBER, ended_at=at, redial=lambda _: None)
+    assert count(desk, suppressions) == 2
+    aside(desk)
+    loaded = desk.load(desk.campaign(**tables), [replace(person, phone="+541123456789")])
+    assert (loaded.accepted, loaded.suppressed) == (1, 0)
+
+
+def test_who_was_taken_out_of_a_trial_is_not_called_for_real(desk: "Desk") -> None:
+    """Nor in another trial; the same list does not put them back, and --undo does."""
+    people = desk.people(3)
+    desk.load(desk.campaign(), people)
+    drop(desk.ledger, "reminders", ["key-2"], desk.noon)
+    desk.start(exchange="sandbox")
+    aside(desk)
+    assert desk.load(desk.campaign(), people).kept_out == 1
+    desk.start(exchange="sandbox")
+    assert len(desk.claim(exchange="sandbox")) == 2
+    aside(desk)
+    loaded = desk.load(desk.campaign(), people)
+    assert (loaded.accepted, loaded.kept_out) == (3, 1)
+    desk.start(exchange="connect")
+    assert {desk.person(each).key for each in desk.claim()} == {"key-1", "key-3"}
+    put_back(desk.ledger, "reminders", ["key-2"], desk.noon)
+    again = desk.load(desk.campaign(), people)
+    assert (again.kept_out, again.gone.stay_dropped) == (0, 0)
+    assert [desk.person(each).key for each in desk.claim()] == ["key-2"]
 
 
 def test_a_schedule_of_a_trial_ends_with_it(desk: "Desk", tmp_path: Any) -> None:
