@@ -112,7 +112,7 @@ class CallingHoursOptions(Table):
     time_zone: Annotated[str, _known(lambda text: text if text == RECIPIENT else _zone_or_utc(text))] = (
         RECIPIENT
     )
-    """Whose clock counts: `recipient`, or an IANA name (UTC, too) for one clock for everybody."""
+    """Whose clock counts: `recipient`, or an IANA name (UTC, too) for one clock for all."""
     fallback_time_zone: PlaceZone | None = None
     """For recipients of whom no zone is known. Without it they are not called."""
     holidays: Annotated[tuple[Place, ...], BeforeValidator(_several)] = ()

@@ -32,7 +32,7 @@ def drop(
 ) -> None:
     """Take recipients out: no other call of theirs begins, also when the list is loaded again.
 
-    A call that is under way goes on, and no other follows it. Whoever was called already stays in the results
+    A call that is under way goes on, and no other follows it. Who was called already stays in the results
     as before, and is not dialed again by a redial rule or a requeue. --undo puts them back.
     A number that is not to be called by any campaign belongs on the suppression list: dialer suppress add.
     """

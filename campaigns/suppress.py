@@ -52,7 +52,7 @@ class Deleted:
     """Each counted once. numbers = removed + kept + those that were not on the list."""
     removed: int = 0
     kept: int = 0
-    """Those that somebody else has put on the list as well: only an operator takes them off."""
+    """Those that another source has put on the list as well: only an operator takes them off."""
     waiting: int = 0
     """The recipients who wait for a call again."""
 
@@ -194,7 +194,7 @@ def import_file(
 
 
 def _delete(ledger: Ledger, phones: Iterator[str], scope: int, reason: str, now: datetime) -> Deleted:
-    """Take off what only the national file has put on, in pieces that hold up nobody for long."""
+    """Take off what only the national file has put on, in pieces, so that no other writer waits for long."""
     numbers = removed = kept = waiting = 0
     while piece := list(islice(phones, _PIECE)):
         gone = remove_numbers(ledger, piece, campaign_id=scope, reason=reason, now=now, source=NATIONAL)

@@ -1,7 +1,7 @@
 """Which ledger a command means, where its place is relative to the folder that it is called in.
 
 A ledger that is new knows of no call. If the same command were called from another folder and began one
-there, everybody on the list would be called again, and no do-not-call list of the other ledger would hold. So
+there, all on the list would be called again, and no do-not-call list of the other ledger would hold. So
 a new ledger is refused where another one is near, until the user says by an absolute path which one is meant.
 """
 

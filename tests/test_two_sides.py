@@ -105,7 +105,7 @@ def test_the_same_file_goes_from_trial_to_real(office: Office, real: Real) -> No
     assert 'its trial is kept apart as "story (trial 2)"; from now on its calls are real' in office.out(first)
     assert (office.rang(), real.requests()) == (16, 8)
     assert (office.status()["exchange"], office.status()["recipients"]["done"]) == ("connect", 8)
-    # A trial in its place would have to be another campaign; and going on calls nobody twice.
+    # A trial in its place would have to be another campaign; and going on calls no recipient twice.
     trial = office.start("run", "campaign.toml", "list.csv", "--sandbox")
     office.wait(trial, code=2)
     assert "a ledger of its own (DIALER_DATA_DIR)" in office.err(trial)

@@ -185,7 +185,7 @@ _COUNT_MOVED = """
     )
 """
 
-# In whose place: recipients of this run for whom nobody was called, and whose time is over.
+# In whose place: recipients of this run who were never called, and whose time is over.
 _PLACES = """
     r.run_id = :run_id AND r.state = 'expired' AND {never_dialed}
     AND r.key IN (SELECT enter_as FROM staging WHERE enter_as IS NOT NULL)

@@ -170,7 +170,7 @@ class Corrected:
     other_zones: int = 0
     """Rows with another time zone, for recipients who are not over."""
     waiting: bool = False
-    """Whether a recipient waits who has the new row: a run that had finished has somebody to call."""
+    """Whether a recipient waits who has the new row: a run that had finished has recipients to call."""
 
 
 def correct(

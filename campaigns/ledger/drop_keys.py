@@ -101,7 +101,7 @@ def _hold(db: Connection, name: str) -> dict[int, int]:
 
 
 def _found(db: Connection, name: str, held: dict[int, int], keys: Sequence[str]) -> dict[int, Any]:
-    """Those with these keys, by id. Raises Mistake for a key without anybody."""
+    """Those with these keys, by id. Raises Mistake for a key that no recipient has."""
     wanted = list(dict.fromkeys(key.strip() for key in keys))
     found: dict[int, Any] = {}
     for first in range(0, len(wanted), _PIECE):

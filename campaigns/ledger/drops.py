@@ -179,7 +179,7 @@ def settle_gone(
         open_ones = f"{absent} AND r.dropped_by IS NULL AND r.state NOT IN ('expired', 'cancelled')"
         gone = _count(db, run_id, "DISTINCT r.list_key", open_ones)
     else:
-        # Nobody is expired or cancelled there. In two looks, each of which an index answers by itself.
+        # No recipient is expired or cancelled there. In two looks, each of which an index answers by itself.
         gone = _count(db, run_id, "*", absent)
         gone -= _count(db, run_id, "*", f"r.dropped_by IS NOT NULL AND {absent}") if gone else 0
     taken_out = 0

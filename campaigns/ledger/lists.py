@@ -94,8 +94,8 @@ def put_list(
 ) -> Loaded:
     """Enter a campaign and the recipients of its list who are not in it yet, in one transaction.
 
-    Loading the same list again adds nobody, a longer one adds the new rows; a recipient who is there and was
-    never called gets the row that the list has now. `source`: the campaign's file. `drop_gone`: recipients
+    Loading the same list again adds no recipient, a longer one adds the new rows; who is there and was never
+    called gets the row that the list has now. `source`: the campaign's file. `drop_gone`: recipients
     of the run who are not on the list are taken out. `batches` are read before the ledger is locked. Raises
     Mistake for a campaign that cannot take the list, and Miscounted when the counts do not add up; then
     nothing was entered.

@@ -44,7 +44,7 @@ _TOLD_OF = (
     RecipientState.EXPIRED,
     RecipientState.DROPPED,
 )
-"""Where others are who are told of. Nobody who is cancelled, expired or taken out is ever asked for again."""
+"""Where others are who are told of. Who is cancelled, expired or taken out is never asked for again."""
 
 _OPEN = (AttemptState.QUEUED, AttemptState.RETURNED, AttemptState.DIALING, AttemptState.PLACED)
 

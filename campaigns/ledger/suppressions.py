@@ -234,7 +234,7 @@ def put_one(db: Connection, number: Number, campaign_id: int) -> bool:
 
 
 def withdraw(ledger: Ledger, phones: Sequence[str], campaign_id: int) -> int:
-    """Whoever waits, or is queued, with one of these telephones, which are on the list, is suppressed.
+    """Suppress recipients who wait, or are queued, with one of these telephones, which are on the list.
 
     Returns how many recipients.
     """

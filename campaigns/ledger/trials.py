@@ -69,8 +69,8 @@ def is_over(db: Connection, name: str) -> bool:
 def set_aside(db: Connection, name: str, now: datetime) -> str | None:
     """Make a campaign's trial a campaign of its own, which is over. Returns its name; None if there is none.
 
-    Whoever waits in it is cancelled. The next run of the campaign has a number, and so tokens, that no run of
-    the trial had.
+    Recipients who wait in it are cancelled. The next run of the campaign has a number, and so tokens, that no
+    run of the trial had.
     """
     mine = (campaigns.c.name == name) & (campaigns.c.exchange == "sandbox")
     # First the campaign and then its runs, as a fire takes them.

@@ -66,7 +66,7 @@ def test_resume_goes_on_by_the_mended_file(paused: Dialer) -> None:
 
 
 def test_a_file_that_cannot_be_used_stops_the_resuming(paused: Dialer) -> None:
-    """Nothing is dialed by a file that somebody is half through with; --as-loaded does not look at it."""
+    """Nothing is dialed by a file that is being edited; --as-loaded does not look at it."""
     edit(CAMPAIGN + "\n[redial]\nmax_attempts = ")
     said = paused("resume", "reminders")
     assert (said.code, said.out) == (2, "")
@@ -125,7 +125,7 @@ def test_resume_all_takes_mended_files_over_and_leaves_the_others_paused(paused:
 
 
 def test_load_without_a_list_takes_the_choices_over(paused: Dialer) -> None:
-    """Nobody is loaded, and nothing is resumed."""
+    """No recipient is loaded, and nothing is resumed."""
     edit(CAMPAIGN.replace(WRONG, RIGHT))
     said = paused("load", "campaign.toml")
     assert said.out.startswith("changed in the campaign's file: connect.contact_flow_id: ")
@@ -136,7 +136,7 @@ def test_load_without_a_list_takes_the_choices_over(paused: Dialer) -> None:
 
 
 def test_load_without_a_list_needs_a_campaign_that_is_there(dialer: Dialer) -> None:
-    """A new one has nobody to call; nothing is entered."""
+    """A new one has no recipients; nothing is entered."""
     FILE.write_text(CAMPAIGN)
     assert dialer("load", "campaign.toml").code == 2
     Path("list.csv").write_text("phone\n+14155550101\n")

@@ -73,7 +73,7 @@ def test_a_header_is_one_name_however_it_is_laid_out(people: Path, written: str,
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 @pytest.mark.parametrize("asked", ["NFC", "NFD"])
 def test_composed_and_decomposed_letters_are_one_name(people: Path, name: str, form: str, asked: str) -> None:
-    """macOS and web forms write é as two characters; nobody sees which."""
+    """macOS and web forms write é as two characters, which looks the same."""
     shown = unicodedata.normalize(form, name)  # type: ignore[arg-type]
     options = ListOptions(phone=unicodedata.normalize(asked, name.upper()))  # type: ignore[arg-type]
     assert phones(opened(people, f"a,{shown}\nx,+14155550100\n", options)) == ["+14155550100"]

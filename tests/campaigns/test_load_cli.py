@@ -63,7 +63,7 @@ def test_nobody_accepted_is_a_failure(
 
 
 def test_all_suppressed_is_a_failure_and_all_loaded_is_none(dialer: Callable[..., Any], office: Path) -> None:
-    """A list that is sent again adds nobody, and that is no failure; nobody who may be called is one."""
+    """A list that is sent again adds no recipient, which is no failure; one that has none to be called is."""
     assert dialer("suppress", "add", "+14155550100", "+14155550101").code == 0
     said = dialer("load", "c.toml", "people.csv")
     assert (said.code, said.err) == (1, "dialer: people.csv: all 2 numbers are suppressed\n")
@@ -78,7 +78,7 @@ def test_all_suppressed_is_a_failure_and_all_loaded_is_none(dialer: Callable[...
 def test_too_many_rejects_load_nothing(
     dialer: Callable[..., Any], office: Path, most: str, code: int
 ) -> None:
-    """More rejected rows than allowed: nobody is loaded, exit code 1, and the rejects can be looked at."""
+    """More rejected rows than allowed: nothing is loaded, exit code 1, and the rejects can be looked at."""
     (office / "people.csv").write_text(LIST + "x,Cy\ny,Di\n")
     said = dialer("load", "c.toml", "people.csv", "--max-rejects", most)
     assert said.code == code
@@ -118,7 +118,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_list_that_changes_while_it_is_read_is_not_loaded(desk: "Desk", office: Path, change: str) -> None:
-    """Nobody is loaded from it, not even its campaign, and no rejects file is left."""
+    """Nothing is loaded from it, not even its campaign, and no rejects file is left."""
     path = office / "people.csv"
 
     def meanwhile(_: Reading) -> None:
@@ -201,7 +201,7 @@ def test_a_wrong_encoding_in_the_campaign_is_said(dialer: Callable[..., Any], of
 
 
 def test_a_last_line_without_end_is_said(dialer: Callable[..., Any], office: Path) -> None:
-    """It may have been cut off, and whoever sent the list knows."""
+    """It may have been cut off, and its sender knows."""
     (office / "people.csv").write_text(LIST.rstrip("\n"))
     for command in ("plan", "load"):
         assert "line 3, the last one, has no line end" in dialer(command, "c.toml", "people.csv").out

@@ -44,7 +44,7 @@ def load(dialer: Dialer, *phones: str) -> dict[str, Any]:
 
 
 def test_cells_of_all_kinds_are_suppressed(dialer: Dialer) -> None:
-    """An extension, a decimal tail, a label, numbers of two forms: nobody of them is called."""
+    """An extension, a decimal tail, a label, numbers of two forms: none of them is called."""
     Path("dnc.csv").write_text(
         "phone\n415-555-0100 x12\n4155550101.0\n415-555-0102 (cell)\n+521 55 1234 5678\n+54 11 6907 1234\n"
     )
@@ -208,7 +208,7 @@ def test_a_list_of_changes(dialer: Dialer, content: str) -> None:
 
 
 def test_the_national_list_does_not_take_off_who_asked_us(dialer: Dialer) -> None:
-    """Whoever has told the company itself stays suppressed, and the operator hears of it."""
+    """A person who has told the company itself stays suppressed, and the operator hears of it."""
     dialer("suppress", "add", BOB, "--reason", "asked us")
     Path("own.csv").write_text(f"phone\n{CEM}\n")
     Path("full.txt").write_text("415,5550101\n415,5550102\n415,5550100\n")
@@ -303,7 +303,7 @@ def test_broken_xml_changes_nothing(dialer: Dialer, content: str, words: str) ->
 
 
 def test_a_number_without_its_area_is_rejected(dialer: Dialer) -> None:
-    """Seven digits alone are nobody's number."""
+    """Seven digits alone are no number."""
     Path("national.xml").write_text('<list><ph val="5550100"/><ac val="415"><ph val="5550101"/></ac></list>')
     said = dialer("suppress", "import", "national.xml")
     assert (said.code, listed(dialer)) == (1, [BOB])

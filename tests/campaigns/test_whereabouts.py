@@ -153,7 +153,7 @@ def test_a_dotenv_above_that_names_the_ledger_is_named(
 def test_a_dotenv_above_that_names_no_ledger_is_nothing(
     dialer: Dialer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    """Other settings there, and files that are no text, do not keep anybody from loading."""
+    """Other settings there, and files that are no text, do not keep an operator from loading."""
     (tmp_path / ".env").write_bytes(f"{line}\n".encode("latin-1"))
     below = tmp_path / "below"
     below.mkdir()

@@ -122,7 +122,7 @@ def test_every_command_explains_itself(dialer: Dialer, command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], [], ["status", "--help"], ["run", "--help"], ["bogus"], ["load", "a.toml"]]
+    "arguments", [["--help"], [], ["status", "--help"], ["run", "--help"], ["bogus"], ["run", "a.toml"]]
 )
 def test_help_and_wrong_usage_are_there_at_once(arguments: list[str]) -> None:
     """Nothing is imported for them that takes long: what is heavy is imported where it is used."""
@@ -167,7 +167,7 @@ def test_help_and_wrong_usage_are_there_at_once(arguments: list[str]) -> None:
     [
         (["bogus"], "No such command 'bogus' (dialer --help shows how)"),
         (["--bogus"], "No such option: --bogus"),
-        (["load", "a.toml"], "Missing argument 'LIST.csv' (dialer load --help shows how)"),
+        (["run", "a.toml"], "Missing argument 'LIST.csv' (dialer run --help shows how)"),
         (["run", "a.toml", "b.csv", "c", "d"], "unexpected extra argument"),
         (["up", "--workers", "0"], "'--workers'"),
         (["up", "--workers", "many"], "'--workers'"),
@@ -236,13 +236,11 @@ def test_a_ledger_of_a_newer_program_is_left_alone(example: Dialer) -> None:
         assert "the ledger is newer than this program" in one_line(example(*command))
 
 
-def test_a_list_that_is_done_starts_nothing(example: Dialer) -> None:
-    """With nobody to call there is nothing to start: the results are written at once."""
-    Path("nobody.csv").write_text((examples_dir() / EXAMPLE[1]).read_text().splitlines()[0] + "\n")
-    said = example("run", EXAMPLE[0], "nobody.csv", "--sandbox")
-    assert (said.code, said.err) == (0, "")
-    assert "clinic-reminders: finished" in said.out
-    assert said.out.splitlines()[-1] == "results: .dialer/clinic-reminders.results.csv (0 rows)"
+def test_a_list_without_recipients_starts_nothing(example: Dialer) -> None:
+    """It is said, with exit code 1, before any process is started."""
+    Path("header.csv").write_text((examples_dir() / EXAMPLE[1]).read_text().splitlines()[0] + "\n")
+    said = example("run", EXAMPLE[0], "header.csv", "--sandbox")
+    assert (said.code, said.err) == (1, "dialer: header.csv: has nobody on it, only a header\n")
     assert not Path(".dialer/logs").exists()
 
 

@@ -274,7 +274,7 @@ def test_lost_calls_are_given_back_to_their_recipients(town: Town, exchange: Any
 
 
 def test_a_lost_call_to_a_number_that_was_corrected_since_is_given_back(town: Town) -> None:
-    """The list was sent again before the lost calls were entered: nobody is dialed by the new number too."""
+    """The list was sent again before the lost calls were entered: the new number is not dialed too."""
     name, placed = lose(town, ANSWERED[0], claimed=False)
     with town.book.ledger.write() as db:
         (person,) = db.execute(select(recipients)).all()

@@ -148,7 +148,7 @@ def test_whoever_waits_for_a_redial_waits_for_it_again_when_put_back(desk: "Desk
 
 
 def test_a_suppressed_number_stays_suppressed_when_put_back(desk: "Desk") -> None:
-    """Whoever was put on the list meanwhile is not called either."""
+    """A number that was put on the list meanwhile is not called either."""
     desk.load(desk.campaign(), desk.people(2))
     dropped(desk, "key-1", "key-2")
     desk.suppress(desk.people(1)[0].phone)
@@ -221,7 +221,7 @@ def test_whoever_left_the_list_is_counted_and_kept(desk: "Desk") -> None:
 
 
 def test_whoever_left_the_list_is_taken_out_and_comes_back_with_it(desk: "Desk") -> None:
-    """Also who was queued just then. Whoever is called goes on, and is followed by no other call."""
+    """Also who was queued just then. A call under way goes on, and is followed by no other."""
     people = desk.people(4)
     desk.load(desk.campaign(), people)
     desk.start()
@@ -250,7 +250,7 @@ def test_an_operator_takes_out_for_good_whom_a_list_took_out(desk: "Desk") -> No
 
 
 def test_the_key_of_a_rejected_row_is_on_the_list(desk: "Desk") -> None:
-    """Nobody is lost because a cell of theirs cannot be read any more."""
+    """No recipient is lost because a cell of theirs cannot be read any more."""
     desk.load(desk.campaign(), desk.people(3))
     batches = list(laid_out(desk.people(1), rejected=1))
     batches[0].rejected_keys.append("key-2")

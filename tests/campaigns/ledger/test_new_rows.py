@@ -146,7 +146,7 @@ def test_the_suppression_list_is_asked_for_the_new_number(desk: "Desk") -> None:
 
 
 def test_a_finished_run_is_loaded_again_for_a_new_number_that_may_be_called(desk: "Desk") -> None:
-    """An operator starts it: nobody is called out of the blue."""
+    """An operator starts it: no call comes out of the blue."""
     person = one(desk)
     desk.suppress(person.phone)
     desk.load(desk.campaign(), [person])
@@ -158,7 +158,7 @@ def test_a_finished_run_is_loaded_again_for_a_new_number_that_may_be_called(desk
 
 
 def test_the_limits_are_those_of_the_new_number(desk: "Desk") -> None:
-    """Whoever waits for the limits of a number that was wrong waits no longer."""
+    """A recipient who waits for the limits of a number that was wrong waits no longer."""
     limits = {"per_number_per_day": 1}
     person = one(desk)
     other = replace(person, key="other")
@@ -189,7 +189,7 @@ def test_the_zones_and_hours_are_those_of_the_new_number(desk: "Desk") -> None:
 
 
 def test_the_first_line_wins_among_new_rows(desk: "Desk") -> None:
-    """A list that has somebody twice comes to rest."""
+    """A list that has a recipient twice comes to rest."""
     person = one(desk)
     twice = [replace(person, line=2), corrected(person)]
     desk.load(desk.campaign(), twice)
@@ -230,7 +230,7 @@ def test_an_appointment_takes_the_new_row_for_all_its_reminders(desk: "Desk") ->
 
 
 def test_an_appointment_that_moves_counts_as_changed(desk: "Desk") -> None:
-    """Nobody was called for the old time: the recipient takes the new row, and the old one is kept."""
+    """No call was made for the old time: the recipient takes the new row, and the old one is kept."""
     campaign = desk.campaign(reminder={"at": "when", "before": "2h"})
     at = desk.noon + 30 * HOUR
     person = replace(one(desk), appointment_at=at, due_at=at - 2 * HOUR, expires_at=at)

@@ -61,7 +61,7 @@ def listed(desk: "Desk") -> list[str]:
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("turned", [False, True])
 def test_whichever_number_each_of_the_files_has(desk: "Desk", pair: tuple[str, str], *, turned: bool) -> None:
-    """Loaded before and afterwards, waiting and queued: nobody is dialed."""
+    """Loaded before and afterwards, waiting and queued: none is dialed."""
     asked, loaded = reversed(pair) if turned else pair
     calls(desk, loaded)
     calls(desk, loaded, "queued")
@@ -125,7 +125,7 @@ def test_an_outcome_suppresses_the_telephone(desk: "Desk") -> None:
 
 
 def test_a_source_takes_off_only_its_own(desk: "Desk") -> None:
-    """What the national file has put on the list it takes off; what somebody asked for stays."""
+    """What the national file has put on the list it takes off; what a person asked for stays."""
     bar(desk, ONE, source=NATIONAL)
     assert unbar(desk, ONE, source=NATIONAL).phones == (ONE,)
     for before, afterwards in ((None, NATIONAL), (NATIONAL, None)):

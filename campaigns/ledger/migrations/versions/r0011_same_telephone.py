@@ -44,7 +44,7 @@ def upgrade() -> None:
 def _complete(db: Any, beginning: str) -> None:
     """Add the other forms of all numbers that begin so.
 
-    Whoever waits with one of them finds out in the move to `dialing`, and is suppressed then.
+    A recipient who waits with one of them is suppressed by the move to `dialing`.
     """
     page = sa.text(
         "SELECT phone, campaign_id, reason, added_at AS at FROM suppressions "
