@@ -15,6 +15,8 @@ from campaigns.written_number import BARE, Marks
 
 _NONE = "(?!)"  # matches nothing
 _GROUP = re.compile(r"\((?!\?)")
+_LONGEST_LEADING = 4
+"""Digits of a North American number by which its region is known, at most."""
 
 
 class Line(NamedTuple):
@@ -49,17 +51,8 @@ def line(digits: str) -> Line | None:
 
 def is_line(digits: str) -> bool:
     """Whether digits (E.164 without its +) are a valid number with none of them dropped."""
-    country = _country(digits[:3])
-    if country is None:
-        return False
-    national = digits[len(country.code) :]
-    for region, leading_digits in country.regions:
-        if leading_digits is None or leading_digits.match(national):
-            if _kinds(country.code, region, len(national)).whole.match(national):
-                return True
-            if leading_digits is not None:
-                return False
-    return False
+    pattern = _whole(digits[:4], len(digits))
+    return pattern is not None and pattern.match(digits) is not None
 
 
 def as_dialed(digits: str, region: str, marks: Marks = BARE, *, zeros_lost: bool = False) -> str | None:
@@ -68,16 +61,23 @@ def as_dialed(digits: str, region: str, marks: Marks = BARE, *, zeros_lost: bool
     `marks`: how the digits were grouped. `zeros_lost`: leading zeros may have been lost. None: it is no valid
     number, or may be meant as another one, or has to be read closely.
     """
-    rules = _dialing(region)
-    if rules is None:
+    beginning = _beginning(region, digits[:3], len(digits))
+    if beginning is None:
         return None
-    if rules.special.match(digits):
-        national = _without_prefix(rules, digits, marks, zeros_lost)
-    else:
-        national = digits if _is_plain(rules, digits, marks, zeros_lost) else None
-    if not national or len(national) > _LONGEST_CERTAIN:
+    rules = beginning.rules
+    if beginning.trunk_alone:
+        short = len(digits) <= _LONGEST_CERTAIN + 1
+        return f"+{rules.code}{digits[1:]}" if short and line(rules.code + digits[1:]) else None
+    if beginning.special is not None and beginning.special.match(digits):
+        national = _without_prefix(beginning, digits, marks, zeros_lost)
+        if national and len(national) > _LONGEST_CERTAIN:
+            return None
+        return f"+{rules.code}{national}" if national and line(rules.code + national) else None
+    if len(digits) > _LONGEST_CERTAIN or not _is_plain(beginning, digits, marks, zeros_lost):
         return None
-    return f"+{rules.code}{national}" if line(rules.code + national) else None
+    if beginning.certain is None:
+        return f"+{rules.code}{digits}" if line(rules.code + digits) else None
+    return f"+{rules.code}{digits}" if beginning.certain.match(digits) else None
 
 
 def trunk_prefix(region: str) -> str:
@@ -116,50 +116,61 @@ LONGEST_LOCAL = 10
 """Digits that a number without its area code has anywhere."""
 
 
-def _is_plain(rules: "_Dialing", digits: str, marks: Marks, zeros_lost: bool) -> bool:
+def _is_plain(beginning: "_Beginning", digits: str, marks: Marks, zeros_lost: bool) -> bool:
     """Whether they are a number as they stand, if they are any, and cannot be meant otherwise."""
-    if digits.startswith("0"):
-        return not rules.shows_zero
+    if digits[0] == "0":
+        return not beginning.rules.shows_zero
     return (
-        (zeros_lost or len(digits) > rules.longest_local)
+        (zeros_lost or beginning.has_area)
         # Otherwise the + of another country's number may be lost.
-        and (not is_line(digits) or _speak_for_home(marks, f"+{rules.code}{digits}", digits))
-        and not rules.general.fullmatch("0" + digits)  # then a 0 may be lost (Italy)
-        and not (rules.second and digits.startswith(rules.second))
+        and (
+            beginning.abroad is None
+            or not beginning.abroad.match(digits)
+            or _speak_for_home(beginning.rules.code, marks, digits)
+        )
+        # Otherwise a 0 may be lost (Italy).
+        and (beginning.zeroed is None or not beginning.zeroed.match(f"{beginning.rules.code}0{digits}"))
+        and not beginning.second
     )
 
 
-def _speak_for_home(marks: Marks, phone: str, digits: str) -> bool:
+def _speak_for_home(code: str, marks: Marks, digits: str) -> bool:
     """Whether the digits are grouped as at home, and not behind what may be a country code."""
-    if len(marks.groups) < 2 or country_code(digits) == digits[: marks.groups[0]] or not is_line(phone[1:]):
+    if len(marks.groups) < 2 or country_code(digits) == digits[: marks.groups[0]]:
         return False
-    usual = [len(group) for group in usual_groups(phone)[0]]
+    if not is_line(code + digits):
+        return False
+    usual = [len(group) for group in usual_groups(f"+{code}{digits}")[0]]
     return [*marks.groups] == usual or (marks.bracketed and marks.groups[0] == usual[0])
 
 
-def _without_prefix(rules: "_Dialing", digits: str, marks: Marks, zeros_lost: bool) -> str | None:
+def _without_prefix(beginning: "_Beginning", digits: str, marks: Marks, zeros_lost: bool) -> str | None:
     """The number within its country; None if it has to be looked at closely."""
+    rules = beginning.rules
     if rules.abroad.match(digits):
         return None
     found = rules.prefix.match(digits)
+    own = beginning.own is not None and beginning.own.match(rules.code + digits) is not None
     if digits.startswith(rules.code):
-        if not rules.general.fullmatch(digits):
+        if not own:
             # Only the + is missing, or it is no number.
             rest = digits[len(rules.code) :]
             certain = (
                 len(digits) > min(rules.longest_local, LONGEST_LOCAL)
                 and not rules.prefix.match(rest)
-                and not rules.general.fullmatch("0" + digits)
-                and not (rules.second and digits.startswith(rules.second))
+                and (beginning.zeroed is None or not beginning.zeroed.match(f"{rules.code}0{digits}"))
+                and not beginning.second
                 and (found is None or digits[found.end() :] == rest)
             )
             return rest if certain else None
         if found is None and not digits.startswith(f"{rules.code}0"):
-            return digits if _is_plain(rules, digits, marks, zeros_lost) else None
-    if found is None or found.lastindex or found[0] != rules.trunk or rules.general.fullmatch(digits):
+            return digits if _is_plain(beginning, digits, marks, zeros_lost) else None
+    if own or found is None or found.lastindex or found[0] != rules.trunk:
         return None
     # A trunk prefix that is no 0 may be the beginning of a country code whose + is lost.
-    return None if not rules.trunk.startswith("0") and is_line(digits) else digits[found.end() :]
+    if not rules.trunk.startswith("0") and beginning.abroad and beginning.abroad.match(digits):
+        return None
+    return digits[found.end() :]
 
 
 class _Country(NamedTuple):
@@ -175,8 +186,8 @@ class _Kinds(NamedTuple):
 
     pattern: re.Pattern[str]
     lines: tuple[Line, ...]
-    whole: re.Pattern[str]
-    """The same, also where phonenumbers would drop a prefix."""
+    whole: str
+    """The same as text, also where phonenumbers would drop a prefix; "" if there are none."""
 
 
 class _Dialing(NamedTuple):
@@ -189,8 +200,8 @@ class _Dialing(NamedTuple):
     """What is dialed before a number of the same country, such as 0."""
     special: re.Pattern[str]
     """Digits that begin otherwise are a number as they stand."""
-    general: re.Pattern[str]
-    """What all numbers of the region look like."""
+    prefixes: tuple[str, ...]
+    """The alternatives of `special`; or a single one that is a pattern, and not just digits."""
     trunk: str
     """The trunk prefix, such as 0; "" without one."""
     second: str
@@ -199,6 +210,118 @@ class _Dialing(NamedTuple):
     """See longest_local."""
     shows_zero: bool
     """See shows_zero."""
+
+
+class _Beginning(NamedTuple):
+    """What the first digits, and how many there are, say of digits that are dialed in a region."""
+
+    rules: _Dialing
+    special: re.Pattern[str] | None
+    """rules.special, unless no digits that begin so match it."""
+    trunk_alone: bool
+    """They begin with the trunk prefix 0, with nothing else that is dialed in front, and are no number with it."""
+    has_area: bool
+    """There are more digits than a number without its area code has."""
+    second: bool
+    """They begin with rules.second."""
+    own: re.Pattern[str] | None
+    """Valid numbers of the region with so many digits, its country code in front; None if there are none."""
+    abroad: re.Pattern[str] | None
+    """Valid numbers with so many digits of the country whose code they begin with; None if there are none."""
+    zeroed: re.Pattern[str] | None
+    """As own, with one digit more."""
+    certain: re.Pattern[str] | None
+    """As `line` has it, without country code. Only where what it says of the line is of no further use."""
+
+
+@lru_cache(maxsize=16_384)
+def _beginning(region: str, first_digits: str, length: int) -> _Beginning | None:
+    """`first_digits`: three, or fewer if there are no more."""
+    rules = _dialing(region)
+    if rules is None or not first_digits:
+        return None
+    code = rules.code
+    own = _whole(code + first_digits, length + len(code))
+    # Prefixes are looked for with a pattern, unless each of them is just some digits.
+    may_begin = [
+        each
+        for each in rules.prefixes
+        if not each.isdecimal() or each.startswith(first_digits) or first_digits.startswith(each)
+    ]
+    return _Beginning(
+        rules,
+        special=rules.special if may_begin else None,
+        trunk_alone=rules.trunk == "0" and set(may_begin) == {"0"} and own is None,
+        has_area=length > rules.longest_local,
+        second=bool(rules.second) and first_digits.startswith(rules.second),
+        own=own,
+        abroad=_whole(first_digits, length),
+        zeroed=_whole(code + "0", length + len(code) + 1),
+        # North America's time zones go by the area code.
+        certain=_certain(code, first_digits, length) if code == "1" else None,
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _whole(first_digits: str, length: int) -> re.Pattern[str] | None:
+    """All valid numbers (E.164 without +) of so many digits that begin with these, and perhaps others.
+
+    `first_digits`: the country code, or four digits, of which all count.
+    """
+    country = _country(first_digits[:3])
+    if country is None:
+        return None
+    code, length = country.code, length - len(country.code)
+    regions = _regions(code, first_digits[len(code) :])
+    kinds = [(leading, _kinds(code, region, length).whole) for region, leading in regions]
+    text = _first_region_decides(kinds)
+    return _compiled(f"{code}{text}") if text else None
+
+
+def _certain(code: str, first_digits: str, length: int) -> re.Pattern[str]:
+    """The same without the country code, and only if `line` has an answer."""
+    kinds = [(leading, _kinds(code, region, length)) for region, leading in _regions(code, first_digits)]
+    text = _first_region_decides([(leading, kind.whole and kind.pattern.pattern) for leading, kind in kinds])
+    return _compiled(text or _NONE)
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> re.Pattern[str]:
+    return re.compile(text)
+
+
+@lru_cache(maxsize=4096)
+def _regions(code: str, first_digits: str) -> tuple[tuple[str, re.Pattern[str] | None], ...]:
+    """The regions with a country code, where numbers may begin with these digits."""
+    country = _country(code)
+    regions = country.regions if country else ()
+    if code != "1" or len(first_digits) < 2:
+        return regions
+    # North America has 25 regions, and compiling the numbers of all of them takes 0.1 s.
+    missing = max(0, _LONGEST_LEADING - len(first_digits))
+    all_begin = [first_digits, *(f"{first_digits}{rest:0{missing}}" for rest in range(10**missing))]
+    return tuple(
+        (region, leading)
+        for region, leading in regions
+        if leading is None or any(map(leading.match, all_begin))
+    )
+
+
+def _first_region_decides(kinds: list[tuple[re.Pattern[str] | None, str]]) -> str:
+    """One pattern of (leading digits, numbers) of regions that share a country code.
+
+    Digits that a region has for itself are that region's, valid or not; the others are any region's. Empty
+    if no region has a number.
+    """
+    before = ""
+    found = []
+    for leading, numbers in kinds:
+        begins = f"(?={leading.pattern})" if leading else ""
+        if numbers:
+            found.append(f"{before}{begins}(?:{numbers})")
+        if leading:
+            before += f"(?!{leading.pattern})"
+    return f"(?:{'|'.join(found)})" if found else ""
 
 
 @lru_cache(maxsize=2048)
@@ -243,7 +366,7 @@ def _kinds(code: str, region: str, length: int) -> _Kinds:
     return _Kinds(
         re.compile(rf"(?!{_GROUP.sub('(?:', prefix)})(?={whole}\Z)(?:{either})"),
         tuple(Line(int(code), region, kind) for _, kind in asked),
-        re.compile(rf"(?={whole}\Z)(?:{either})"),
+        rf"(?={whole}\Z)(?:{either})" if asked else "",
     )
 
 
@@ -253,12 +376,14 @@ def _dialing(region: str) -> _Dialing | None:
         return None
     plan: Any = PhoneMetadata.metadata_for_region(region)
     abroad = f"00|{plan.international_prefix or _NONE}"  # 00 is + everywhere
+    prefixes = f"{abroad}|{plan.country_code}|{plan.national_prefix_for_parsing or '00'}"
+    is_literal = re.fullmatch(r"[0-9|]+", prefixes)
     return _Dialing(
         str(plan.country_code),
         re.compile(abroad),
         re.compile(_prefix(plan)),
         re.compile(f"{abroad}|{plan.country_code}|{_prefix(plan)}"),
-        re.compile(plan.general_desc.national_number_pattern),
+        tuple(prefixes.split("|")) if is_literal else (prefixes,),
         plan.national_prefix or "",
         (plan.national_prefix or "")[1:],
         longest_local(region),

@@ -36,7 +36,6 @@ _MOST_DIGITS = 15
 """E.164 has no longer number, though some plans do (Germany's), nor does Connect or the ledger take one."""
 _LONGEST_CERTAIN = 14
 """Characters of E.164 up to which no country has room for two numbers in one."""
-_BARE = re.compile(rf"\+?[0-9]{{1,{LONGEST - 1}}}")
 _BRACKET = re.compile(r"(?:[18]\s*)?\((\d+)\)")
 _MARKED_ZERO = re.compile(r"\(\s*0\s*\)")
 _SHORT_CODES = frozenset(str(code) for code in COUNTRY_CODE_TO_REGION_CODE if code < 100)
@@ -54,17 +53,24 @@ def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> 
     leading zeros were lost, and are put back where only one number can be meant.
     Raises ValueError, whose text completes a sentence that begins with the cell and says what to do.
     """
-    if len(text) > MOST_READ:
+    number, marks = text, BARE
+    if len(text) < LONGEST and text.removeprefix("+").isdigit() and text.isascii():
+        pass
+    elif len(text) > MOST_READ:
         raise ValueError(NO_NUMBER)
-    number, marks = (text, BARE) if _BARE.fullmatch(text) else digits_of(text)
+    else:
+        number, marks = digits_of(text)
     certain = None
     if len(number) > LONGEST or marks.odd:
         pass  # nothing that long is to be remembered
     elif number[0] == "+":
         code = marks.after_plus
-        eight = number[1:2] == "8" and default_region and trunk_prefix(default_region) == "8"
-        known = not eight and (code == 0 or number[1] in "17" or number[1 : 1 + code] in _SHORT_CODES)
-        if len(number) <= _LONGEST_CERTAIN and known and line(number[1:]):
+        if (
+            len(number) <= _LONGEST_CERTAIN
+            and (code == 0 or number[1] in "17" or number[1 : 1 + code] in _SHORT_CODES)
+            and not (number[1] == "8" and default_region and trunk_prefix(default_region) == "8")
+            and line(number[1:])
+        ):
             certain = number
     elif default_region:
         certain = as_dialed(number, default_region, marks, zeros_lost=zeros_lost)
