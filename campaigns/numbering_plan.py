@@ -126,7 +126,7 @@ def _is_plain(beginning: "_Beginning", digits: str, marks: Marks, zeros_lost: bo
         and (
             beginning.abroad is None
             or not beginning.abroad.match(digits)
-            or _speak_for_home(beginning.rules.code, marks, digits)
+            or _speak_for_home(beginning.rules.code, marks, digits, digits)
         )
         # Otherwise a 0 may be lost (Italy).
         and (beginning.zeroed is None or not beginning.zeroed.match(f"{beginning.rules.code}0{digits}"))
@@ -134,14 +134,18 @@ def _is_plain(beginning: "_Beginning", digits: str, marks: Marks, zeros_lost: bo
     )
 
 
-def _speak_for_home(code: str, marks: Marks, digits: str) -> bool:
-    """Whether the digits are grouped as at home, and not behind what may be a country code."""
-    if len(marks.groups) < 2 or country_code(digits) == digits[: marks.groups[0]]:
+def _speak_for_home(code: str, marks: Marks, digits: str, national: str) -> bool:
+    """Whether the digits are grouped as at home, and not behind what may be a country code.
+
+    `national`: those of them that are no trunk prefix.
+    """
+    groups = marks.groups
+    if len(groups) < 2 or country_code(digits) == digits[: groups[0]] or not is_line(code + national):
         return False
-    if not is_line(code + digits):
-        return False
-    usual = [len(group) for group in usual_groups(f"+{code}{digits}")[0]]
-    return [*marks.groups] == usual or (marks.bracketed and marks.groups[0] == usual[0])
+    usual = tuple(len(group) for group in usual_groups(f"+{code}{national}")[0])
+    if digits != national:
+        return groups[-len(usual) :] == usual
+    return groups == usual or (marks.bracketed and groups[0] == usual[0])
 
 
 def _without_prefix(beginning: "_Beginning", digits: str, marks: Marks, zeros_lost: bool) -> str | None:
@@ -167,10 +171,14 @@ def _without_prefix(beginning: "_Beginning", digits: str, marks: Marks, zeros_lo
             return digits if _is_plain(beginning, digits, marks, zeros_lost) else None
     if own or found is None or found.lastindex or found[0] != rules.trunk:
         return None
+    national = digits[found.end() :]
+    if rules.trunk.startswith("0"):
+        return national
     # A trunk prefix that is no 0 may be the beginning of a country code whose + is lost.
-    if not rules.trunk.startswith("0") and beginning.abroad and beginning.abroad.match(digits):
+    abroad = beginning.abroad is not None and beginning.abroad.match(digits) is not None
+    if beginning.zeroed is not None or (abroad and not _speak_for_home(rules.code, marks, digits, national)):
         return None
-    return digits[found.end() :]
+    return national
 
 
 class _Country(NamedTuple):
