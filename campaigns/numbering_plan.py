@@ -66,13 +66,15 @@ def as_dialed(digits: str, region: str, marks: Marks = BARE, *, zeros_lost: bool
         return None
     rules = beginning.rules
     if beginning.trunk_alone:
-        short = len(digits) <= _LONGEST_CERTAIN + 1
-        return f"+{rules.code}{digits[1:]}" if short and line(rules.code + digits[1:]) else None
-    if beginning.special is not None and beginning.special.match(digits):
-        national = _without_prefix(beginning, digits, marks, zeros_lost)
-        if national and len(national) > _LONGEST_CERTAIN:
+        national = digits[1:]
+        if len(national) > _LONGEST_CERTAIN or (beginning.own and beginning.own.match(rules.code + digits)):
             return None
-        return f"+{rules.code}{national}" if national and line(rules.code + national) else None
+        return f"+{rules.code}{national}" if line(rules.code + national) else None
+    if beginning.special is not None and beginning.special.match(digits):
+        rest = _without_prefix(beginning, digits, marks, zeros_lost)
+        if not rest or len(rest) > _LONGEST_CERTAIN:
+            return None
+        return f"+{rules.code}{rest}" if line(rules.code + rest) else None
     if len(digits) > _LONGEST_CERTAIN or not _is_plain(beginning, digits, marks, zeros_lost):
         return None
     if beginning.certain is None:
@@ -227,7 +229,7 @@ class _Beginning(NamedTuple):
     special: re.Pattern[str] | None
     """rules.special, unless no digits that begin so match it."""
     trunk_alone: bool
-    """They begin with the trunk prefix 0, with nothing else that is dialed in front, and are no number with it."""
+    """They begin with the trunk prefix 0, and with nothing else that is dialed in front of a number."""
     has_area: bool
     """There are more digits than a number without its area code has."""
     second: bool
@@ -249,7 +251,6 @@ def _beginning(region: str, first_digits: str, length: int) -> _Beginning | None
     if rules is None or not first_digits:
         return None
     code = rules.code
-    own = _whole(code + first_digits, length + len(code))
     # Prefixes are looked for with a pattern, unless each of them is just some digits.
     may_begin = [
         each
@@ -259,10 +260,10 @@ def _beginning(region: str, first_digits: str, length: int) -> _Beginning | None
     return _Beginning(
         rules,
         special=rules.special if may_begin else None,
-        trunk_alone=rules.trunk == "0" and set(may_begin) == {"0"} and own is None,
+        trunk_alone=rules.trunk == "0" and set(may_begin) == {"0"},
         has_area=length > rules.longest_local,
         second=bool(rules.second) and first_digits.startswith(rules.second),
-        own=own,
+        own=_whole(code + first_digits, length + len(code)),
         abroad=_whole(first_digits, length),
         zeroed=_whole(code + "0", length + len(code) + 1),
         # North America's time zones go by the area code.

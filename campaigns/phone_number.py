@@ -5,6 +5,7 @@ A cell is read as a number only if every reading of it that a person could mean 
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import phonenumbers
@@ -74,7 +75,12 @@ def e164(text: str, default_region: str | None, *, zeros_lost: bool = False) -> 
             certain = number
     elif default_region:
         certain = as_dialed(number, default_region, marks, zeros_lost=zeros_lost)
-    return certain or _closely(text, number, default_region, zeros_lost)
+    if certain:
+        return certain
+    phone, problem = _judged(text, number, default_region, zeros_lost)
+    if problem:
+        raise ValueError(problem)
+    return phone
 
 
 def readings(text: str, default_region: str | None) -> frozenset[str]:
@@ -144,6 +150,15 @@ def _twins(phone: str) -> Iterator[str]:
         yield f"+549{phone[3:]}"
     elif phone.startswith("+52") and len(phone) == 13:
         yield f"+521{phone[3:]}"
+
+
+@lru_cache(maxsize=16)  # a row that is rejected is asked for its key, too
+def _judged(text: str, number: str, region: str | None, zeros_lost: bool) -> tuple[str, str]:
+    """(number, "") or ("", why there is none) of what is not certain at once."""
+    try:
+        return _closely(text, number, region, zeros_lost), ""
+    except ValueError as problem:
+        return "", str(problem)
 
 
 def _closely(text: str, number: str, region: str | None, zeros_lost: bool = False) -> str:

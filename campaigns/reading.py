@@ -70,6 +70,6 @@ def key_of(row: RejectedRow, options: ListOptions) -> str | None:
     if options.key is not None:
         return cell if len(cell) <= MAX_KEY_LENGTH else None
     try:
-        return e164(cell, options.default_region)
+        return e164(cell, options.default_region, zeros_lost=options.zeros_lost)
     except ValueError:
         return None
