@@ -59,7 +59,8 @@ def _style(phone: str) -> tuple[_Style | None, str]:
     code = country_code(phone[1:]) or ""
     national = phone[1 + len(code) :]
     for style in _styles(code):
-        if style.begins.match(national) and style.pattern.fullmatch(national):
+        # How many digits there are is seen faster than how they begin.
+        if style.pattern.fullmatch(national) and style.begins.match(national):
             return style, national
     return None, national
 

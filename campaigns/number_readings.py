@@ -77,7 +77,7 @@ def dialed(digits: str, region: str) -> Iterator[Reading]:
     yield from (Reading(phone, How.PLUS_LOST) for phone in _with_plus(digits, code))
     # Nothing else is put back: a carrier's digits behind the 0 would be one guess on another.
     zeroed = f"0{digits}"
-    without = [zeroed, *([zeroed.removeprefix(prefix)] if prefix and zeroed.startswith(prefix) else [])]
+    without = [zeroed, zeroed.removeprefix(prefix)] if prefix and zeroed.startswith(prefix) else [zeroed]
     for restored in filter(None, (exact(code, each) for each in without)):
         yield Reading(restored, How.ZERO_LOST)
 

@@ -193,7 +193,7 @@ def _decided(written: str, number: str, region: str | None, zeros_lost: bool) ->
             raise ValueError("has no country code; write +… or set default_region in the campaign's [list]")
         found = list(international(number[2:]))
     else:
-        found = _as_written(written, list(dialed(number, region)), region)
+        found = _as_written(written, list(dialed(number, region)))
     phones = {each.phone for each in found}
     if len(phones) > 1:
         raise ValueError(why_ambiguous(number, found))
@@ -220,19 +220,19 @@ def _is_certain(reading: Reading, number: str, region: str, zeros_lost: bool) ->
     return False
 
 
-def _as_written(written: str, found: list[Reading], region: str) -> list[Reading]:
+def _as_written(written: str, found: list[Reading]) -> list[Reading]:
     """Without the readings that the marks between the digits speak against."""
     groups = re.findall(r"\d+", written)
     if len(groups) < 2 or len({each.phone for each in found}) < 2:
         return found
     home = [each for each in found if each.how in (How.NATIONAL, How.PREFIXED)]
-    own = str(phonenumbers.country_code_for_region(region))
     for each in home:
         usual, prefix_shown = usual_groups(each.phone)
         bracket = _BRACKET.match(written)
         is_usual = groups[-len(usual) :] == usual or (bracket is not None and bracket[1] == usual[0])
         if is_usual and country_code(groups[0]) != groups[0]:
             return [other for other in found if other.how != How.PLUS_LOST or other.phone == each.phone]
+        own = country_code(each.phone[1:])
         if each.how == How.NATIONAL and prefix_shown == "0" and written.startswith(f"({own})"):
             # "(49) 171 …": an area code would have its 0 there.
             return [other for other in found if other.how == How.PLUS_LOST]
