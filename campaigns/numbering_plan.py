@@ -41,9 +41,9 @@ def line(digits: str) -> Line | None:
     national = digits[len(country.code) :]
     for region, leading_digits in country.regions:
         if leading_digits is None or leading_digits.match(national):
-            kinds = _kinds(country.code, region, len(national))
-            if found := kinds.pattern.match(national):
-                return kinds.lines[(found.lastindex or 0) - 1]
+            certain, lines = _certain_kinds(country.code, region, len(national))
+            if found := certain.match(national):
+                return lines[(found.lastindex or 0) - 1]
             if leading_digits is not None:
                 return None  # these are that region's digits, valid or not
     return None
@@ -192,12 +192,13 @@ class _Country(NamedTuple):
 
 
 class _Kinds(NamedTuple):
-    """All numbers of a region with so many digits: the pattern's last group that is set says which kind."""
+    """All numbers of a region with so many digits, as patterns that are not compiled yet."""
 
-    pattern: re.Pattern[str]
+    certain: str
+    """Those for which `line` has an answer: the last group that is set says which kind of line."""
     lines: tuple[Line, ...]
     whole: str
-    """The same as text, also where phonenumbers would drop a prefix; "" if there are none."""
+    """All of them, also where phonenumbers would drop a prefix; "" if there are none."""
 
 
 class _Dialing(NamedTuple):
@@ -290,7 +291,7 @@ def _whole(first_digits: str, length: int) -> re.Pattern[str] | None:
 def _certain(code: str, first_digits: str, length: int) -> re.Pattern[str]:
     """The same without the country code, and only if `line` has an answer."""
     kinds = [(leading, _kinds(code, region, length)) for region, leading in _regions(code, first_digits)]
-    text = _first_region_decides([(leading, kind.whole and kind.pattern.pattern) for leading, kind in kinds])
+    text = _first_region_decides([(leading, kind.whole and kind.certain) for leading, kind in kinds])
     return _compiled(text or _NONE)
 
 
@@ -345,6 +346,12 @@ def _country(first_digits: str) -> _Country | None:
 
 
 @lru_cache(maxsize=2048)
+def _certain_kinds(code: str, region: str, length: int) -> tuple[re.Pattern[str], tuple[Line, ...]]:
+    kinds = _kinds(code, region, length)
+    return re.compile(kinds.certain), kinds.lines
+
+
+@lru_cache(maxsize=2048)
 def _kinds(code: str, region: str, length: int) -> _Kinds:
     plan = _metadata(code, region)
     fixed, mobile = _of_length(plan.fixed_line, length), _of_length(plan.mobile, length)
@@ -373,7 +380,7 @@ def _kinds(code: str, region: str, length: int) -> _Kinds:
     prefix = _prefix(_metadata(code, COUNTRY_CODE_TO_REGION_CODE[int(code)][0]))
     whole = _of_length(plan.general_desc, length)
     return _Kinds(
-        re.compile(rf"(?!{_GROUP.sub('(?:', prefix)})(?={whole}\Z)(?:{either})"),
+        rf"(?!{_GROUP.sub('(?:', prefix)})(?={whole}\Z)(?:{either})",
         tuple(Line(int(code), region, kind) for _, kind in asked),
         rf"(?={whole}\Z)(?:{either})" if asked else "",
     )
