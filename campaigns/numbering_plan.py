@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneMetadata, PhoneNumberType
 
+from campaigns.first_digits import first_digits as begins_with
 from campaigns.number_groups import country_code, usual_groups
 from campaigns.written_number import BARE, Marks
 
@@ -213,6 +214,8 @@ class _Dialing(NamedTuple):
     """Digits that begin otherwise are a number as they stand."""
     prefixes: tuple[str, ...]
     """The alternatives of `special`; or a single one that is a pattern, and not just digits."""
+    first_digits: frozenset[str]
+    """What those may begin with."""
     trunk: str
     """The trunk prefix, such as 0; "" without one."""
     second: str
@@ -252,12 +255,16 @@ def _beginning(region: str, first_digits: str, length: int) -> _Beginning | None
     if rules is None or not first_digits:
         return None
     code = rules.code
-    # Prefixes are looked for with a pattern, unless each of them is just some digits.
+    # Most digits are told apart without a pattern: by the first one, and where prefixes are just some digits.
     may_begin = [
         each
-        for each in rules.prefixes
+        for each in (rules.prefixes if first_digits[0] in rules.first_digits else ())
         if not each.isdecimal() or each.startswith(first_digits) or first_digits.startswith(each)
     ]
+    may_lack_zero = any(
+        "0" in begins_with(_metadata(code, region).general_desc.national_number_pattern)
+        for region, _ in _regions(code, "0")
+    )
     return _Beginning(
         rules,
         special=rules.special if may_begin else None,
@@ -266,7 +273,7 @@ def _beginning(region: str, first_digits: str, length: int) -> _Beginning | None
         second=bool(rules.second) and first_digits.startswith(rules.second),
         own=_whole(code + first_digits, length + len(code)),
         abroad=_whole(first_digits, length),
-        zeroed=_whole(code + "0", length + len(code) + 1),
+        zeroed=_whole(code + "0", length + len(code) + 1) if may_lack_zero else None,
         # North America's time zones go by the area code.
         certain=_certain(code, first_digits, length) if code == "1" else None,
     )
@@ -392,7 +399,8 @@ def _dialing(region: str) -> _Dialing | None:
         return None
     plan: Any = PhoneMetadata.metadata_for_region(region)
     abroad = f"00|{plan.international_prefix or _NONE}"  # 00 is + everywhere
-    prefixes = f"{abroad}|{plan.country_code}|{plan.national_prefix_for_parsing or '00'}"
+    others = filter(None, (plan.international_prefix, plan.national_prefix_for_parsing))
+    prefixes = "|".join(("00", str(plan.country_code), *others))
     is_literal = re.fullmatch(r"[0-9|]+", prefixes)
     return _Dialing(
         str(plan.country_code),
@@ -400,6 +408,7 @@ def _dialing(region: str) -> _Dialing | None:
         re.compile(_prefix(plan)),
         re.compile(f"{abroad}|{plan.country_code}|{_prefix(plan)}"),
         tuple(prefixes.split("|")) if is_literal else (prefixes,),
+        begins_with(prefixes),
         plan.national_prefix or "",
         (plan.national_prefix or "")[1:],
         longest_local(region),
