@@ -8,26 +8,22 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneMetadata, PhoneNumberType
+from phonenumbers import SUPPORTED_REGIONS, PhoneMetadata
 
 from campaigns.first_digits import first_digits as begins_with
 from campaigns.number_groups import country_code, usual_groups
+from campaigns.number_patterns import (
+    NONE,
+    Line,
+    certain_kinds,
+    certain_numbers,
+    country_of,
+    metadata_of,
+    prefix_pattern,
+    regions_of,
+    whole_numbers,
+)
 from campaigns.written_number import BARE, Marks
-
-_NONE = "(?!)"  # matches nothing
-_GROUP = re.compile(r"\((?!\?)")
-_LONGEST_LEADING = 4
-"""Digits of a North American number by which its region is known, at most."""
-
-
-class Line(NamedTuple):
-    """What a valid number is."""
-
-    country_code: int
-    region: str
-    """Two letters, or 001 for a number that belongs to no country."""
-    kind: int
-    """One of phonenumbers' PhoneNumberType."""
 
 
 @lru_cache(maxsize=256)  # who asks whether it is valid asks next where it is
@@ -36,13 +32,13 @@ def line(digits: str) -> Line | None:
 
     None: it is no valid number, or phonenumbers may read it as another one, without its first digits.
     """
-    country = _country(digits[:3])
+    country = country_of(digits[:3])
     if country is None:
         return None
     national = digits[len(country.code) :]
     for region, leading_digits in country.regions:
         if leading_digits is None or leading_digits.match(national):
-            certain, lines = _certain_kinds(country.code, region, len(national))
+            certain, lines = certain_kinds(country.code, region, len(national))
             if found := certain.match(national):
                 return lines[(found.lastindex or 0) - 1]
             if leading_digits is not None:
@@ -52,7 +48,7 @@ def line(digits: str) -> Line | None:
 
 def is_line(digits: str) -> bool:
     """Whether digits (E.164 without its +) are a valid number with none of them dropped."""
-    pattern = _whole(digits[:4], len(digits))
+    pattern = whole_numbers(digits[:4], len(digits))
     return pattern is not None and pattern.match(digits) is not None
 
 
@@ -184,24 +180,6 @@ def _without_prefix(beginning: "_Beginning", digits: str, marks: Marks, zeros_lo
     return national
 
 
-class _Country(NamedTuple):
-    """What has one country code: a country, or some that share it."""
-
-    code: str
-    regions: tuple[tuple[str, re.Pattern[str] | None], ...]
-    """In the order in which region_code_for_number asks, with the digits that a region has for itself."""
-
-
-class _Kinds(NamedTuple):
-    """All numbers of a region with so many digits, as patterns that are not compiled yet."""
-
-    certain: str
-    """Those for which `line` has an answer: the last group that is set says which kind of line."""
-    lines: tuple[Line, ...]
-    whole: str
-    """All of them, also where phonenumbers would drop a prefix; "" if there are none."""
-
-
 class _Dialing(NamedTuple):
     """How people dial in a region."""
 
@@ -262,8 +240,8 @@ def _beginning(region: str, first_digits: str, length: int) -> _Beginning | None
         if not each.isdecimal() or each.startswith(first_digits) or first_digits.startswith(each)
     ]
     may_lack_zero = any(
-        "0" in begins_with(_metadata(code, region).general_desc.national_number_pattern)
-        for region, _ in _regions(code, "0")
+        "0" in begins_with(metadata_of(code, region).general_desc.national_number_pattern)
+        for region, _ in regions_of(code, "0")
     )
     return _Beginning(
         rules,
@@ -271,125 +249,11 @@ def _beginning(region: str, first_digits: str, length: int) -> _Beginning | None
         trunk_alone=rules.trunk == "0" and set(may_begin) == {"0"},
         has_area=length > rules.longest_local,
         second=bool(rules.second) and first_digits.startswith(rules.second),
-        own=_whole(code + first_digits, length + len(code)),
-        abroad=_whole(first_digits, length),
-        zeroed=_whole(code + "0", length + len(code) + 1) if may_lack_zero else None,
+        own=whole_numbers(code + first_digits, length + len(code)),
+        abroad=whole_numbers(first_digits, length),
+        zeroed=whole_numbers(code + "0", length + len(code) + 1) if may_lack_zero else None,
         # North America's time zones go by the area code.
-        certain=_certain(code, first_digits, length) if code == "1" else None,
-    )
-
-
-@lru_cache(maxsize=16_384)
-def _whole(first_digits: str, length: int) -> re.Pattern[str] | None:
-    """All valid numbers (E.164 without +) of so many digits that begin with these, and perhaps others.
-
-    `first_digits`: the country code, or four digits, of which all count.
-    """
-    country = _country(first_digits[:3])
-    if country is None:
-        return None
-    code, length = country.code, length - len(country.code)
-    regions = _regions(code, first_digits[len(code) :])
-    kinds = [(leading, _kinds(code, region, length).whole) for region, leading in regions]
-    text = _first_region_decides(kinds)
-    return _compiled(f"{code}{text}") if text else None
-
-
-def _certain(code: str, first_digits: str, length: int) -> re.Pattern[str]:
-    """The same without the country code, and only if `line` has an answer."""
-    kinds = [(leading, _kinds(code, region, length)) for region, leading in _regions(code, first_digits)]
-    text = _first_region_decides([(leading, kind.whole and kind.certain) for leading, kind in kinds])
-    return _compiled(text or _NONE)
-
-
-@lru_cache(maxsize=4096)
-def _compiled(text: str) -> re.Pattern[str]:
-    return re.compile(text)
-
-
-@lru_cache(maxsize=4096)
-def _regions(code: str, first_digits: str) -> tuple[tuple[str, re.Pattern[str] | None], ...]:
-    """The regions with a country code, where numbers may begin with these digits."""
-    country = _country(code)
-    regions = country.regions if country else ()
-    if code != "1" or len(first_digits) < 2:
-        return regions
-    # North America has 25 regions, and compiling the numbers of all of them takes 0.1 s.
-    missing = max(0, _LONGEST_LEADING - len(first_digits))
-    all_begin = [first_digits, *(f"{first_digits}{rest:0{missing}}" for rest in range(10**missing))]
-    return tuple(
-        (region, leading)
-        for region, leading in regions
-        if leading is None or any(map(leading.match, all_begin))
-    )
-
-
-def _first_region_decides(kinds: list[tuple[re.Pattern[str] | None, str]]) -> str:
-    """One pattern of (leading digits, numbers) of regions that share a country code.
-
-    Digits that a region has for itself are that region's, valid or not; the others are any region's. Empty
-    if no region has a number.
-    """
-    before = ""
-    found = []
-    for leading, numbers in kinds:
-        begins = f"(?={leading.pattern})" if leading else ""
-        if numbers:
-            found.append(f"{before}{begins}(?:{numbers})")
-        if leading:
-            before += f"(?!{leading.pattern})"
-    return f"(?:{'|'.join(found)})" if found else ""
-
-
-@lru_cache(maxsize=2048)
-def _country(first_digits: str) -> _Country | None:
-    codes = [first_digits[:length] for length in range(1, len(first_digits) + 1)]
-    code = next((each for each in codes if int(each) in COUNTRY_CODE_TO_REGION_CODE), "0")
-    if code.startswith("0"):
-        return None
-    regions = COUNTRY_CODE_TO_REGION_CODE[int(code)]
-    begin = [_metadata(code, region).leading_digits if len(regions) > 1 else None for region in regions]
-    return _Country(code, tuple(zip(regions, map(_pattern, begin), strict=True)))
-
-
-@lru_cache(maxsize=2048)
-def _certain_kinds(code: str, region: str, length: int) -> tuple[re.Pattern[str], tuple[Line, ...]]:
-    kinds = _kinds(code, region, length)
-    return re.compile(kinds.certain), kinds.lines
-
-
-@lru_cache(maxsize=2048)
-def _kinds(code: str, region: str, length: int) -> _Kinds:
-    plan = _metadata(code, region)
-    fixed, mobile = _of_length(plan.fixed_line, length), _of_length(plan.mobile, length)
-    # In the order in which number_type asks; the first that fits counts.
-    asked = [
-        (_of_length(plan.premium_rate, length), PhoneNumberType.PREMIUM_RATE),
-        (_of_length(plan.toll_free, length), PhoneNumberType.TOLL_FREE),
-        (_of_length(plan.shared_cost, length), PhoneNumberType.SHARED_COST),
-        (_of_length(plan.voip, length), PhoneNumberType.VOIP),
-        (_of_length(plan.personal_number, length), PhoneNumberType.PERSONAL_NUMBER),
-        (_of_length(plan.pager, length), PhoneNumberType.PAGER),
-        (_of_length(plan.uan, length), PhoneNumberType.UAN),
-        (_of_length(plan.voicemail, length), PhoneNumberType.VOICEMAIL),
-    ]
-    if plan.same_mobile_and_fixed_line_pattern:
-        asked += [(fixed, PhoneNumberType.FIXED_LINE_OR_MOBILE)]
-    else:
-        asked += [
-            (rf"(?={fixed}\Z){mobile}", PhoneNumberType.FIXED_LINE_OR_MOBILE),
-            (fixed, PhoneNumberType.FIXED_LINE),
-            (mobile, PhoneNumberType.MOBILE),
-        ]
-    asked = [(pattern, kind) for pattern, kind in asked if _NONE not in pattern]
-    either = "|".join(rf"{pattern}\Z()" for pattern, _ in asked) or _NONE
-    # What is a prefix is said by the first region that has the country code.
-    prefix = _prefix(_metadata(code, COUNTRY_CODE_TO_REGION_CODE[int(code)][0]))
-    whole = _of_length(plan.general_desc, length)
-    return _Kinds(
-        rf"(?!{_GROUP.sub('(?:', prefix)})(?={whole}\Z)(?:{either})",
-        tuple(Line(int(code), region, kind) for _, kind in asked),
-        rf"(?={whole}\Z)(?:{either})" if asked else "",
+        certain=certain_numbers(code, first_digits, length) if code == "1" else None,
     )
 
 
@@ -398,15 +262,15 @@ def _dialing(region: str) -> _Dialing | None:
     if region not in SUPPORTED_REGIONS:
         return None
     plan: Any = PhoneMetadata.metadata_for_region(region)
-    abroad = f"00|{plan.international_prefix or _NONE}"  # 00 is + everywhere
+    abroad = f"00|{plan.international_prefix or NONE}"  # 00 is + everywhere
     others = filter(None, (plan.international_prefix, plan.national_prefix_for_parsing))
     prefixes = "|".join(("00", str(plan.country_code), *others))
     is_literal = re.fullmatch(r"[0-9|]+", prefixes)
     return _Dialing(
         str(plan.country_code),
         re.compile(abroad),
-        re.compile(_prefix(plan)),
-        re.compile(f"{abroad}|{plan.country_code}|{_prefix(plan)}"),
+        re.compile(prefix_pattern(plan)),
+        re.compile(f"{abroad}|{plan.country_code}|{prefix_pattern(plan)}"),
         tuple(prefixes.split("|")) if is_literal else (prefixes,),
         begins_with(prefixes),
         plan.national_prefix or "",
@@ -414,24 +278,3 @@ def _dialing(region: str) -> _Dialing | None:
         longest_local(region),
         shows_zero(region),
     )
-
-
-def _metadata(code: str, region: str) -> Any:
-    return PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
-
-
-def _of_length(description: Any, length: int) -> str:
-    """The pattern of what has so many digits."""
-    if description is None or not description.national_number_pattern:
-        return _NONE
-    lengths = description.possible_length
-    return _NONE if lengths and length not in lengths else f"(?:{description.national_number_pattern})"
-
-
-def _prefix(plan: Any) -> str:
-    # Argentina's pattern finds nothing in any number, too, which is no prefix.
-    return rf"(?:{plan.national_prefix_for_parsing or _NONE})(?!\A)"
-
-
-def _pattern(text: str | None) -> re.Pattern[str] | None:
-    return re.compile(text) if text else None

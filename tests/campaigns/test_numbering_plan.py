@@ -14,7 +14,7 @@ from phonenumbers import (
     format_number,
 )
 
-from campaigns import number_zones, numbering_plan, phone_number, written_number
+from campaigns import number_patterns, number_zones, numbering_plan, phone_number, written_number
 from campaigns.numbering_plan import as_dialed, line
 from campaigns.phone_number import e164
 
@@ -151,8 +151,8 @@ def test_north_american_regions_are_known_by_four_digits() -> None:
         plan = PhoneMetadata.metadata_for_region_or_calling_code(1, region)
         assert plan is not None
         begins = re.compile(plan.leading_digits or "")
-        for digits in range(10**numbering_plan._LONGEST_LEADING):
-            four = f"{digits:0{numbering_plan._LONGEST_LEADING}}"
+        for digits in range(10**number_patterns.LONGEST_LEADING):
+            four = f"{digits:0{number_patterns.LONGEST_LEADING}}"
             assert bool(begins.match(four)) == bool(begins.match(f"{four}000000"))
             assert bool(begins.match(four)) == bool(begins.match(f"{four}999999"))
 
@@ -161,13 +161,13 @@ def test_a_line_is_what_the_patterns_of_its_regions_say() -> None:
     """The first region whose leading digits the number has decides; other regions' patterns do not count."""
 
     def plainly(digits: str) -> bool:
-        country = numbering_plan._country(digits[:3])
+        country = number_patterns.country_of(digits[:3])
         if country is None:
             return False
         national = digits[len(country.code) :]
         for region, leading in country.regions:
             if leading is None or leading.match(national):
-                whole = numbering_plan._kinds(country.code, region, len(national)).whole
+                whole = number_patterns.kinds_of(country.code, region, len(national)).whole
                 if whole and re.match(whole, national):
                     return True
                 if leading is not None:
