@@ -35,6 +35,8 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     campaign_source.py     the file that they were read from, and whether it is still the same
     changes.py             what differs between two versions of a campaign's file
     recipient.py           a person we may call
+    first_digits.py        with which digits can a number of this pattern begin?
+    number_patterns.py     the patterns of valid numbers, by country code and length
     numbering_plan.py      are these digits a number as they stand?
     written_number.py      the digits of a cell, and the marks between them
     number_groups.py       how a number's digits are grouped, and which of them are its country code

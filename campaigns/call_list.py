@@ -106,7 +106,7 @@ class CallList:
         self._named_cells = max((i + 1 for i, name in enumerate(names) if folded(name)), default=0)
         self._extra = extra
         self._options = options
-        self._numbers = {"zeros_lost": options.zeros_lost, "others_marked": options.others_marked}
+        self._read_number = options.reader()
         self._plan = planned_columns(path, options, names, self.columns, appointment)
         self._least_cells = max(self._plan.used()) + 1
         self._in_last = False
@@ -236,7 +236,7 @@ class CallList:
         if self.text.damaged:
             _refuse_damage(cells, plan.used())
         try:
-            phone = e164(cells[plan.phone], self._options.default_region, **self._numbers)
+            phone = self._read_number(cells[plan.phone])
         except ValueError as error:
             raise _BadCell(plan.phone, str(error)) from None
         key = phone if plan.key is None else _key(cells, plan.key)

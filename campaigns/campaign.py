@@ -2,9 +2,9 @@
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, get_args
@@ -27,6 +27,7 @@ from campaigns.code_page import known_codec
 from campaigns.connect_options import ConnectOptions
 from campaigns.mistake import Mistake
 from campaigns.nearest import nearest
+from campaigns.phone_number import e164
 from campaigns.plain_text import visible
 from campaigns.redial import Done, RedialAt, Ring, Rule, next_step
 from campaigns.toml_values import FROM_FILE, Table, duration, in_seconds
@@ -92,6 +93,15 @@ class ListOptions(Table):
     def others_marked(self) -> bool:
         """Whether digits without + or 00 are never another country's."""
         return self.other_countries == "marked"
+
+    def reader(self) -> Callable[[str], str]:
+        """How a cell of the list is read as a number, by these choices: `e164`, which says what it raises."""
+        return partial(
+            e164,
+            default_region=self.default_region,
+            zeros_lost=self.zeros_lost,
+            others_marked=self.others_marked,
+        )
 
     @model_validator(mode="after")
     def _marked_beside_a_region(self) -> "ListOptions":

@@ -26,7 +26,6 @@ from campaigns.ledger.suppression_book import Entry, story_of
 from campaigns.limits import WEEK
 from campaigns.mistake import Mistake
 from campaigns.outlook import Outlook, outlook
-from campaigns.phone_number import e164
 from campaigns.redial import MOST_NOT_FOUND, RedialAt, Ring, counts, dial_again_unfound
 from campaigns.same_telephone import all_forms, forms
 from campaigns.side import either_way, flag
@@ -146,12 +145,7 @@ def explain(ledger: Ledger, name: str, text: str, now: datetime, *, number: int 
         campaign = campaign_of_run(db, run.id)
         phone, problem = None, ""
         try:
-            phone = e164(
-                text,
-                campaign.list.default_region,
-                zeros_lost=campaign.list.zeros_lost,
-                others_marked=campaign.list.others_marked,
-            )
+            phone = campaign.list.reader()(text)
         except ValueError as error:
             problem = str(error)
         found = records(db, run.id, key=text.strip(), phone=phone)

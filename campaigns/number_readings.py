@@ -6,6 +6,7 @@ phonenumbers.parse picks one reading, drops what it takes for a prefix, and says
 import re
 from collections.abc import Iterator
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
@@ -58,25 +59,25 @@ def international(digits: str) -> Iterator[Reading]:
 
 def dialed(digits: str, region: str) -> Iterator[Reading]:
     """What digits without + may stand for where people dial as in this region."""
-    plan: Any = PhoneMetadata.metadata_for_region(region)
-    code, prefix = str(plan.country_code), plan.national_prefix or ""
+    plan = _plan(region)
+    code, prefix = plan.code, plan.trunk
     if digits.startswith("00"):
         yield from international(digits[2:])
     # "0011…" is how Australia dials abroad, so the region has its say about zeros too.
-    if plan.international_prefix and (idd := re.match(plan.international_prefix, digits)):
+    if plan.abroad and (idd := plan.abroad.match(digits)):
         yield from international(digits[idd.end() :])
     if own := exact(code, digits):
         yield Reading(own, How.NATIONAL)
     for phone, how in _without_prefix(code, digits, region):
         yield Reading(phone, how)
     if digits.startswith("0"):
-        if shows_zero(region) and (shown := exact(code, digits[1:])):
+        if plan.shows_zero and (shown := exact(code, digits[1:])):
             yield Reading(shown, How.PREFIXED)
         return
     yield from (Reading(phone, How.PLUS_LOST) for phone in _with_plus(digits, code))
     # Nothing else is put back: a carrier's digits behind the 0 would be one guess on another.
     zeroed = f"0{digits}"
-    without = [zeroed, *([zeroed.removeprefix(prefix)] if prefix and zeroed.startswith(prefix) else [])]
+    without = [zeroed, zeroed.removeprefix(prefix)] if prefix and zeroed.startswith(prefix) else [zeroed]
     for restored in filter(None, (exact(code, each) for each in without)):
         yield Reading(restored, How.ZERO_LOST)
 
@@ -97,19 +98,15 @@ def exact(code: str, national: str) -> str | None:
 
 def _without_prefix(code: str, digits: str, region: str | None = None) -> Iterator[tuple[str, How]]:
     """The numbers that are left when what is dialed in front of them is taken away."""
-    region = region or COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
-    plan: Any = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
-    prefix = plan.national_prefix or ""
+    plan = _plan(region or COUNTRY_CODE_TO_REGION_CODE[int(code)][0], code)
+    prefix = plan.trunk
     if prefix and digits.startswith(prefix) and (found := exact(code, digits[len(prefix) :])):
         yield found, How.PREFIXED
-    match = plan.national_prefix_for_parsing and re.match(plan.national_prefix_for_parsing, digits)
-    if not match or not match.end():
+    match = plan.prefix and plan.prefix.match(digits)
+    if not plan.prefix or not match or not match.end():
         return
-    rule = plan.national_prefix_transform_rule
-    put = rule and match.groups() and match.groups()[-1] is not None
-    national = (
-        re.sub(plan.national_prefix_for_parsing, rule, digits, count=1) if put else digits[match.end() :]
-    )
+    put = plan.rule and match.groups() and match.groups()[-1] is not None
+    national = plan.prefix.sub(plan.rule, digits, count=1) if put else digits[match.end() :]
     if not (found := exact(code, national)):
         return
     if len(national) > len(digits):
@@ -119,3 +116,36 @@ def _without_prefix(code: str, digits: str, region: str | None = None) -> Iterat
         yield found, How.PREFIXED
     else:
         yield found, How.CARRIER
+
+
+class _Plan(NamedTuple):
+    """What phonenumbers knows of how people dial in a region."""
+
+    code: str
+    trunk: str
+    """The trunk prefix, such as 0; "" without one."""
+    abroad: re.Pattern[str] | None
+    """What is dialed before a number of another country."""
+    prefix: re.Pattern[str] | None
+    """What may be dialed before a number of the same country."""
+    rule: str
+    """What a number with such a prefix is turned into, where that is not just dropped."""
+    shows_zero: bool
+
+
+@lru_cache(maxsize=512)
+def _plan(region: str, code: str = "0") -> _Plan:
+    """`code` is needed where the region is 001, that of numbers without a country."""
+    plan: Any = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+    abroad, prefix = plan.international_prefix, plan.national_prefix_for_parsing
+    return _Plan(
+        str(plan.country_code),
+        plan.national_prefix or "",
+        re.compile(abroad) if abroad else None,
+        re.compile(prefix) if prefix else None,
+        plan.national_prefix_transform_rule or "",
+        region != _NO_COUNTRY and shows_zero(region),
+    )
+
+
+_NO_COUNTRY = "001"

@@ -15,7 +15,8 @@ import phonenumbers
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumberType, is_number_type_geographical
 from phonenumbers.tzdata import TIMEZONE_DATA, TIMEZONE_LONGEST_PREFIX
 
-from campaigns.numbering_plan import Line, line
+from campaigns.number_patterns import Line
+from campaigns.numbering_plan import line
 from campaigns.zone_data import one_per_clock, zones_of_country
 
 # A subscriber's own line. Others lead anywhere: free, shared-cost and premium numbers, personal ones,

@@ -8,23 +8,22 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, SUPPORTED_REGIONS, PhoneMetadata, PhoneNumberType
+from phonenumbers import SUPPORTED_REGIONS, PhoneMetadata
 
+from campaigns.first_digits import first_digits as begins_with
 from campaigns.number_groups import country_code, usual_groups
+from campaigns.number_patterns import (
+    NONE,
+    Line,
+    certain_kinds,
+    certain_numbers,
+    country_of,
+    metadata_of,
+    prefix_pattern,
+    regions_of,
+    whole_numbers,
+)
 from campaigns.written_number import BARE, Marks
-
-_NONE = "(?!)"  # matches nothing
-_GROUP = re.compile(r"\((?!\?)")
-
-
-class Line(NamedTuple):
-    """What a valid number is."""
-
-    country_code: int
-    region: str
-    """Two letters, or 001 for a number that belongs to no country."""
-    kind: int
-    """One of phonenumbers' PhoneNumberType."""
 
 
 @lru_cache(maxsize=256)  # who asks whether it is valid asks next where it is
@@ -33,15 +32,15 @@ def line(digits: str) -> Line | None:
 
     None: it is no valid number, or phonenumbers may read it as another one, without its first digits.
     """
-    country = _country(digits[:3])
+    country = country_of(digits[:3])
     if country is None:
         return None
     national = digits[len(country.code) :]
     for region, leading_digits in country.regions:
         if leading_digits is None or leading_digits.match(national):
-            kinds = _kinds(country.code, region, len(national))
-            if found := kinds.pattern.match(national):
-                return kinds.lines[(found.lastindex or 0) - 1]
+            certain, lines = certain_kinds(country.code, region, len(national))
+            if found := certain.match(national):
+                return lines[(found.lastindex or 0) - 1]
             if leading_digits is not None:
                 return None  # these are that region's digits, valid or not
     return None
@@ -49,17 +48,8 @@ def line(digits: str) -> Line | None:
 
 def is_line(digits: str) -> bool:
     """Whether digits (E.164 without its +) are a valid number with none of them dropped."""
-    country = _country(digits[:3])
-    if country is None:
-        return False
-    national = digits[len(country.code) :]
-    for region, leading_digits in country.regions:
-        if leading_digits is None or leading_digits.match(national):
-            if _kinds(country.code, region, len(national)).whole.match(national):
-                return True
-            if leading_digits is not None:
-                return False
-    return False
+    pattern = whole_numbers(digits[:4], len(digits))
+    return pattern is not None and pattern.match(digits) is not None
 
 
 def as_dialed(digits: str, region: str, marks: Marks = BARE, *, zeros_lost: bool = False) -> str | None:
@@ -68,16 +58,25 @@ def as_dialed(digits: str, region: str, marks: Marks = BARE, *, zeros_lost: bool
     `marks`: how the digits were grouped. `zeros_lost`: leading zeros may have been lost. None: it is no valid
     number, or may be meant as another one, or has to be read closely.
     """
-    rules = _dialing(region)
-    if rules is None:
+    beginning = _beginning(region, digits[:3], len(digits))
+    if beginning is None:
         return None
-    if rules.special.match(digits):
-        national = _without_prefix(rules, digits, marks, zeros_lost)
-    else:
-        national = digits if _is_plain(rules, digits, marks, zeros_lost) else None
-    if not national or len(national) > _LONGEST_CERTAIN:
+    rules = beginning.rules
+    if beginning.trunk_alone:
+        national = digits[1:]
+        if len(national) > _LONGEST_CERTAIN or (beginning.own and beginning.own.match(rules.code + digits)):
+            return None
+        return f"+{rules.code}{national}" if line(rules.code + national) else None
+    if beginning.special is not None and beginning.special.match(digits):
+        rest = _without_prefix(beginning, digits, marks, zeros_lost)
+        if not rest or len(rest) > _LONGEST_CERTAIN:
+            return None
+        return f"+{rules.code}{rest}" if line(rules.code + rest) else None
+    if len(digits) > _LONGEST_CERTAIN or not _is_plain(beginning, digits, marks, zeros_lost):
         return None
-    return f"+{rules.code}{national}" if line(rules.code + national) else None
+    if beginning.certain is None:
+        return f"+{rules.code}{digits}" if line(rules.code + digits) else None
+    return f"+{rules.code}{digits}" if beginning.certain.match(digits) else None
 
 
 def trunk_prefix(region: str) -> str:
@@ -116,67 +115,69 @@ LONGEST_LOCAL = 10
 """Digits that a number without its area code has anywhere."""
 
 
-def _is_plain(rules: "_Dialing", digits: str, marks: Marks, zeros_lost: bool) -> bool:
+def _is_plain(beginning: "_Beginning", digits: str, marks: Marks, zeros_lost: bool) -> bool:
     """Whether they are a number as they stand, if they are any, and cannot be meant otherwise."""
-    if digits.startswith("0"):
-        return not rules.shows_zero
+    if digits[0] == "0":
+        return not beginning.rules.shows_zero
     return (
-        (zeros_lost or len(digits) > rules.longest_local)
+        (zeros_lost or beginning.has_area)
         # Otherwise the + of another country's number may be lost.
-        and (not is_line(digits) or _speak_for_home(marks, f"+{rules.code}{digits}", digits))
-        and not rules.general.fullmatch("0" + digits)  # then a 0 may be lost (Italy)
-        and not (rules.second and digits.startswith(rules.second))
+        and (
+            beginning.abroad is None
+            or not beginning.abroad.match(digits)
+            or _speak_for_home(beginning.rules.code, marks, digits, digits)
+        )
+        # Otherwise a 0 may be lost (Italy).
+        and (beginning.zeroed is None or not beginning.zeroed.match(f"{beginning.rules.code}0{digits}"))
+        and not beginning.second
     )
 
 
-def _speak_for_home(marks: Marks, phone: str, digits: str) -> bool:
-    """Whether the digits are grouped as at home, and not behind what may be a country code."""
-    if len(marks.groups) < 2 or country_code(digits) == digits[: marks.groups[0]] or not is_line(phone[1:]):
+def _speak_for_home(code: str, marks: Marks, digits: str, national: str) -> bool:
+    """Whether the digits are grouped as at home, and not behind what may be a country code.
+
+    `national`: those of them that are no trunk prefix.
+    """
+    groups = marks.groups
+    if len(groups) < 2 or country_code(digits) == digits[: groups[0]] or not is_line(code + national):
         return False
-    usual = [len(group) for group in usual_groups(phone)[0]]
-    return [*marks.groups] == usual or (marks.bracketed and marks.groups[0] == usual[0])
+    usual = tuple(len(group) for group in usual_groups(f"+{code}{national}")[0])
+    if digits != national:
+        return groups[-len(usual) :] == usual
+    return groups == usual or (marks.bracketed and groups[0] == usual[0])
 
 
-def _without_prefix(rules: "_Dialing", digits: str, marks: Marks, zeros_lost: bool) -> str | None:
+def _without_prefix(beginning: "_Beginning", digits: str, marks: Marks, zeros_lost: bool) -> str | None:
     """The number within its country; None if it has to be looked at closely."""
+    rules = beginning.rules
     if rules.abroad.match(digits):
         return None
     found = rules.prefix.match(digits)
+    own = beginning.own is not None and beginning.own.match(rules.code + digits) is not None
     if digits.startswith(rules.code):
-        if not rules.general.fullmatch(digits):
+        if not own:
             # Only the + is missing, or it is no number.
             rest = digits[len(rules.code) :]
             certain = (
                 len(digits) > min(rules.longest_local, LONGEST_LOCAL)
                 and not rules.prefix.match(rest)
-                and not rules.general.fullmatch("0" + digits)
-                and not (rules.second and digits.startswith(rules.second))
+                and (beginning.zeroed is None or not beginning.zeroed.match(f"{rules.code}0{digits}"))
+                and not beginning.second
                 and (found is None or digits[found.end() :] == rest)
             )
             return rest if certain else None
         if found is None and not digits.startswith(f"{rules.code}0"):
-            return digits if _is_plain(rules, digits, marks, zeros_lost) else None
-    if found is None or found.lastindex or found[0] != rules.trunk or rules.general.fullmatch(digits):
+            return digits if _is_plain(beginning, digits, marks, zeros_lost) else None
+    if own or found is None or found.lastindex or found[0] != rules.trunk:
         return None
+    national = digits[found.end() :]
+    if rules.trunk.startswith("0"):
+        return national
     # A trunk prefix that is no 0 may be the beginning of a country code whose + is lost.
-    return None if not rules.trunk.startswith("0") and is_line(digits) else digits[found.end() :]
-
-
-class _Country(NamedTuple):
-    """What has one country code: a country, or some that share it."""
-
-    code: str
-    regions: tuple[tuple[str, re.Pattern[str] | None], ...]
-    """In the order in which region_code_for_number asks, with the digits that a region has for itself."""
-
-
-class _Kinds(NamedTuple):
-    """All numbers of a region with so many digits: the pattern's last group that is set says which kind."""
-
-    pattern: re.Pattern[str]
-    lines: tuple[Line, ...]
-    whole: re.Pattern[str]
-    """The same, also where phonenumbers would drop a prefix."""
+    abroad = beginning.abroad is not None and beginning.abroad.match(digits) is not None
+    if beginning.zeroed is not None or (abroad and not _speak_for_home(rules.code, marks, digits, national)):
+        return None
+    return national
 
 
 class _Dialing(NamedTuple):
@@ -189,8 +190,10 @@ class _Dialing(NamedTuple):
     """What is dialed before a number of the same country, such as 0."""
     special: re.Pattern[str]
     """Digits that begin otherwise are a number as they stand."""
-    general: re.Pattern[str]
-    """What all numbers of the region look like."""
+    prefixes: tuple[str, ...]
+    """The alternatives of `special`; or a single one that is a pattern, and not just digits."""
+    first_digits: frozenset[str]
+    """What those may begin with."""
     trunk: str
     """The trunk prefix, such as 0; "" without one."""
     second: str
@@ -201,49 +204,56 @@ class _Dialing(NamedTuple):
     """See shows_zero."""
 
 
-@lru_cache(maxsize=2048)
-def _country(first_digits: str) -> _Country | None:
-    codes = [first_digits[:length] for length in range(1, len(first_digits) + 1)]
-    code = next((each for each in codes if int(each) in COUNTRY_CODE_TO_REGION_CODE), "0")
-    if code.startswith("0"):
+class _Beginning(NamedTuple):
+    """What the first digits, and how many there are, say of digits that are dialed in a region."""
+
+    rules: _Dialing
+    special: re.Pattern[str] | None
+    """rules.special, unless no digits that begin so match it."""
+    trunk_alone: bool
+    """They begin with the trunk prefix 0, and with nothing else that is dialed in front of a number."""
+    has_area: bool
+    """There are more digits than a number without its area code has."""
+    second: bool
+    """They begin with rules.second."""
+    own: re.Pattern[str] | None
+    """Valid numbers of the region with so many digits, its country code in front; None if there are none."""
+    abroad: re.Pattern[str] | None
+    """Valid numbers with so many digits of the country whose code they begin with; None if there are none."""
+    zeroed: re.Pattern[str] | None
+    """As own, with one digit more."""
+    certain: re.Pattern[str] | None
+    """As `line` has it, without country code. Only where what it says of the line is of no further use."""
+
+
+@lru_cache(maxsize=16_384)
+def _beginning(region: str, first_digits: str, length: int) -> _Beginning | None:
+    """`first_digits`: three, or fewer if there are no more."""
+    rules = _dialing(region)
+    if rules is None or not first_digits:
         return None
-    regions = COUNTRY_CODE_TO_REGION_CODE[int(code)]
-    begin = [_metadata(code, region).leading_digits if len(regions) > 1 else None for region in regions]
-    return _Country(code, tuple(zip(regions, map(_pattern, begin), strict=True)))
-
-
-@lru_cache(maxsize=2048)
-def _kinds(code: str, region: str, length: int) -> _Kinds:
-    plan = _metadata(code, region)
-    fixed, mobile = _of_length(plan.fixed_line, length), _of_length(plan.mobile, length)
-    # In the order in which number_type asks; the first that fits counts.
-    asked = [
-        (_of_length(plan.premium_rate, length), PhoneNumberType.PREMIUM_RATE),
-        (_of_length(plan.toll_free, length), PhoneNumberType.TOLL_FREE),
-        (_of_length(plan.shared_cost, length), PhoneNumberType.SHARED_COST),
-        (_of_length(plan.voip, length), PhoneNumberType.VOIP),
-        (_of_length(plan.personal_number, length), PhoneNumberType.PERSONAL_NUMBER),
-        (_of_length(plan.pager, length), PhoneNumberType.PAGER),
-        (_of_length(plan.uan, length), PhoneNumberType.UAN),
-        (_of_length(plan.voicemail, length), PhoneNumberType.VOICEMAIL),
+    code = rules.code
+    # Most digits are told apart without a pattern: by the first one, and where prefixes are just some digits.
+    may_begin = [
+        each
+        for each in (rules.prefixes if first_digits[0] in rules.first_digits else ())
+        if not each.isdecimal() or each.startswith(first_digits) or first_digits.startswith(each)
     ]
-    if plan.same_mobile_and_fixed_line_pattern:
-        asked += [(fixed, PhoneNumberType.FIXED_LINE_OR_MOBILE)]
-    else:
-        asked += [
-            (rf"(?={fixed}\Z){mobile}", PhoneNumberType.FIXED_LINE_OR_MOBILE),
-            (fixed, PhoneNumberType.FIXED_LINE),
-            (mobile, PhoneNumberType.MOBILE),
-        ]
-    asked = [(pattern, kind) for pattern, kind in asked if _NONE not in pattern]
-    either = "|".join(rf"{pattern}\Z()" for pattern, _ in asked) or _NONE
-    # What is a prefix is said by the first region that has the country code.
-    prefix = _prefix(_metadata(code, COUNTRY_CODE_TO_REGION_CODE[int(code)][0]))
-    whole = _of_length(plan.general_desc, length)
-    return _Kinds(
-        re.compile(rf"(?!{_GROUP.sub('(?:', prefix)})(?={whole}\Z)(?:{either})"),
-        tuple(Line(int(code), region, kind) for _, kind in asked),
-        re.compile(rf"(?={whole}\Z)(?:{either})"),
+    may_lack_zero = any(
+        "0" in begins_with(metadata_of(code, region).general_desc.national_number_pattern)
+        for region, _ in regions_of(code, "0")
+    )
+    return _Beginning(
+        rules,
+        special=rules.special if may_begin else None,
+        trunk_alone=rules.trunk == "0" and set(may_begin) == {"0"},
+        has_area=length > rules.longest_local,
+        second=bool(rules.second) and first_digits.startswith(rules.second),
+        own=whole_numbers(code + first_digits, length + len(code)),
+        abroad=whole_numbers(first_digits, length),
+        zeroed=whole_numbers(code + "0", length + len(code) + 1) if may_lack_zero else None,
+        # North America's time zones go by the area code.
+        certain=certain_numbers(code, first_digits, length) if code == "1" else None,
     )
 
 
@@ -252,36 +262,19 @@ def _dialing(region: str) -> _Dialing | None:
     if region not in SUPPORTED_REGIONS:
         return None
     plan: Any = PhoneMetadata.metadata_for_region(region)
-    abroad = f"00|{plan.international_prefix or _NONE}"  # 00 is + everywhere
+    abroad = f"00|{plan.international_prefix or NONE}"  # 00 is + everywhere
+    others = filter(None, (plan.international_prefix, plan.national_prefix_for_parsing))
+    prefixes = "|".join(("00", str(plan.country_code), *others))
+    is_literal = re.fullmatch(r"[0-9|]+", prefixes)
     return _Dialing(
         str(plan.country_code),
         re.compile(abroad),
-        re.compile(_prefix(plan)),
-        re.compile(f"{abroad}|{plan.country_code}|{_prefix(plan)}"),
-        re.compile(plan.general_desc.national_number_pattern),
+        re.compile(prefix_pattern(plan)),
+        re.compile(f"{abroad}|{plan.country_code}|{prefix_pattern(plan)}"),
+        tuple(prefixes.split("|")) if is_literal else (prefixes,),
+        begins_with(prefixes),
         plan.national_prefix or "",
         (plan.national_prefix or "")[1:],
         longest_local(region),
         shows_zero(region),
     )
-
-
-def _metadata(code: str, region: str) -> Any:
-    return PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
-
-
-def _of_length(description: Any, length: int) -> str:
-    """The pattern of what has so many digits."""
-    if description is None or not description.national_number_pattern:
-        return _NONE
-    lengths = description.possible_length
-    return _NONE if lengths and length not in lengths else f"(?:{description.national_number_pattern})"
-
-
-def _prefix(plan: Any) -> str:
-    # Argentina's pattern finds nothing in any number, too, which is no prefix.
-    return rf"(?:{plan.national_prefix_for_parsing or _NONE})(?!\A)"
-
-
-def _pattern(text: str | None) -> re.Pattern[str] | None:
-    return re.compile(text) if text else None

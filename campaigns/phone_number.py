@@ -5,6 +5,7 @@ A cell is read as a number only if every reading of it that a person could mean 
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import phonenumbers
@@ -34,7 +35,6 @@ _MOST_DIGITS = 15
 """E.164 has no longer number, though some plans do (Germany's), nor does Connect or the ledger take one."""
 _LONGEST_CERTAIN = 14
 """Characters of E.164 up to which no country has room for two numbers in one."""
-_BARE = re.compile(rf"\+?[0-9]{{1,{LONGEST - 1}}}")
 _BRACKET = re.compile(r"(?:[18]\s*)?\((\d+)\)")
 _MARKED_ZERO = re.compile(r"\(\s*0\s*\)")
 _SHORT_CODES = frozenset(str(code) for code in COUNTRY_CODE_TO_REGION_CODE if code < 100)
@@ -55,21 +55,44 @@ def e164(
     another country has + or 00, so that without them its digits are never those of another country.
     Raises ValueError, whose text completes a sentence that begins with the cell and says what to do.
     """
-    if len(text) > MOST_READ:
+    number, marks = text, BARE
+    if len(text) < LONGEST and text.removeprefix("+").isdigit() and text.isascii():
+        pass
+    elif len(text) > MOST_READ:
         raise ValueError(NO_NUMBER)
-    number, marks = (text, BARE) if _BARE.fullmatch(text) else digits_of(text)
+    else:
+        number, marks = digits_of(text)
     certain = None
     if len(number) > LONGEST or marks.odd:
         pass  # nothing that long is to be remembered
     elif number[0] == "+":
         code = marks.after_plus
-        eight = number[1:2] == "8" and default_region and trunk_prefix(default_region) == "8"
-        known = not eight and (code == 0 or number[1] in "17" or number[1 : 1 + code] in _SHORT_CODES)
-        if len(number) <= _LONGEST_CERTAIN and known and line(number[1:]):
+        if (
+            len(number) <= _LONGEST_CERTAIN
+            and (code == 0 or number[1] in "17" or number[1 : 1 + code] in _SHORT_CODES)
+            and not (number[1] == "8" and default_region and trunk_prefix(default_region) == "8")
+            and line(number[1:])
+        ):
             certain = number
     elif default_region:
         certain = as_dialed(number, default_region, marks, zeros_lost=zeros_lost)
-    return certain or _closely(text, number, default_region, zeros_lost, others_marked)
+    if certain:
+        return certain
+    phone, problem = _judged(text, number, default_region, zeros_lost, others_marked)
+    if problem:
+        raise ValueError(problem)
+    return phone
+
+
+@lru_cache(maxsize=16)  # a row that is rejected is asked for its key, too
+def _judged(
+    text: str, number: str, region: str | None, zeros_lost: bool, others_marked: bool
+) -> tuple[str, str]:
+    """(number, "") or ("", why there is none) of what is not certain at once."""
+    try:
+        return _closely(text, number, region, zeros_lost, others_marked), ""
+    except ValueError as problem:
+        return "", str(problem)
 
 
 def _closely(
@@ -106,7 +129,7 @@ def _decided(written: str, number: str, region: str | None, zeros_lost: bool, ot
             raise ValueError("has no country code; write +… or set default_region in the campaign's [list]")
         found = list(international(number[2:]))
     else:
-        found = _as_written(written, list(dialed(number, region)), region)
+        found = _as_written(written, list(dialed(number, region)))
         if others_marked:
             own = f"+{phonenumbers.country_code_for_region(region)}"
             found = [each for each in found if each.how != How.PLUS_LOST or each.phone.startswith(own)]
@@ -136,19 +159,19 @@ def _is_certain(reading: Reading, number: str, region: str, zeros_lost: bool) ->
     return False
 
 
-def _as_written(written: str, found: list[Reading], region: str) -> list[Reading]:
+def _as_written(written: str, found: list[Reading]) -> list[Reading]:
     """Without the readings that the marks between the digits speak against."""
     groups = re.findall(r"\d+", written)
     if len(groups) < 2 or len({each.phone for each in found}) < 2:
         return found
     home = [each for each in found if each.how in (How.NATIONAL, How.PREFIXED)]
-    own = str(phonenumbers.country_code_for_region(region))
     for each in home:
         usual, prefix_shown = usual_groups(each.phone)
         bracket = _BRACKET.match(written)
         is_usual = groups[-len(usual) :] == usual or (bracket is not None and bracket[1] == usual[0])
         if is_usual and country_code(groups[0]) != groups[0]:
             return [other for other in found if other.how != How.PLUS_LOST or other.phone == each.phone]
+        own = country_code(each.phone[1:])
         if each.how == How.NATIONAL and prefix_shown == "0" and written.startswith(f"({own})"):
             # "(49) 171 …": an area code would have its 0 there.
             return [other for other in found if other.how == How.PLUS_LOST]

@@ -9,7 +9,6 @@ from campaigns.call_list import MAX_KEY_LENGTH, CallList, RejectedRow
 from campaigns.campaign import Campaign, ListOptions
 from campaigns.csv_records import folded
 from campaigns.ledger.staging import Batch
-from campaigns.phone_number import e164
 from campaigns.recipient import Recipient
 from campaigns.timing import Timing, Untimely
 
@@ -70,6 +69,6 @@ def key_of(row: RejectedRow, options: ListOptions) -> str | None:
     if options.key is not None:
         return cell if len(cell) <= MAX_KEY_LENGTH else None
     try:
-        return e164(cell, options.default_region, zeros_lost=options.zeros_lost)
+        return options.reader()(cell)
     except ValueError:
         return None

@@ -136,7 +136,7 @@ class Stack:
         self._feeding, self._dialing, self._services = [], [], []
 
     def ask_to_stop(self) -> None:
-        """Tell the processes that feed and dial to stop, and do not wait as `stop` does. For a signal handler."""
+        """Tell the processes that feed and dial to stop; do not wait as `stop` does. For a signal handler."""
         for child in self._feeding + self._dialing:
             child.ask_to_stop()
 

@@ -16,7 +16,6 @@ from campaigns.ledger.stored_choices import campaign_of_run
 from campaigns.ledger.tables import attempts, recipients
 from campaigns.mistake import Mistake
 from campaigns.nearest import nearest
-from campaigns.phone_number import e164
 from campaigns.same_telephone import forms
 from campaigns.stored import Unreadable
 
@@ -131,7 +130,7 @@ def _as_number(db: Connection, run_id: int, key: str) -> str | None:
         options = campaign_of_run(db, run_id).list
         if options.key is not None:
             return None
-        return e164(key, options.default_region, zeros_lost=options.zeros_lost)
+        return options.reader()(key)
     except (ValueError, Unreadable):
         return None
 

@@ -1,12 +1,20 @@
 """What is answered at once is what phonenumbers would answer, and for the rest it is asked."""
 
 import random
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
+from phonenumbers import (
+    COUNTRY_CODE_TO_REGION_CODE,
+    SUPPORTED_REGIONS,
+    PhoneMetadata,
+    PhoneNumber,
+    PhoneNumberFormat,
+    format_number,
+)
 
-from campaigns import number_zones, phone_number, written_number
+from campaigns import number_patterns, number_zones, numbering_plan, phone_number, written_number
 from campaigns.numbering_plan import as_dialed, line
 from campaigns.phone_number import e164
 
@@ -135,3 +143,78 @@ def test_what_is_not_certain_is_left_to_phonenumbers(digits: str, region: str) -
 def test_no_line_of_what_is_none(digits: str) -> None:
     """Too short, too long, of no country, or with a prefix that phonenumbers would take away."""
     assert line(digits) is None
+
+
+def test_north_american_regions_are_known_by_four_digits() -> None:
+    """Which regions may have a number is told from four digits, so few patterns are compiled."""
+    for region in COUNTRY_CODE_TO_REGION_CODE[1]:
+        plan = PhoneMetadata.metadata_for_region_or_calling_code(1, region)
+        assert plan is not None
+        begins = re.compile(plan.leading_digits or "")
+        for digits in range(10**number_patterns.LONGEST_LEADING):
+            four = f"{digits:0{number_patterns.LONGEST_LEADING}}"
+            assert bool(begins.match(four)) == bool(begins.match(f"{four}000000"))
+            assert bool(begins.match(four)) == bool(begins.match(f"{four}999999"))
+
+
+def test_a_line_is_what_the_patterns_of_its_regions_say() -> None:
+    """The first region whose leading digits the number has decides; other regions' patterns do not count."""
+
+    def plainly(digits: str) -> bool:
+        country = number_patterns.country_of(digits[:3])
+        if country is None:
+            return False
+        national = digits[len(country.code) :]
+        for region, leading in country.regions:
+            if leading is None or leading.match(national):
+                whole = number_patterns.kinds_of(country.code, region, len(national)).whole
+                if whole and re.match(whole, national):
+                    return True
+                if leading is not None:
+                    return False
+        return False
+
+    chance = random.Random(3)
+    seen = valid = 0
+    for _, code, _, number in examples():
+        for _ in range(20):
+            place = chance.randrange(len(number) + 1)
+            other = number[:place] + chance.choice("0123456789") + number[place + chance.randrange(2) :]
+            digits = code + chance.choice((other, other[: place + 1] + number[place + 1 :]))
+            assert (digits, numbering_plan.is_line(digits)) == (digits, plainly(digits))
+            seen, valid = seen + 1, valid + plainly(digits)
+    for area in range(1000):
+        for rest in ("2345678", "5550100", "0000000"):
+            digits = f"1{area:03}{rest}"
+            assert (digits, numbering_plan.is_line(digits)) == (digits, plainly(digits))
+    assert 5_000 < valid < seen - 5_000
+
+
+def test_marks_decide_alike_with_and_without_haste() -> None:
+    """Numbers as each region writes them, with its own prefix, and with lost zeros: the slow way agrees."""
+    chance = random.Random(5)
+    seen = 0
+    for region, code, prefix, number in examples():
+        if region not in SUPPORTED_REGIONS:
+            continue
+        national = PhoneNumber(int(code), int(number), italian_leading_zero=number.startswith("0") or None)
+        written = format_number(national, PhoneNumberFormat.NATIONAL)
+        cells = [
+            written,
+            f"({written}",
+            written.replace(" ", "-"),
+            f"{prefix} {written}",
+            f"{prefix}{number}",
+        ]
+        cells += [number.lstrip("0"), f"{number[: chance.randrange(1, 5)]} {number[4:]}", f"{code} {written}"]
+        for cell in cells:
+            for zeros_lost in (False, True):
+                fast = answer(lambda c, r, z=zeros_lost: e164(c, r, zeros_lost=z), cell, region)
+                slow = answer(
+                    lambda c, r, z=zeros_lost: phone_number._closely(c, written_number.read_slowly(c), r, z),
+                    cell,
+                    region,
+                )
+                assert (cell, region, zeros_lost, fast) == (cell, region, zeros_lost, slow)
+                seen += 1
+    assert seen > 15_000
