@@ -28,7 +28,10 @@ QUOTED = "s3cr%2Ft"
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A Valkey of its own on a TCP port, whose default user has a password."""
-    server = ValkeyServer(data_dir=tmp_path_factory.mktemp("valkey"))
+    # A port that the system has given: the usual one is looked for by others at the same time.
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    server = ValkeyServer(port=port, data_dir=tmp_path_factory.mktemp("valkey"))
     server.start()
     try:
         with contextlib.closing(redis.Redis(port=server.port)) as client:
