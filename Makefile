@@ -37,7 +37,10 @@ set-up: .venv/.ready
 demo: .venv/.ready
 	@.venv/bin/python -m worker.cli demo $(ARGS)
 
+# The tests start hundreds of processes: where Python may not write what it has compiled, as in many
+# containers, each would compile all of the program anew.
 test: .venv/.ready
+	@.venv/bin/python -m compileall -q campaigns worker bench tests
 	@.venv/bin/python -m pytest -n $(JOBS) --dist load --maxschedchunk 1 $(ARGS)
 
 lint: .venv/.ready
