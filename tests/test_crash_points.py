@@ -535,6 +535,8 @@ def test_worker_stands_still_past_its_lease_after_the_slot(scene: Scene) -> None
     scene.redis.delete(scene.key(DIAL))  # nobody else has an old task
     scene.an_hour_passes()
     scene.go(relief)
+    # A worker feeds once when it starts: before the rescue, it finds nothing.
+    scene.until(lambda: "dialer.feed is over" in scene.said(relief), "the feed at its start")
     scene.until(lambda: scene.states()["returned"] == 20, "the rescue", ringing=("rescue",))
     # Once only: a round that finds nobody left would finish the run, and that alone stops the worker.
     scene.ring("feed")
