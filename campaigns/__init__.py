@@ -77,6 +77,7 @@ Nothing here knows of Celery, Redis or AWS. In reading order:
     plan_view.py           the same in words
     requeue.py             an operator asks for another attempt: for whom
     requeue_view.py        the same in words
+    scratch_table.py       a table on the disk, for as long as a list is read
     listed_number.py       one number of a file of those that are not called
     national_list.py       the files of the national do-not-call registry, row by row
     national_numbers.py    the same → ListedNumber | RejectedRow

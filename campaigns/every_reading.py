@@ -18,6 +18,7 @@ from phonenumbers import PhoneMetadata, PhoneNumberFormat
 from campaigns.numbering_plan import as_dialed, line
 from campaigns.phone_number import e164
 from campaigns.same_telephone import forms
+from campaigns.written_number import ascii_mark
 
 _MARKS = b" ()-"
 _LONGEST = 30  # characters of what is looked at as it stands
@@ -308,16 +309,6 @@ def _digits(text: str) -> str:
 
 
 def _in_ascii(mark: str) -> str:
-    """The same digit or mark in ASCII, `;` for what parts two numbers; not NFKC, to which ² is a digit."""
-    category = unicodedata.category(mark)
-    if category == "Nd":
-        return str(unicodedata.decimal(mark))
-    if "\uff01" <= mark <= "\uff5e":  # the full-width twins of ASCII
-        return chr(ord(mark) - 0xFEE0)
-    if category == "Cf" or "\ufe00" <= mark <= "\ufe0f":  # bidi, zero-width, variation selectors
-        return ""
-    if category == "Zs":
-        return " "
-    if category == "Pd" or mark in "\u2212\u30fc":
-        return "-"
-    return ";" if category in ("Cc", "Zl", "Zp") and mark != "\t" else mark
+    """The same digit or mark in ASCII, `;` for what parts two numbers."""
+    parts = mark != "\t" and unicodedata.category(mark) in ("Cc", "Zl", "Zp")
+    return ";" if parts else ascii_mark(mark)

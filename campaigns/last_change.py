@@ -1,12 +1,10 @@
 """What a list of changes says last of each number. On the disk, so that memory does not grow."""
 
-import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Self
 
 from campaigns.listed_number import ListedNumber
+from campaigns.scratch_table import ScratchTable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -23,25 +21,11 @@ _NOTE = """
 """
 
 
-class LastChanges:
+class LastChanges(ScratchTable):
     """The last change of each number of a file."""
 
     def __init__(self) -> None:
-        # A database without a name is SQLite's own temporary file, and gone when it is closed.
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;"
-            "CREATE TABLE changes (phone TEXT PRIMARY KEY, at INTEGER, note TEXT, source TEXT, gone INTEGER) "
-            "WITHOUT ROWID; BEGIN"
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._db.close()
+        super().__init__("changes (phone TEXT PRIMARY KEY, at INTEGER, note TEXT, source TEXT, gone INTEGER)")
 
     def note(self, each: ListedNumber) -> None:
         """Add a row of the file."""

@@ -85,10 +85,11 @@ def plain(text: str) -> str:
 
 def _in_ascii(text: str) -> str:
     # Not NFKC, which would turn a footnote's ² into one more digit.
-    return text if text.isascii() else "".join(_ascii_mark(c) for c in text)
+    return text if text.isascii() else "".join(ascii_mark(c) for c in text)
 
 
-def _ascii_mark(mark: str) -> str:
+def ascii_mark(mark: str) -> str:
+    """The same digit or mark in ASCII; nothing for what is not seen."""
     category = unicodedata.category(mark)
     if category == "Nd":
         return str(unicodedata.decimal(mark))

@@ -1,11 +1,9 @@
 """What a plan asks of the ledger before a list goes in. Nothing here changes anything."""
 
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection, exists, func, select
 
@@ -15,6 +13,7 @@ from campaigns.ledger.engine import Ledger
 from campaigns.ledger.limits import allowed_again
 from campaigns.ledger.tables import EVERY_CAMPAIGN, attempts, campaigns, recipients, runs, suppressions
 from campaigns.same_telephone import all_forms, forms
+from campaigns.scratch_table import ScratchTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,24 +170,11 @@ def _listed(db: Connection, campaign: Campaign, run: Entered, keys: Sequence[str
     return int(db.execute(query).scalar_one())
 
 
-class Seen:
-    """The keys that a list has had so far. On the disk, so that memory does not grow with the list."""
+class Seen(ScratchTable):
+    """The keys that a list has had so far."""
 
     def __init__(self) -> None:
-        # A database without a name is SQLite's own temporary file, and gone when it is closed.
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;"
-            "CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID; BEGIN"
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._db.close()
+        super().__init__("seen (key TEXT PRIMARY KEY)")
 
     def first_time(self, key: str) -> bool:
         """Whether the list has not had it before."""
